@@ -1,0 +1,183 @@
+"""The seam between the gateway and those who make images.
+
+A provider is job-shaped: `submit` hands back a `Handle` small enough to store, and the runner
+polls it until it ends. So a restart loses nothing, and cadence, deadline and cancel are
+written once, in the runner. A provider that answers at once returns `Succeeded` from `submit`.
+
+A provider never sees an HTTP request of ours, an account or money.
+"""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Protocol, runtime_checkable
+
+from msgspec import Struct
+
+from providers.errors import ProviderError
+from registry.schema import ProviderRow, Route
+
+__all__ = [
+    "Call",
+    "Failed",
+    "Handle",
+    "ImageBytes",
+    "ImageUrl",
+    "MediaRef",
+    "Poll",
+    "Provider",
+    "ProviderContext",
+    "RemoteImage",
+    "Running",
+    "Succeeded",
+    "Unavailable",
+    "Waiting",
+]
+
+
+class MediaRef(Struct, frozen=True, kw_only=True):
+    """A user's image or weights, by reference; it becomes a URL or bytes at submit, not before."""
+
+    url: str
+    """What the caller gave: https, data or s3 URL, or an upload id."""
+
+
+class Call(Struct, frozen=True, kw_only=True):
+    """One attempt at a route."""
+
+    id: str
+    """The attempt's id, ours. A provider whose submit is idempotent keys on it."""
+    route: Route
+    payload: dict[str, Any]
+    """The request in the endpoint's own words, as the normalizer wrote it."""
+    num_images: int
+    timeout_s: float
+    """Seconds left until the job's deadline."""
+
+
+class Handle(Struct, frozen=True, kw_only=True):
+    """A provider's job, small enough to store; whoever holds it can poll, cancel or resume."""
+
+    provider: str
+    remote_id: str
+    extra: dict[str, str] = {}
+    """What the provider needs beside the id (its URLs). No secret: it is stored."""
+
+
+class ImageBytes(Struct, frozen=True, kw_only=True):
+    """A picture that came with the answer."""
+
+    data: bytes
+    content_type: str
+    seed: int | None = None
+
+
+class ImageUrl(Struct, frozen=True, kw_only=True):
+    """A picture still to be fetched."""
+
+    url: str
+    content_type: str | None = None
+    seed: int | None = None
+
+
+RemoteImage = ImageBytes | ImageUrl
+
+
+class Waiting(Struct, frozen=True, kw_only=True):
+    """Taken, not started."""
+
+    position: int | None = None
+    """Jobs ahead of this one."""
+
+
+class Running(Struct, frozen=True, kw_only=True):
+    """Under way."""
+
+    step: int | None = None
+    steps: int | None = None
+    phase: str | None = None
+    """`load`, `denoise`, `decode` and the like; for people."""
+
+
+class Succeeded(Struct, frozen=True, kw_only=True):
+    """Done: the pictures and what the provider says it took."""
+
+    images: tuple[RemoteImage, ...]
+    run_seconds: float | None = None
+    load_seconds: float | None = None
+    billable_units: str | None = None
+    """A decimal in the provider's own unit, as text: it is money."""
+
+
+class Failed(Struct, frozen=True, kw_only=True):
+    """Ended without a picture."""
+
+    error: ProviderError
+
+
+Poll = Waiting | Running | Succeeded | Failed
+
+
+class Unavailable(Struct, frozen=True, kw_only=True):
+    """Why a provider cannot be used, and what to set so that it can."""
+
+    reason: str
+    setting: str | None = None
+    """The environment variable to set."""
+
+
+class ProviderContext(Struct, frozen=True, kw_only=True):
+    """What a provider is built from."""
+
+    name: str
+    """The registry's name of the instance."""
+    row: ProviderRow
+    env: Mapping[str, str]
+    """The process's environment; a provider reads its own names from it and no others."""
+    data_dir: str
+    """The gateway's data folder, absolute."""
+
+
+@runtime_checkable
+class Provider(Protocol):
+    """One host of models. Held to `providers.conformance.ProviderContract`."""
+
+    type: ClassVar[str]
+    """The `type` that the registry's `providers` rows name."""
+    idempotent_submit: ClassVar[bool]
+    """True when a second submit with the same `Call.id` returns the first one's job: then, and
+    only then, may a submit that got no answer be sent again."""
+
+    @classmethod
+    def unavailable(cls, context: ProviderContext, route: Route) -> Unavailable | None:
+        """Why this route cannot be used as the environment stands; None when it can. No I/O
+        but reading local files, and no import of a heavy library."""
+        ...
+
+    @classmethod
+    def create(cls, context: ProviderContext) -> "Provider":
+        """Build the provider. Called once, only when a route of it is about to be used."""
+        ...
+
+    async def submit(self, call: Call) -> Handle | Succeeded:
+        """One attempt; never repeated inside.
+
+        Raises:
+            SubmitUnknown: the request may have been taken, but no answer came.
+            ProviderError: any other class: it was provably not taken.
+        """
+        ...
+
+    async def poll(self, handle: Handle) -> Poll:
+        """One look at the job; returns within seconds. A fresh instance can poll an old handle.
+
+        Raises:
+            ProviderUnavailable: the provider could not be asked; the job may well go on.
+        """
+        ...
+
+    async def cancel(self, handle: Handle) -> None:
+        """Ask for the job's end. Best effort, idempotent; unknown and ended jobs are no error."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close connections. Idempotent."""
+        ...

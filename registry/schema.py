@@ -1,0 +1,251 @@
+"""The shapes of the registry: what a model is, how it can be run and what it costs.
+
+Two families of structs live here. `*Row` structs are what a person writes in `models.yaml`;
+the others are what the rest of the program reads, with every dialect merged in. The loader
+(`registry.load`) turns the first into the second. Nothing here knows a provider but by name.
+"""
+
+from decimal import Decimal
+from typing import Any, Literal
+
+from msgspec import Struct, field
+
+__all__ = [
+    "Catalogue",
+    "DialectRow",
+    "Feature",
+    "Intent",
+    "Model",
+    "ModelRow",
+    "ParameterRule",
+    "Pipeline",
+    "Price",
+    "ProviderRow",
+    "Route",
+    "RouteRow",
+    "SizeRule",
+    "Term",
+    "Tier",
+]
+
+Feature = Literal["image", "mask", "lora", "target_image", "references"]
+"""A kind of input whose presence chooses a route (`when`)."""
+
+TermType = Literal[
+    "string",
+    "integer",
+    "number",
+    "boolean",
+    "reference",
+    "references",
+    "loras",
+    "size",
+    "ratio",
+]
+
+
+class Term(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One word of the unified vocabulary, with the spellings other ecosystems give it."""
+
+    type: TermType
+    about: str
+    """One line for people: shape, unit, meaning."""
+    matters: Literal["picture", "hint"] = "hint"
+    """`picture`: what cannot be honoured is an error unless the caller says otherwise;
+    `hint`: it is a warning."""
+    aliases: tuple[str, ...] = ()
+    values: dict[str, str] = {}
+    """Other spellings of a value: `k_euler: euler`."""
+    enum: tuple[str, ...] = ()
+    min: int | float | None = None
+    max: int | float | None = None
+    max_length: int | None = None
+    """Characters."""
+
+
+class Price(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A price or a cost in US dollars; exactly one of the three rates is set.
+
+    Raises:
+        ValueError: none or several rates, a negative rate, or a GPU rate without the
+            seconds that an image usually takes.
+    """
+
+    per_image: Decimal | None = None
+    per_megapixel: Decimal | None = None
+    """1 MP = 1,048,576 px, each image rounded up to a whole number of them (fal's rule)."""
+    per_gpu_second: Decimal | None = None
+    typical_seconds: Decimal | None = None
+    """GPU seconds an image usually takes: what an estimate of a GPU cost stands on."""
+    round: Literal["up"] = "up"
+
+    def __post_init__(self) -> None:
+        rates = [r for r in (self.per_image, self.per_megapixel, self.per_gpu_second) if r is not None]
+        if len(rates) != 1:
+            raise ValueError("give exactly one of per_image, per_megapixel, per_gpu_second")
+        if not rates[0].is_finite() or rates[0] < 0:
+            raise ValueError("a rate is a number of dollars, 0 or more")
+        if (self.per_gpu_second is None) != (self.typical_seconds is None):
+            raise ValueError("per_gpu_second and typical_seconds go together")
+
+
+class SizeRule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How an endpoint is told the size of the picture, and which sizes it takes (pixels)."""
+
+    style: Literal["image_size", "width_height", "none"]
+    """`image_size`: one object {width, height}; `width_height`: two fields; `none`: the
+    endpoint chooses (the output follows the input image, say)."""
+    default: str | None = None
+    """`"1024x1024"`; required unless the style is `none`."""
+    min: int = 64
+    max: int = 4096
+    multiple_of: int = 1
+
+
+class ParameterRule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How one parameter is spelled, limited and defaulted on a route."""
+
+    send: str | None = None
+    """The endpoint's own name for it; its unified name when not given."""
+    shape: Literal["value", "string", "list", "loras"] = "value"
+    """`string`: sent as text ("4"); `list`: wrapped in a list; `loras`: [{path, scale}]."""
+    type: Literal["string", "integer", "number", "boolean"] | None = None
+    """Only of a native parameter: the vocabulary types the others."""
+    native: bool = False
+    """A parameter of this endpoint that the vocabulary does not have, passed as it is."""
+    min: int | float | None = None
+    max: int | float | None = None
+    enum: tuple[str, ...] = ()
+    default: Any = None
+    about: str = ""
+
+
+class DialectRow(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How a family of endpoints spells the vocabulary, as written."""
+
+    extends: str | None = None
+    parameters: dict[str, ParameterRule | None] = {}
+    """null takes away what the extended dialect has."""
+    constants: dict[str, Any] = {}
+    """Fields sent with every request."""
+    size: SizeRule | None = None
+
+
+class Pipeline(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a diffusers engine loads for a route."""
+
+    source: str
+    """A Hugging Face id, or `embedded:<name>` for a model that this package ships."""
+    pipeline_class: str = field(name="class")
+    """A pipeline class of diffusers, by name."""
+    tier: str
+    """A key of the registry's `tiers`."""
+    dtype: Literal["float32", "float16", "bfloat16"]
+    device_map: str | None = None
+    variant: str | None = None
+
+
+class RouteRow(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One way to run a model, as written."""
+
+    provider: str
+    endpoint: str
+    dialect: str
+    provider_cost: Price
+    when: tuple[Feature, ...] = ()
+    pipeline: Pipeline | None = None
+    parameters: dict[str, ParameterRule | None] = {}
+    constants: dict[str, Any] = {}
+    size: SizeRule | None = None
+
+
+class ModelRow(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A model as written."""
+
+    description: str
+    tasks: tuple[Literal["text-to-image", "image-to-image", "inpainting", "face-swap"], ...]
+    routes: tuple[RouteRow, ...]
+    price: Price | None = None
+    required: tuple[str, ...] = ("prompt",)
+    aliases: tuple[str, ...] = ()
+    status: Literal["active", "deprecated", "retired"] = "active"
+    below_cost: str | None = None
+    """Why this model may be sold below what it costs us at some size."""
+
+
+class ProviderRow(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A named provider instance."""
+
+    type: str
+    """A built-in provider type, or one that an installed package registers."""
+    key: str | None = None
+    """The environment variable that holds its credential."""
+    base_url: str | None = None
+
+
+class Tier(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A class of machine that diffusers models run on."""
+
+    memory_gb: int
+    per_second: Decimal
+    """US dollars a second, as the cloud bills it; 0 for this machine."""
+
+
+class Intent(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A need, and the models that serve it, best first."""
+
+    about: str
+    models: tuple[str, ...]
+
+
+class Route(Struct, frozen=True, kw_only=True):
+    """One way to run a model, its dialect merged in."""
+
+    model: str
+    index: int
+    """Place among the model's routes, from 0."""
+    when: frozenset[str]
+    provider: str
+    endpoint: str
+    dialect: str
+    parameters: dict[str, ParameterRule]
+    constants: dict[str, Any]
+    size: SizeRule
+    provider_cost: Price
+    pipeline: Pipeline | None
+
+
+class Model(Struct, frozen=True, kw_only=True):
+    """A model that callers can name."""
+
+    id: str
+    description: str
+    tasks: tuple[str, ...]
+    required: tuple[str, ...]
+    price: Price
+    aliases: tuple[str, ...]
+    status: Literal["active", "deprecated", "retired"]
+    below_cost: str | None
+    routes: tuple[Route, ...]
+
+    def parameters(self) -> dict[str, ParameterRule]:
+        """Every parameter that some route of the model takes, by unified or native name."""
+        merged: dict[str, ParameterRule] = {}
+        for route in self.routes:
+            for name, rule in route.parameters.items():
+                merged.setdefault(name, rule)
+        return merged
+
+
+class Catalogue(Struct, frozen=True, kw_only=True):
+    """The whole registry, checked and merged: what `registry.catalog.Catalog` looks things up in."""
+
+    version: str
+    """The first 12 hex digits of the sha256 of the file: jobs keep it."""
+    providers: dict[str, ProviderRow]
+    tiers: dict[str, Tier]
+    vocabulary: dict[str, Term]
+    models: dict[str, Model]
+    intents: dict[str, Intent]
+    default: tuple[str, ...]
+    """The models that serve when a caller names neither model nor intent, best first."""
