@@ -49,11 +49,13 @@ hold = Table(
 ledger_entry = Table(
     "ledger_entry",
     metadata,
-    Column("id", String(40), primary_key=True),
+    # <job_id>:<kind>:<n>
+    Column("id", String(60), primary_key=True),
+    # The job, or the top-up's own reference.
     Column("job_id", String(40), nullable=False),
-    # hold, capture, release
+    # hold, capture, release, topup
     Column("kind", String(10), nullable=False),
-    # available:<account>, held:<account>, revenue
+    # available:<account>, held:<account>, revenue (what was earned), funding (what was paid in)
     Column("ledger_account", String(60), nullable=False),
     Column("amount_micros", BigInteger, nullable=False),
     Column("created_at", BigInteger, nullable=False),

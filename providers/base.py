@@ -30,14 +30,27 @@ __all__ = [
     "Succeeded",
     "Unavailable",
     "Waiting",
+    "revive_media",
 ]
 
 
-class MediaRef(Struct, frozen=True, kw_only=True):
-    """A user's image or weights, by reference; it becomes a URL or bytes at submit, not before."""
+class MediaRef(Struct, frozen=True, kw_only=True, tag_field="$type", tag="media"):
+    """A user's image or weights, by reference; it becomes a URL or bytes at submit, not before.
+
+    The tag lets a payload go through JSON and come back: see `revive_media`.
+    """
 
     url: str
     """What the caller gave: https, data or s3 URL, or an upload id."""
+
+
+def revive_media(value: Any) -> Any:
+    """A payload read back from JSON, its media references made `MediaRef` again."""
+    if isinstance(value, dict):
+        if value.get("$type") == "media":
+            return MediaRef(url=value["url"])
+        return {key: revive_media(item) for key, item in value.items()}
+    return [revive_media(item) for item in value] if isinstance(value, list) else value
 
 
 class Call(Struct, frozen=True, kw_only=True):
@@ -149,7 +162,8 @@ class Provider(Protocol):
     @classmethod
     def unavailable(cls, context: ProviderContext, route: Route) -> Unavailable | None:
         """Why this route cannot be used as the environment stands; None when it can. No I/O
-        but reading local files, and no import of a heavy library."""
+        but reading local files, and no import of a heavy library.
+        """
         ...
 
     @classmethod

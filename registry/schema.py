@@ -23,6 +23,7 @@ __all__ = [
     "ProviderRow",
     "Route",
     "RouteRow",
+    "SizeRow",
     "SizeRule",
     "Term",
     "Tier",
@@ -102,6 +103,16 @@ class SizeRule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     multiple_of: int = 1
 
 
+class SizeRow(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a dialect or route says of sizes, as written: laid over what it extends."""
+
+    style: Literal["image_size", "width_height", "none"] | None = None
+    default: str | None = None
+    min: int | None = None
+    max: int | None = None
+    multiple_of: int | None = None
+
+
 class ParameterRule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How one parameter is spelled, limited and defaulted on a route."""
 
@@ -128,7 +139,7 @@ class DialectRow(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """null takes away what the extended dialect has."""
     constants: dict[str, Any] = {}
     """Fields sent with every request."""
-    size: SizeRule | None = None
+    size: SizeRow | None = None
 
 
 class Pipeline(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -156,7 +167,7 @@ class RouteRow(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     pipeline: Pipeline | None = None
     parameters: dict[str, ParameterRule | None] = {}
     constants: dict[str, Any] = {}
-    size: SizeRule | None = None
+    size: SizeRow | None = None
 
 
 class ModelRow(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -1,0 +1,58 @@
+"""Reading a request's body and headers: strict, and a fault names its place."""
+
+import re
+from typing import Any, TypeVar
+
+import msgspec
+from litestar import Request
+
+from gateway.problems import Problem
+from registry.errors import Fault
+
+__all__ = ["read_body", "read_wait"]
+
+T = TypeVar("T")
+AT = re.compile(r" - at `(?:key in )?\$(.*)`$")
+WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*(\d{1,6})")
+MAX_WAIT_S = 600
+
+
+async def read_body(request: Request[Any, Any, Any], into: type[T]) -> T:
+    """The JSON body as a struct.
+
+    Raises:
+        Problem: `bad_json`, or `invalid_body` with the member's JSON pointer.
+    """
+    body = await request.body()
+    if not body:
+        raise Problem("bad_json", "The body is empty; send a JSON object")
+    try:
+        return msgspec.json.decode(body, type=into)
+    except msgspec.ValidationError as error:
+        raise _invalid(str(error), into) from error
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise Problem("bad_json", f"The body is not JSON: {error}") from error
+
+
+def _invalid(message: str, into: type[Any]) -> Problem:
+    found = AT.search(message)
+    place = re.sub(r"\[(\w+|\.\.\.)\]", r"/\1", found[1].replace(".", "/")) if found else ""
+    said = AT.sub("", message)
+    unknown = re.search(r"unknown field `(.+?)`", said)
+    missing = re.search(r"missing required field `(.+?)`", said)
+    code = "wrong_type"
+    if unknown is not None or missing is not None:
+        name = (unknown or missing)[1]  # type: ignore[index]  # one of them is a match
+        place, code = f"{place}/{name}", "unknown_field" if unknown else "missing"
+    fields = ", ".join(field.encode_name for field in msgspec.structs.fields(into))
+    fault = Fault(pointer=place, code=code, message=said, allowed=f"a JSON object with {fields}")
+    return Problem("invalid_body", f"{place or '/'}: {said}. Allowed: {fields}", errors=[fault])
+
+
+def read_wait(request: Request[Any, Any, Any], default_s: float) -> float:
+    """Seconds to wait for a job, by the Prefer header (RFC 7240): `respond-async`, `wait=N`."""
+    prefer = ", ".join(request.headers.getall("prefer", []))
+    found = WAIT.search(prefer)
+    if found is not None:
+        return float(min(int(found[1]), MAX_WAIT_S))
+    return 0.0 if "respond-async" in prefer else default_s

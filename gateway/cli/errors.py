@@ -1,0 +1,48 @@
+"""Which failures have a name, and the exit code of each."""
+
+import httpx
+
+from gateway.client import GatewayFailure
+from gateway.db.engine import DatabaseError
+from gateway.locks import FolderBusyError
+from gateway.settings import SettingsError
+from gateway.storage import StorageError
+from providers.diffusers_modal.process import EngineRunningError
+from providers.discovery import DiscoveryError
+from registry.errors import RegistryError
+from templates.engine import TemplateError
+
+__all__ = ["known_failure"]
+
+NAMED = (
+    DatabaseError,
+    DiscoveryError,
+    EngineRunningError,
+    FolderBusyError,
+    RegistryError,
+    SettingsError,
+    StorageError,
+    TemplateError,
+)
+BY_STATUS = {402: 5, 404: 4}
+
+
+def known_failure(error: Exception) -> tuple[str, int] | None:
+    """A failure's message and exit code; None when it is a fault of ours."""
+    if isinstance(error, GatewayFailure):
+        lines = [f"{error} ({error.code})"]
+        lines += [
+            f"  {f['pointer']}: {f['message']}" + (f" [{f['allowed']}]" if f.get("allowed") else "")
+            for f in error.problem.get("errors", [])
+        ]
+        provider = error.code.startswith("provider_") or error.code in ("content_policy", "engine_failed")
+        return "\n".join(lines), 7 if provider else BY_STATUS.get(
+            error.status, 2 if error.status < 500 else 1
+        )
+    if isinstance(error, NAMED):
+        return str(error), 1
+    if isinstance(error, httpx.TransportError):
+        return f"the gateway cannot be reached: {error}", 1
+    if isinstance(error, OSError):
+        return str(error), 1
+    return None

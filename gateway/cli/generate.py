@@ -1,0 +1,184 @@
+"""`gateway generate "a red circle" -o out.png`."""
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import rich_click as click
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from gateway.client import GatewayClient, GatewayFailure
+from gateway.settings import Settings, load_settings
+
+__all__ = ["generate"]
+
+MESSAGES = Console(stderr=True)
+FLAGS = ("size", "steps", "guidance", "seed", "n", "negative_prompt")
+
+
+@click.command()
+@click.argument("prompt")
+@click.option("-o", "--output", help="File to write; - for stdout. With several images: name-1.png, ...")
+@click.option("-m", "--model", help="A model of `gateway models`; the default when not given.")
+@click.option("--intent", help="A need in place of a model: realistic, text_heavy, ...")
+@click.option("--size", help="Pixels: 256x192.")
+@click.option("--steps", type=int, help="Denoising steps.")
+@click.option("--guidance", type=float, help="How closely the picture follows the prompt.")
+@click.option("--seed", type=int, help="The same seed gives the same picture.")
+@click.option("-n", type=int, help="How many pictures.")
+@click.option("--negative-prompt", help="What it should not show.")
+@click.option("-p", "--param", multiple=True, metavar="NAME=VALUE", help="Any other input of the model.")
+@click.option("--estimate", is_flag=True, help="Say what it would cost and send; spend nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print the job as JSON on stdout.")
+def generate(
+    prompt: str, output: str | None, model: str | None, intent: str | None, param: tuple[str, ...],
+    estimate: bool, as_json: bool, **flags: Any,
+) -> None:  # fmt: skip
+    """Make an image of PROMPT.
+
+    Goes through the gateway that runs here; without one, it opens the data folder itself.
+    """
+    inputs = {"prompt": prompt, **{name: flags[name] for name in FLAGS if flags[name] is not None}}
+    inputs.update(_read_params(param))
+    body = {"inputs": inputs, "model": model, "intent": intent}
+    body = {name: value for name, value in body.items() if value is not None}
+    asyncio.run(_run(body, output, estimate, as_json))
+
+
+def _read_params(pairs: tuple[str, ...]) -> dict[str, Any]:
+    read: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        if not equals:
+            raise click.UsageError(f"-p {pair!r}: write it as NAME=VALUE")
+        try:
+            read[name] = json.loads(text)
+        except ValueError:
+            read[name] = text
+    return read
+
+
+async def _run(body: dict[str, Any], output: str | None, estimate: bool, as_json: bool) -> None:
+    async with _gateway(load_settings()) as client:
+        if estimate:
+            answer = await client.call("POST", "/api/images/estimate", body)
+            click.echo(json.dumps(answer, indent=2) if as_json else _estimate_words(answer))
+            return
+        job = await _follow(client, body)
+        if job["status"] != "completed":
+            error = job.get("error") or {"code": job["status"], "message": f"the job is {job['status']}"}
+            raise GatewayFailure({"code": error["code"], "detail": error["message"]}, 502)
+        files = await _save(client, job, output)
+        for warning in job["warnings"]:
+            MESSAGES.print(f"[yellow]warning:[/] {warning}", highlight=False)
+        if as_json:
+            click.echo(json.dumps(job, indent=2))
+        elif output != "-":
+            MESSAGES.print(f"{job['model']}, {job['cost']} USD, {job['jobId']}", highlight=False)
+            for file in files:
+                click.echo(str(file))
+
+
+def _estimate_words(answer: dict[str, Any]) -> str:
+    able = "" if answer["available"] else f"\nnot available: {answer['unavailableBecause']}"
+    return f"{answer['cost']} USD with {answer['model']} ({answer['price']}){able}"
+
+
+async def _follow(client: GatewayClient, body: dict[str, Any]) -> dict[str, Any]:
+    """Run the job with a progress bar on a terminal; Ctrl-C cancels it."""
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[steps]}"),
+        TimeElapsedColumn(),
+        console=MESSAGES,
+        transient=True,
+        disable=not MESSAGES.is_terminal,
+    ) as progress:
+        task = progress.add_task("starting", total=None, steps="")
+        job_id: str | None = None
+
+        def show(job: dict[str, Any]) -> None:
+            nonlocal job_id
+            job_id = job["jobId"]
+            now = job["progress"] or {}
+            total = now.get("steps")
+            steps = f"{now.get('step')}/{total}" if total else ""
+            what = now.get("phase") or job["status"]
+            progress.update(task, description=what, completed=now.get("step") or 0, total=total, steps=steps)
+
+        try:
+            return await client.generate(body, show)
+        except asyncio.CancelledError:
+            if job_id is not None:
+                await asyncio.shield(client.cancel(job_id))
+                MESSAGES.print(f"canceled {job_id}")
+            raise
+
+
+async def _save(client: GatewayClient, job: dict[str, Any], output: str | None) -> list[Path]:
+    files: list[Path] = []
+    for number, image in enumerate(job["images"], start=1):
+        data = await client.image(image["id"])
+        if output == "-":
+            await asyncio.to_thread(sys.stdout.buffer.write, data)
+            continue
+        extension = image["contentType"].split("/")[1]
+        path = Path(output or f"{job['jobId']}.{extension}")
+        if len(job["images"]) > 1:
+            path = path.with_stem(f"{path.stem}-{number}")
+        await asyncio.to_thread(path.write_bytes, data)
+        files.append(path)
+    return files
+
+
+@asynccontextmanager
+async def _gateway(settings: Settings) -> AsyncIterator[GatewayClient]:
+    """The gateway that runs here, or one inside this process for as long as the command takes."""
+    async with httpx.AsyncClient(base_url=settings.public_url, timeout=30, trust_env=False) as http:
+        if await _answers(http):
+            yield GatewayClient(http)
+            return
+    async with _own_gateway(settings) as client:
+        yield client
+
+
+async def _answers(http: httpx.AsyncClient) -> bool:
+    try:
+        return (await http.get("/health/live", timeout=2)).is_success
+    except httpx.TransportError:
+        return False
+
+
+@asynccontextmanager
+async def _own_gateway(settings: Settings) -> AsyncIterator[GatewayClient]:
+    from gateway.app import create_app
+    from gateway.lifespan import running
+    from gateway.locks import hold_folder
+    from gateway.server import engine_supervisor
+
+    MESSAGES.print("no gateway runs here: starting one for this command", style="dim")
+    with hold_folder(settings.data_dir):
+        supervisor = engine_supervisor(settings)
+        if supervisor is not None:
+            await asyncio.to_thread(supervisor.start)
+            await asyncio.to_thread(supervisor.wait_ready, 60.0)
+        try:
+            app = create_app(settings)
+            async with (
+                running(app),
+                httpx.AsyncClient(
+                    transport=httpx.ASGITransport(app=app),  # type: ignore[arg-type]  # Litestar types scopes itself
+                    base_url=settings.public_url,
+                ) as http,
+            ):
+                yield GatewayClient(http)
+        finally:
+            if supervisor is not None:
+                await asyncio.to_thread(supervisor.stop)

@@ -1,0 +1,42 @@
+"""The command tree, and what turns a known failure into one line and an exit code."""
+
+import sys
+
+import rich_click as click
+
+from gateway import __version__
+from gateway.cli.errors import known_failure
+from gateway.cli.generate import generate
+from gateway.cli.registry import models, registry
+from gateway.cli.run import config, engine, serve
+
+__all__ = ["cli", "main"]
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="image-gateway")
+def cli() -> None:
+    """One gateway in front of every image model."""
+
+
+for command in (serve, engine, generate, models, registry, config):
+    cli.add_command(command)
+
+
+def main() -> None:
+    """Run the command line; never a stack trace for a failure that has a name."""
+    try:
+        cli.main(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted", err=True)
+        sys.exit(130)
+    except Exception as error:
+        found = known_failure(error)
+        if found is None:
+            raise
+        message, code = found
+        click.echo(f"error: {message}", err=True)
+        sys.exit(code)

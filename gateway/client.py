@@ -1,0 +1,94 @@
+"""A small client of the gateway's own API, for the command line and for programs."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+
+from gateway.problems import MEDIA_TYPE
+
+__all__ = ["GatewayClient", "GatewayFailure"]
+
+ENDED = ("completed", "failed", "canceled", "unknown")
+
+
+class GatewayFailure(Exception):
+    """The gateway answered with a problem.
+
+    Args:
+        problem: the problem document.
+        status: the HTTP status.
+    """
+
+    def __init__(self, problem: dict[str, Any], status: int) -> None:
+        super().__init__(problem.get("detail") or f"HTTP {status}")
+        self.problem = problem
+        self.status = status
+
+    @property
+    def code(self) -> str:
+        """The stable code."""
+        return str(self.problem.get("code", "unknown"))
+
+
+class GatewayClient:
+    """Calls a gateway.
+
+    Args:
+        http: a client whose base URL is the gateway's.
+    """
+
+    def __init__(self, http: httpx.AsyncClient) -> None:
+        self._http = http
+
+    async def call(
+        self,
+        method: str,
+        path: str,
+        body: dict[str, Any] | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> dict[str, Any]:
+        """One call with a JSON answer.
+
+        Raises:
+            GatewayFailure: the gateway refused.
+            httpx.TransportError: it cannot be reached.
+        """
+        response = await self._http.request(method, path, json=body, headers=headers)
+        if response.is_error:
+            is_problem = response.headers.get("content-type", "").startswith(MEDIA_TYPE)
+            raise GatewayFailure(response.json() if is_problem else {}, response.status_code)
+        answer: dict[str, Any] = response.json()
+        return answer
+
+    async def generate(
+        self, body: dict[str, Any], on_progress: Callable[[dict[str, Any]], None] | None = None
+    ) -> dict[str, Any]:
+        """Make images and follow the job to its end.
+
+        Args:
+            body: as `POST /api/images/generate` takes it.
+            on_progress: told the job after each look at it.
+
+        Returns:
+            The ended job: completed, failed, canceled or unknown.
+        """
+        headers = {"Prefer": "respond-async"}
+        job = await self.call("POST", "/api/images/generate", body, headers)
+        while job["status"] not in ENDED:
+            if on_progress is not None:
+                on_progress(job)
+            await asyncio.sleep(0.1)
+            job = await self.call("GET", f"/api/jobs/{job['jobId']}")
+        return job
+
+    async def cancel(self, job_id: str) -> dict[str, Any]:
+        """Cancel a job; the job as it is then."""
+        return await self.call("DELETE", f"/api/jobs/{job_id}")
+
+    async def image(self, image_id: str) -> bytes:
+        """The bytes of a picture."""
+        response = await self._http.get(f"/images/{image_id}")
+        response.raise_for_status()
+        return response.content

@@ -1,0 +1,234 @@
+"""The gateway without HTTP: what every route and every command calls."""
+
+import asyncio
+import logging
+
+from msgspec import Struct
+from sqlalchemy import Connection
+
+from billing import ledger
+from gateway.ambient import Ambient
+from gateway.db.engine import Database, open_database
+from gateway.db.migrate import upgrade
+from gateway.jobs import queries, store
+from gateway.jobs.drive import Tools
+from gateway.jobs.outputs import Collector
+from gateway.jobs.records import Admitted, ImageRow, JobRow
+from gateway.jobs.runner import Runner
+from gateway.planning import Plan, make_plan
+from gateway.problems import Problem
+from gateway.schemas import GenerateRequest, JobView
+from gateway.settings import Settings
+from gateway.storage import ImageStore, open_store
+from gateway.views import job_view
+from providers.discovery import Providers
+from providers.http import create_client
+from registry.catalog import Catalog
+from registry.load import load_registry
+from templates.engine import TemplateLibrary
+
+__all__ = ["OPERATOR", "Core", "Parts", "prepare"]
+
+log = logging.getLogger(__name__)
+
+# Alembic announces itself at every start; what it did is logged here.
+logging.getLogger("alembic").setLevel(logging.WARNING)
+
+OPERATOR = "acc_local_operator"
+"""Who calls in open mode: whoever reaches the loopback address. Pays afterwards."""
+
+
+class Parts(Struct, frozen=True, kw_only=True):
+    """What a gateway is made of beside its database."""
+
+    catalog: Catalog
+    templates: TemplateLibrary
+    providers: Providers
+    images: ImageStore
+
+
+def prepare(settings: Settings, ambient: Ambient) -> Parts:
+    """Load and check everything, and bring the database up to date. Blocks.
+
+    `gateway serve` calls it before it starts a server process, so that what is wrong stops the
+    start with one message; the process calls it again for itself.
+
+    Raises:
+        RegistryError, TemplateError, DiscoveryError, StorageError, DatabaseError: what is wrong.
+    """
+    catalog = Catalog(load_registry(settings.registry, markup=settings.markup))
+    templates = TemplateLibrary.load(settings.templates_dir)
+    providers = Providers(catalog.data.providers, settings.env, str(settings.data_dir))
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    images = open_store(settings.storage_url)
+    upgraded = upgrade(settings.database_url, at=ambient.now_ms())
+    if upgraded.backup is not None:
+        log.info("the database was upgraded; its former state is kept in %s", upgraded.backup)
+    return Parts(catalog=catalog, templates=templates, providers=providers, images=images)
+
+
+class Core:
+    """Everything that is open while the gateway runs.
+
+    Built by `Core.open`, closed by `aclose`. Nothing at import, nothing global.
+    """
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        parts: "Parts",
+        db: Database,
+        ambient: Ambient,
+    ) -> None:
+        self.settings = settings
+        self.catalog = parts.catalog
+        self.providers = parts.providers
+        self.templates = parts.templates
+        self.images = parts.images
+        self.db = db
+        self.ambient = ambient
+        self.stopping = False
+        self._client = create_client()
+        collector = Collector(self.images, self._client)
+        self.runner = Runner(Tools(db=db, providers=self.providers, collector=collector, ambient=ambient))
+
+    @classmethod
+    async def open(cls, settings: Settings, ambient: Ambient | None = None) -> "Core":
+        """Load the registry, bring the database up to date, resume what was left.
+
+        Raises:
+            RegistryError, TemplateError, DatabaseError, StorageError, DiscoveryError: what is
+                wrong, before anything is served.
+        """
+        ambient = ambient or Ambient()
+        parts = await asyncio.to_thread(prepare, settings, ambient)
+        db = open_database(settings.database_url)
+        core = cls(settings=settings, parts=parts, db=db, ambient=ambient)
+        at = ambient.now_ms()
+        await db.write(
+            lambda c: store.ensure_account(
+                c, account_id=OPERATOR, name="local operator", postpaid=True, at=at
+            )
+        )
+        resumed = await core.runner.resume()
+        if resumed:
+            log.info("%d jobs of the last run are resumed", resumed)
+        return core
+
+    async def aclose(self) -> None:
+        """Stop driving jobs, close what is open. Unended jobs are resumed at the next start."""
+        self.stopping = True
+        await self.runner.aclose(min(5.0, self.settings.shutdown_grace_s))
+        await self.providers.aclose()
+        await self._client.aclose()
+        await self.db.aclose()
+
+    # -- what callers do ----------------------------------------------------------------
+
+    def plan(self, request: GenerateRequest) -> Plan:
+        """Stations 4 to 8: nothing is spent or stored."""
+        return make_plan(self.catalog, self.providers, request, fresh_seed=self.ambient.seed())
+
+    async def submit(self, request: GenerateRequest, account_id: str) -> str:
+        """Let a request in and start its job; the job's id.
+
+        Raises:
+            Problem: `provider_not_configured`, `insufficient_funds`, `shutting_down`.
+            UnknownModel, InvalidInputs: as `plan`.
+        """
+        if self.stopping:
+            raise Problem(
+                "shutting_down", "The gateway is stopping; send it again in a moment", retryable=True
+            )
+        plan = self.plan(request)
+        if plan.unavailable is not None:
+            raise Problem(
+                "provider_not_configured",
+                f"{plan.model.id} cannot run: {plan.unavailable.reason}. "
+                "Nothing was charged. `GET /api/models` shows what is available",
+                setting=plan.unavailable.setting,
+            )
+        new = self._new_job(plan, request, account_id)
+        at = self.ambient.now_ms()
+
+        def admit(conn: Connection) -> None:
+            store.admit(conn, new, at)
+
+        try:
+            await self.db.write(admit)
+        except ledger.InsufficientFunds as error:
+            raise Problem("insufficient_funds", f"{error}. Nothing was charged") from error
+        self.runner.start(new.id)
+        return new.id
+
+    def _new_job(self, plan: Plan, request: GenerateRequest, account_id: str) -> store.NewJob:
+        first = plan.candidates[0].route
+        return store.NewJob(
+            id=self.ambient.new_id("job"),
+            account_id=account_id,
+            end_user=request.user_id,
+            model=plan.model.id,
+            registry_version=self.catalog.version,
+            admitted=Admitted(
+                inputs=request.inputs,
+                options=request.options,
+                candidates=plan.candidates,
+                price=plan.model.price,
+            ),
+            report=plan.report,
+            warnings=plan.warnings,
+            routing=plan.routing,
+            quote_micros=plan.quote.price_micros,
+            ceiling_micros=plan.quote.ceiling_micros,
+            deadline_at=self.ambient.now_ms() + int(self.settings.job_timeout_s * 1000),
+            attempt=store.NewAttempt(
+                id=self.ambient.new_id("att"),
+                number=1,
+                candidate=0,
+                provider=first.provider,
+                endpoint=first.endpoint,
+            ),
+        )
+
+    async def generate(self, request: GenerateRequest, account_id: str, wait_s: float) -> JobRow:
+        """Let a request in and wait up to `wait_s` seconds for its end; the job, ended or not."""
+        job_id = await self.submit(request, account_id)
+        await self.runner.wait(job_id, wait_s)
+        return await self.job(job_id, account_id)
+
+    async def job(self, job_id: str, account_id: str) -> JobRow:
+        """An account's job.
+
+        Raises:
+            Problem: `not_found`.
+        """
+        found = await self.db.read(lambda c: queries.find_job(c, job_id, account_id))
+        if found is None:
+            raise Problem("not_found", f"No job has the id {job_id!r}")
+        return found
+
+    async def cancel(self, job_id: str, account_id: str) -> JobRow:
+        """Ask for a job's end; the job as it stands then. An ended job is no error."""
+        status = await self.db.write(lambda c: store.request_cancel(c, job_id, account_id))
+        if status is None:
+            raise Problem("not_found", f"No job has the id {job_id!r}")
+        self.runner.cancel(job_id)
+        await self.runner.wait(job_id, 5.0)
+        return await self.job(job_id, account_id)
+
+    async def image(self, image_id: str) -> tuple[ImageRow, bytes]:
+        """A picture and its bytes.
+
+        Raises:
+            Problem: `not_found`.
+        """
+        row = await self.db.read(lambda c: queries.find_image(c, image_id))
+        data = await self.images.get(row.storage_key) if row is not None else None
+        if row is None or data is None:
+            raise Problem("not_found", f"No picture has the id {image_id!r}")
+        return row, data
+
+    def view(self, job: JobRow) -> JobView:
+        """A job as its owner sees it."""
+        return job_view(job, self.runner.live(job.id), self.settings.public_url)

@@ -1,0 +1,135 @@
+"""Bring a database to this version's schema: a copy first, then one transaction."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from alembic.util import CommandError
+from msgspec import Struct
+from sqlalchemy import Connection, inspect
+
+from gateway.db.engine import DatabaseError
+from gateway.db.sqlite_file import driver_of, open_engine, sqlite_path, translate_error
+
+__all__ = ["DatabaseTooNew", "MigrationFailed", "UpgradeResult", "upgrade"]
+
+MIGRATIONS = "gateway.db:migrations"
+"""Alembic finds the folder through the package, in a checkout and in a wheel alike."""
+
+
+class DatabaseTooNew(DatabaseError):
+    """The database was made by a later version of the gateway."""
+
+
+class MigrationFailed(DatabaseError):
+    """A migration failed; the database is as it was."""
+
+
+class UpgradeResult(Struct, frozen=True, kw_only=True):
+    """What `upgrade` did."""
+
+    from_revision: str | None
+    """None: the database was new."""
+    to_revision: str
+    backup: Path | None
+    """The copy that was kept; None when nothing had to be changed, or nothing was there."""
+
+
+def upgrade(url: str, *, at: int, busy_timeout_s: float = 5.0, migrations: str = MIGRATIONS) -> UpgradeResult:
+    """Bring the database at `url` to this version's schema. Blocks: call it before the loop runs.
+
+    A database that is behind is first copied to `<name>.before-<revision>-<time>.db` beside it.
+
+    Args:
+        url: `sqlite:///path`; the file is made when missing, its folder is not.
+        at: the time now, in milliseconds UTC, for the copy's name.
+        busy_timeout_s: seconds to wait for a lock that another program holds.
+        migrations: where Alembic's scripts are: a folder, or `package:folder`.
+
+    Raises:
+        DatabaseTooNew: made by a later version.
+        MigrationFailed: the database is as it was, and the copy is kept.
+        DatabaseUnavailable: locked, full or unreachable.
+        DatabaseError: not a database of this gateway.
+    """
+    path = sqlite_path(url)
+    config = Config()
+    # ConfigParser reads % as the start of a reference.
+    config.set_main_option("script_location", migrations.replace("%", "%%"))
+    scripts = ScriptDirectory.from_config(config)
+    head = scripts.get_current_head()
+    if head is None:
+        raise DatabaseError(f"No migrations are in {migrations}.")
+    engine = open_engine(path, busy_timeout_s=busy_timeout_s, mode="migrate")
+    with _unavailable_translated(), engine.connect() as connection:
+        current = _current(connection, path, scripts, head)
+        connection.rollback()
+        if current == head:
+            return UpgradeResult(from_revision=head, to_revision=head, backup=None)
+        backup = None if current is None else _keep_copy(connection, path, current, at)
+        _migrate(connection, config, backup)
+    return UpgradeResult(from_revision=current, to_revision=head, backup=backup)
+
+
+def _current(connection: Connection, path: Path, scripts: ScriptDirectory, head: str) -> str | None:
+    """The database's revision; None for an empty one."""
+    current = MigrationContext.configure(connection).get_current_revision()
+    if current is None:
+        if inspect(connection).get_table_names():
+            raise DatabaseError(f"{path} has tables but no revision: it is not a database of this gateway.")
+        return None
+    try:
+        scripts.get_revision(current)
+    except CommandError as error:
+        raise DatabaseTooNew(
+            f"{path} is at revision {current}, and this version knows up to {head}. Run the version "
+            "that made it, or put back the copy that was kept before its upgrade."
+        ) from error
+    return current
+
+
+def _keep_copy(connection: Connection, path: Path, revision: str, at: int) -> Path:
+    stamp = f"{datetime.fromtimestamp(at // 1000, UTC):%Y%m%dT%H%M%S}{at % 1000:03d}Z"
+    backup = path.with_name(f"{path.stem}.before-{revision}-{stamp}.db")
+    try:
+        # On the driver: SQLAlchemy would open a transaction, and VACUUM refuses to run in one.
+        driver_of(connection).execute("VACUUM INTO ?", (str(backup),))
+    except sqlite3.Error:
+        backup.unlink(missing_ok=True)
+        raise
+    return backup
+
+
+def _migrate(connection: Connection, config: Config, backup: Path | None) -> None:
+    config.attributes["connection"] = connection
+    try:
+        with connection.begin():
+            command.upgrade(config, "head")
+            # They are not enforced while tables are rebuilt.
+            broken = connection.exec_driver_sql("PRAGMA foreign_key_check").fetchall()
+            if broken:
+                raise DatabaseError(f"{len(broken)} rows would refer to rows that are not there")
+    except Exception as error:
+        if translate_error(error) is not error:
+            raise
+        kept = f" A copy is in {backup}." if backup else ""
+        raise MigrationFailed(
+            f"The database could not be upgraded, and is as it was: {error}{kept}"
+        ) from error
+
+
+@contextmanager
+def _unavailable_translated() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        translated = translate_error(error)
+        if translated is error:
+            raise
+        raise translated from error

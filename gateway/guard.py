@@ -1,0 +1,106 @@
+"""Who may call in open mode, decided before a body is read.
+
+Without accounts, whoever reaches the loopback address is the operator. So a web page that the
+operator has open must not be able to call: a request must be addressed to a loopback name
+(else DNS rebinding turns any name into this machine), carry no foreign Origin, and a body must
+be JSON (which a form of another page cannot send without asking first).
+Also gives each request its id and each response the headers that every one has.
+"""
+
+from typing import Any
+from urllib.parse import urlsplit
+
+from litestar import Request
+from litestar.enums import ScopeType
+from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
+
+from gateway.ambient import Ambient
+from gateway.problems import Problem, problem_response
+
+__all__ = ["Guard"]
+
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+# Every answer has these; a picture and the API page add their own policy.
+HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-frame-options", b"DENY"),
+)
+
+
+class Guard:
+    """ASGI middleware around the whole application.
+
+    Args:
+        app: what to guard.
+        allowed_hosts: Host names to answer to beside the loopback ones.
+        ambient: makes the request ids.
+    """
+
+    def __init__(self, app: ASGIApp, allowed_hosts: tuple[str, ...], ambient: Ambient) -> None:
+        self.app = app
+        self.hosts = LOOPBACK | {host.lower() for host in allowed_hosts}
+        self.ambient = ambient
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let a request through, or answer it with a problem."""
+        if scope["type"] != ScopeType.HTTP:
+            await self.app(scope, receive, send)
+            return
+        request_id = self.ambient.new_id("req")
+        scope.setdefault("state", {})["request_id"] = request_id
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = [*message.get("headers", []), (b"x-request-id", request_id.encode())]
+                present = {name.lower() for name, _ in headers}
+                headers += [(name, value) for name, value in HEADERS if name not in present]
+                message["headers"] = headers
+            await send(message)
+
+        problem = self.refusal(scope)
+        if problem is None:
+            await self.app(scope, receive, send_with_headers)
+            return
+        request: Request[Any, Any, Any] = Request(scope)
+        response = problem_response(request, problem).to_asgi_response(None, request)
+        await response(scope, receive, send_with_headers)
+
+    def refusal(self, scope: HTTPScope) -> Problem | None:
+        """Why a request is not let through; None when it is."""
+        headers = {name.lower(): value for name, value in scope["headers"]}
+        host = headers.get(b"host", b"").decode("latin-1")
+        if _name(host) not in self.hosts:
+            return Problem(
+                "foreign_host",
+                f"The request is addressed to {host!r}. Without accounts this gateway answers to loopback "
+                "names alone; add yours to GATEWAY_ALLOWED_HOSTS if it is meant to",
+            )
+        origin = headers.get(b"origin", b"").decode("latin-1")
+        if origin and urlsplit(origin).netloc.lower() != host.lower():
+            return Problem(
+                "foreign_origin",
+                f"A page of {origin!r} may not call this gateway: it would spend the operator's money",
+            )
+        return self.body_refusal(scope, headers)
+
+    def body_refusal(self, scope: HTTPScope, headers: dict[bytes, bytes]) -> Problem | None:
+        """A body must be JSON."""
+        if scope["method"] not in ("POST", "PUT", "PATCH"):
+            return None
+        media_type = headers.get(b"content-type", b"").split(b";")[0].strip().lower()
+        if media_type == b"application/json" or media_type.endswith(b"+json"):
+            return None
+        shown = media_type.decode("latin-1") or "nothing"
+        return Problem(
+            "unsupported_media_type",
+            f"The Content-Type is {shown}; send JSON with 'Content-Type: application/json' (curl: --json)",
+        )
+
+
+def _name(host: str) -> str:
+    """The name in a Host header, without its port: `[::1]:8000` is `::1`."""
+    try:
+        return (urlsplit(f"//{host}").hostname or "").lower()
+    except ValueError:
+        return ""

@@ -1,0 +1,1 @@
+"""Jobs: their rows, the runner that drives them, what happens to them at a start."""

@@ -1,0 +1,287 @@
+"""Drives one job from its stored state to its end.
+
+Whatever is stored is enough to go on from: a job without a handle is submitted, one with a
+handle is polled. Every step that a crash could tear is one transaction of `gateway.jobs.store`.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import TypeVar
+
+import msgspec
+from sqlalchemy import Connection
+
+from billing.pricing import charge
+from gateway.ambient import Ambient
+from gateway.db.engine import Database, DatabaseUnavailable
+from gateway.jobs import store
+from gateway.jobs.live import Live
+from gateway.jobs.outputs import Collector
+from gateway.jobs.records import AttemptRow, JobRow
+from gateway.planning import Candidate
+from gateway.pricing import provider_cost_micros
+from gateway.schemas import ProgressView
+from providers.base import Call, Failed, Handle, Provider, Running, Succeeded, Waiting
+from providers.discovery import Providers
+from providers.errors import (
+    JobCanceled,
+    JobLost,
+    ProviderError,
+    ProviderTimeout,
+    ProviderUnavailable,
+    SubmitUnknown,
+)
+
+__all__ = ["Drive", "Tools", "poll_delay", "write_until_done"]
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+MAX_TRIES = 3
+"""Attempts at one route, where the error allows another."""
+CANCEL_PATIENCE_S = 30.0
+"""How long a canceled job may take to say so before it is called canceled anyway."""
+
+
+class Tools(msgspec.Struct, frozen=True, kw_only=True):
+    """What driving a job takes."""
+
+    db: Database
+    providers: Providers
+    collector: Collector
+    ambient: Ambient
+
+
+def poll_delay(elapsed_s: float) -> float:
+    """Seconds until the next look at a job: a tenth of its age, from 0.05 to 2."""
+    return min(2.0, max(0.05, elapsed_s / 10))
+
+
+async def write_until_done(db: Database, fn: Callable[[Connection], T]) -> T:
+    """Write, however long the database is away: what ends a paid job must not be dropped."""
+    while True:
+        try:
+            return await db.write(fn)
+        except DatabaseUnavailable as error:
+            log.warning("the database is away, trying again: %s", error)
+            await asyncio.sleep(error.retry_after)
+
+
+class Drive:
+    """One job under way.
+
+    Args:
+        job: its stored state.
+        tools: what it takes.
+        live: where its progress shows.
+        recovered: it was found at a start, so a provider may have lost it for no fault of its own.
+    """
+
+    def __init__(self, job: JobRow, tools: Tools, live: Live, *, recovered: bool) -> None:
+        self.job = job
+        self.tools = tools
+        self.live = live
+        self.recovered = recovered
+        self.attempt = job.attempts[-1]
+        if job.cancel_requested:
+            live.cancel.set()
+
+    async def run(self) -> None:
+        """Bring the job to its end, or to `unknown`."""
+        while True:
+            candidate = self.job.admitted.candidates[self.attempt.route_index]
+            provider = self.tools.providers.get(candidate.route.provider)
+            try:
+                done = await self.follow_attempt(provider, candidate)
+                await self.finish(candidate, done)
+                return
+            except SubmitUnknown as error:
+                log.error("job %s: a submit to %s got no answer", self.job.id, self.attempt.provider)
+                await self.leave_unknown(error)
+                return
+            except ProviderError as error:
+                log.info(
+                    "job %s: attempt %d: %s: %s",
+                    self.job.id,
+                    self.attempt.number,
+                    error.code,
+                    error.raw or error,
+                )
+                following = self.following(provider, error)
+                if following is None:
+                    await self.fail(error)
+                    return
+                await self.open_next(error, following)
+
+    async def fail(self, error: ProviderError) -> None:
+        """End the job without a picture; nothing is charged."""
+        at = self.tools.ambient.now_ms()
+        await self.write(lambda c: store.end_without_images(c, self.job.id, self.attempt.id, error, at))
+
+    async def leave_unknown(self, error: SubmitUnknown) -> None:
+        """Leave the job to whoever finds out what became of its submit; the hold is kept."""
+        await self.write(lambda c: store.mark_unknown(c, self.job.id, self.attempt.id, error))
+
+    # -- one attempt --------------------------------------------------------------------
+
+    async def follow_attempt(self, provider: Provider, candidate: Candidate) -> Succeeded:
+        """Submit unless that was done, then poll to the end."""
+        handle = self.attempt.handle
+        if handle is None:
+            if self.live.cancel.is_set():
+                raise JobCanceled("The job was canceled before it was sent.", provider=self.attempt.provider)
+            if self.attempt.status == "sent" and not provider.idempotent_submit:
+                raise SubmitUnknown(
+                    "The gateway stopped while it was sending.", provider=self.attempt.provider
+                )
+            answer = await self.submit(provider, candidate)
+            if isinstance(answer, Succeeded):
+                return answer
+            handle = answer
+            await self.write(lambda c: store.accept_attempt(c, self.job.id, self.attempt.id, answer))
+        return await self.poll(provider, handle)
+
+    async def submit(self, provider: Provider, candidate: Candidate) -> Handle | Succeeded:
+        """One submit; repeated on a lost answer only where the provider promises to know it again."""
+        await self.write(lambda c: store.send_attempt(c, self.attempt.id))
+        call = Call(
+            id=self.attempt.id,
+            route=candidate.route,
+            payload=candidate.payload,
+            num_images=candidate.num_images,
+            timeout_s=max(1.0, self.seconds_left()),
+        )
+        for pause in (0.2, 1.0, 5.0, None):
+            try:
+                return await provider.submit(call)
+            except SubmitUnknown:
+                if not provider.idempotent_submit or pause is None:
+                    raise
+                await asyncio.sleep(pause)
+        raise AssertionError("the last pause is None")
+
+    async def poll(self, provider: Provider, handle: Handle) -> Succeeded:
+        """Look at the job until it ends; its deadline and a wish to cancel are kept here."""
+        started = self.tools.ambient.monotonic()
+        canceled_at: float | None = None
+        while True:
+            if self.seconds_left() <= 0:
+                await provider.cancel(handle)
+                raise ProviderTimeout(
+                    "The job did not end in time. Nothing was charged.", provider=handle.provider
+                )
+            now = self.tools.ambient.monotonic()
+            if self.live.cancel.is_set() and canceled_at is None:
+                canceled_at = now
+                await provider.cancel(handle)
+            if canceled_at is not None and now - canceled_at > CANCEL_PATIENCE_S:
+                raise JobCanceled("The job was canceled.", provider=handle.provider)
+            done = await self.look(provider, handle)
+            if done is not None:
+                return done
+            await self.pause(poll_delay(now - started), canceled_at is not None)
+
+    async def look(self, provider: Provider, handle: Handle) -> Succeeded | None:
+        """One poll; None while the job goes on."""
+        try:
+            poll = await provider.poll(handle)
+        except ProviderUnavailable as error:
+            # The job may well go on there: only its deadline ends the wait.
+            log.warning("job %s cannot be asked about: %s", self.job.id, error)
+            return None
+        match poll:
+            case Succeeded():
+                return poll
+            case Failed():
+                raise poll.error
+            case Waiting():
+                self.live.progress = ProgressView(phase="queued", position=poll.position)
+            case Running():
+                self.live.progress = ProgressView(phase=poll.phase, step=poll.step, steps=poll.steps)
+        return None
+
+    async def pause(self, seconds: float, canceled: bool) -> None:
+        """Wait for the next look; a wish to cancel ends the wait."""
+        if canceled:
+            await asyncio.sleep(seconds)
+            return
+        try:
+            async with asyncio.timeout(seconds):
+                await self.live.cancel.wait()
+        except TimeoutError:
+            return
+
+    # -- what follows -------------------------------------------------------------------
+
+    async def finish(self, candidate: Candidate, done: Succeeded) -> None:
+        """Store the pictures, then end the job and charge for them in one transaction."""
+        self.live.status = "storing"
+        images = await self.tools.collector.collect(self.job.id, done, provider=self.attempt.provider)
+        sizes = [(image.width, image.height) for image in images]
+        charged = charge(self.job.admitted.price, sizes, ceiling_micros=self.job.ceiling_micros)
+        cost = provider_cost_micros(candidate, done, sizes)
+        at = self.tools.ambient.now_ms()
+        await self.write(
+            lambda c: store.complete(
+                c,
+                self.job.id,
+                self.attempt.id,
+                images,
+                charged,
+                at,
+                run_seconds=done.run_seconds,
+                load_seconds=done.load_seconds,
+                provider_cost_micros=cost,
+            )
+        )
+
+    def following(self, provider: Provider, error: ProviderError) -> int | None:
+        """Which candidate to try next; None when the error ends the job."""
+        here = self.attempt.route_index
+        again = error.retry_same or (
+            # Lost with the process that had it, when we were stopped too: run it once more.
+            isinstance(error, JobLost) and self.recovered and provider.idempotent_submit
+        )
+        if again and self.attempt.number < MAX_TRIES:
+            return here
+        if error.try_next and here + 1 < len(self.job.admitted.candidates):
+            return here + 1
+        return None
+
+    async def open_next(self, error: ProviderError, candidate: int) -> None:
+        """Give this attempt up and open the next, after a pause if it is the same route."""
+        route = self.job.admitted.candidates[candidate].route
+        number = self.attempt.number + 1
+        new = store.NewAttempt(
+            id=self.tools.ambient.new_id("att"),
+            number=number,
+            candidate=candidate,
+            provider=route.provider,
+            endpoint=route.endpoint,
+        )
+        at = self.tools.ambient.now_ms()
+        await self.write(lambda c: store.next_attempt(c, self.job.id, self.attempt.id, error, new, at))
+        if candidate == self.attempt.route_index:
+            await self.pause(error.retry_after or float(number), canceled=False)
+        self.attempt = AttemptRow(
+            id=new.id,
+            number=number,
+            route_index=candidate,
+            provider=new.provider,
+            endpoint=new.endpoint,
+            status="not_sent",
+            handle=None,
+            error_code=None,
+            run_seconds=None,
+            started_at=at,
+            ended_at=None,
+        )
+
+    def seconds_left(self) -> float:
+        """Seconds until the job's deadline."""
+        return (self.job.deadline_at - self.tools.ambient.now_ms()) / 1000
+
+    async def write(self, fn: Callable[[Connection], T]) -> T:
+        """A write that waits for the database."""
+        return await write_until_done(self.tools.db, fn)

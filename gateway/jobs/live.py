@@ -1,0 +1,18 @@
+"""What is known of a job only while this process runs it: progress, a wish to cancel, its end."""
+
+import asyncio
+
+from gateway.schemas import ProgressView
+
+__all__ = ["Live"]
+
+
+class Live:
+    """A running job, in memory. Nothing here is needed to resume it."""
+
+    def __init__(self) -> None:
+        self.status: str | None = None
+        """Finer than the stored one: `storing`."""
+        self.progress: ProgressView | None = None
+        self.cancel = asyncio.Event()
+        self.done = asyncio.Event()

@@ -1,0 +1,100 @@
+"""Reading jobs back. Every read that a caller can reach filters by account, in SQL."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, RowMapping, select, tuple_
+
+from gateway.db.tables import attempt, image, job
+from gateway.jobs.records import TERMINAL, AttemptRow, ImageRow, JobRow, decode_admitted
+from gateway.schemas import RoutingView
+from providers.base import Handle
+from providers.normalizer import ReportRow
+
+__all__ = ["find_image", "find_job", "list_jobs", "open_job_ids"]
+
+
+def find_job(conn: Connection, job_id: str, account_id: str | None = None) -> JobRow | None:
+    """A job; None when it is not there, or not the account's. Without an account: any (ours alone)."""
+    query = select(job).where(job.c.id == job_id)
+    if account_id is not None:
+        query = query.where(job.c.account_id == account_id)
+    row = conn.execute(query).mappings().first()
+    return _job(conn, [row])[0] if row is not None else None
+
+
+def list_jobs(
+    conn: Connection,
+    account_id: str,
+    *,
+    limit: int,
+    status: str | None = None,
+    before: tuple[int, str] | None = None,
+) -> list[JobRow]:
+    """An account's jobs, newest first.
+
+    Args:
+        conn: the connection.
+        account_id: whose.
+        limit: at most so many.
+        status: of this status alone.
+        before: (created_at, id) of the last job of the page before.
+    """
+    query = select(job).where(job.c.account_id == account_id)
+    if status is not None:
+        query = query.where(job.c.status == status)
+    if before is not None:
+        query = query.where(tuple_(job.c.created_at, job.c.id) < tuple_(*before))
+    rows = (
+        conn.execute(query.order_by(job.c.created_at.desc(), job.c.id.desc()).limit(limit)).mappings().all()
+    )
+    return _job(conn, rows)
+
+
+def open_job_ids(conn: Connection) -> list[str]:
+    """Jobs that have not ended, oldest first."""
+    query = select(job.c.id).where(job.c.status.not_in(TERMINAL)).order_by(job.c.created_at, job.c.id)
+    return [str(found) for found in conn.execute(query).scalars()]
+
+
+def find_image(conn: Connection, image_id: str) -> ImageRow | None:
+    """A picture's row."""
+    row = conn.execute(select(image).where(image.c.id == image_id)).mappings().first()
+    return _image(row) if row is not None else None
+
+
+def _job(conn: Connection, rows: Sequence[RowMapping]) -> list[JobRow]:
+    ids = [row["id"] for row in rows]
+    attempts: dict[str, list[AttemptRow]] = {found: [] for found in ids}
+    images: dict[str, list[ImageRow]] = {found: [] for found in ids}
+    by_number = select(attempt).where(attempt.c.job_id.in_(ids)).order_by(attempt.c.number)
+    for row in conn.execute(by_number).mappings():
+        attempts[row["job_id"]].append(_attempt(row))
+    by_position = select(image).where(image.c.job_id.in_(ids)).order_by(image.c.position)
+    for row in conn.execute(by_position).mappings():
+        images[row["job_id"]].append(_image(row))
+    return [_build(row, attempts[row["id"]], images[row["id"]]) for row in rows]
+
+
+def _build(row: RowMapping, attempts: list[AttemptRow], images: list[ImageRow]) -> JobRow:
+    plain: dict[str, Any] = {
+        name: row[name] for name in JobRow.__struct_fields__ if name in row and name not in ("report",)
+    }
+    decoded = {
+        "admitted": decode_admitted(row["request"]),
+        "report": msgspec.json.decode(row["report"], type=tuple[ReportRow, ...]),
+        "warnings": msgspec.json.decode(row["warnings"], type=tuple[str, ...]),
+        "routing": msgspec.json.decode(row["routing"], type=RoutingView),
+    }
+    return JobRow(**{**plain, **decoded, "attempts": tuple(attempts), "images": tuple(images)})
+
+
+def _attempt(row: RowMapping) -> AttemptRow:
+    handle = msgspec.json.decode(row["handle"], type=Handle) if row["handle"] else None
+    plain = {name: row[name] for name in AttemptRow.__struct_fields__ if name != "handle"}
+    return AttemptRow(**plain, handle=handle)
+
+
+def _image(row: RowMapping) -> ImageRow:
+    return ImageRow(**{name: row[name] for name in ImageRow.__struct_fields__})

@@ -1,0 +1,106 @@
+"""What the job tables hold, typed."""
+
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from gateway.planning import Candidate
+from gateway.schemas import RoutingView
+from providers.base import Handle, revive_media
+from providers.normalizer import ReportRow
+from registry.schema import Price
+
+__all__ = ["TERMINAL", "Admitted", "AttemptRow", "ImageRow", "JobRow", "NewImage", "decode_admitted"]
+
+TERMINAL = frozenset({"completed", "failed", "canceled"})
+
+
+class Admitted(Struct, frozen=True, kw_only=True):
+    """A request as it was let in: all that is needed to run it, also after a restart with another
+    registry.
+    """
+
+    inputs: dict[str, Any]
+    options: dict[str, Any]
+    candidates: tuple[Candidate, ...]
+    price: Price
+
+
+def decode_admitted(text: str) -> Admitted:
+    """Read a stored request back, its media references revived."""
+    admitted = msgspec.json.decode(text, type=Admitted)
+    candidates = tuple(
+        msgspec.structs.replace(c, payload=revive_media(c.payload)) for c in admitted.candidates
+    )
+    return msgspec.structs.replace(admitted, candidates=candidates)
+
+
+class AttemptRow(Struct, frozen=True, kw_only=True):
+    """A row of `attempt`."""
+
+    id: str
+    number: int
+    route_index: int
+    provider: str
+    endpoint: str
+    status: str
+    handle: Handle | None
+    error_code: str | None
+    run_seconds: str | None
+    started_at: int
+    ended_at: int | None
+
+
+class ImageRow(Struct, frozen=True, kw_only=True):
+    """A row of `image`."""
+
+    id: str
+    storage_key: str
+    content_type: str
+    width: int
+    height: int
+    sha256: str
+    seed: int | None
+
+
+class NewImage(Struct, frozen=True, kw_only=True):
+    """A picture that is in the store and about to get its row."""
+
+    id: str
+    position: int
+    storage_key: str
+    content_type: str
+    width: int
+    height: int
+    byte_size: int
+    sha256: str
+    seed: int | None
+
+
+class JobRow(Struct, frozen=True, kw_only=True):
+    """A row of `job` with its attempts and images."""
+
+    id: str
+    account_id: str
+    end_user: str | None
+    status: str
+    model: str
+    provider: str
+    registry_version: str
+    admitted: Admitted
+    report: tuple[ReportRow, ...]
+    warnings: tuple[str, ...]
+    routing: RoutingView
+    quote_micros: int
+    ceiling_micros: int
+    charge_micros: int | None
+    error_code: str | None
+    error_message: str | None
+    error_status: int | None
+    cancel_requested: bool
+    deadline_at: int
+    created_at: int
+    completed_at: int | None
+    attempts: tuple[AttemptRow, ...]
+    images: tuple[ImageRow, ...]

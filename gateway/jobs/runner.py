@@ -1,0 +1,96 @@
+"""Runs jobs: one task each, all of them in this process's event loop."""
+
+import asyncio
+import logging
+
+from gateway.jobs import queries
+from gateway.jobs.drive import Drive, Tools
+from gateway.jobs.live import Live
+from providers.errors import ProviderError
+
+__all__ = ["Runner"]
+
+log = logging.getLogger(__name__)
+
+
+class InternalFailure(ProviderError):
+    """Something broke in the gateway."""
+
+    code = "internal_error"
+    http_status = 500
+
+
+class Runner:
+    """Starts jobs, waits for them, cancels them."""
+
+    def __init__(self, tools: Tools) -> None:
+        self._tools = tools
+        self._live: dict[str, Live] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+
+    def start(self, job_id: str, *, recovered: bool = False) -> None:
+        """Run a job that is in the database; nothing if it runs already."""
+        if job_id in self._tasks:
+            return
+        live = self._live[job_id] = Live()
+        task = asyncio.create_task(self._run(job_id, live, recovered), name=f"job {job_id}")
+        self._tasks[job_id] = task
+        task.add_done_callback(lambda _: self._forget(job_id, live))
+
+    async def resume(self) -> int:
+        """Go on with every job that a former process left; how many they are."""
+        job_ids = await self._tools.db.read(queries.open_job_ids)
+        for job_id in job_ids:
+            self.start(job_id, recovered=True)
+        return len(job_ids)
+
+    async def wait(self, job_id: str, seconds: float) -> None:
+        """Wait until a job ends here, or the time is up."""
+        live = self._live.get(job_id)
+        if live is None:
+            return
+        try:
+            async with asyncio.timeout(seconds):
+                await live.done.wait()
+        except TimeoutError:
+            return
+
+    def live(self, job_id: str) -> Live | None:
+        """What is known of a job that runs here."""
+        return self._live.get(job_id)
+
+    def cancel(self, job_id: str) -> None:
+        """Tell a job that runs here that its end is wanted. The wish itself is in the database."""
+        live = self._live.get(job_id)
+        if live is not None:
+            live.cancel.set()
+
+    async def aclose(self, grace_s: float) -> None:
+        """Stop driving. Jobs that have not ended stay in the database and are resumed at the next
+        start; those about to end get `grace_s` seconds to do so.
+        """
+        running = [task for task in self._tasks.values() if not task.done()]
+        if running and grace_s > 0:
+            await asyncio.wait(running, timeout=grace_s)
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+    async def _run(self, job_id: str, live: Live, recovered: bool) -> None:
+        job = await self._tools.db.read(lambda c: queries.find_job(c, job_id))
+        if job is None or job.status in ("completed", "failed", "canceled"):
+            return
+        if job.status == "unknown":
+            return  # the operator's, until somebody finds out what became of it
+        drive = Drive(job, self._tools, live, recovered=recovered)
+        try:
+            await drive.run()
+        except Exception:
+            # A fault of ours must not leave a hold open: the job ends, and the log says why.
+            log.exception("job %s broke", job_id)
+            await drive.fail(InternalFailure("Something broke here. Nothing was charged; the log has it."))
+
+    def _forget(self, job_id: str, live: Live) -> None:
+        live.done.set()
+        self._live.pop(job_id, None)
+        self._tasks.pop(job_id, None)

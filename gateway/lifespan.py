@@ -1,0 +1,43 @@
+"""Runs an ASGI application's lifespan around a block, for a program that calls it in process."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from litestar.types import ASGIApp
+
+__all__ = ["running"]
+
+
+@asynccontextmanager
+async def running(app: ASGIApp) -> AsyncIterator[None]:
+    """Start the application, run the block, stop the application (ASGI lifespan protocol 2.0).
+
+    Raises:
+        RuntimeError: the application could not start; what it raised is the cause where it
+            let it through.
+    """
+    inbox: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+    outbox: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+    scope: Any = {"type": "lifespan", "asgi": {"version": "3.0", "spec_version": "2.0"}, "state": {}}
+    task = asyncio.ensure_future(app(scope, inbox.get, outbox.put))  # type: ignore[arg-type]  # plain queues
+
+    async def step(name: str) -> None:
+        await inbox.put({"type": f"lifespan.{name}"})
+        answer = asyncio.ensure_future(outbox.get())
+        await asyncio.wait({answer, task}, return_when=asyncio.FIRST_COMPLETED)
+        if not answer.done():
+            answer.cancel()
+            task.result()
+            raise RuntimeError(f"the application ended during {name}")
+        if answer.result()["type"].endswith("failed"):
+            task.cancel()
+            raise RuntimeError(answer.result().get("message") or f"the application failed at {name}")
+
+    await step("startup")
+    try:
+        yield
+    finally:
+        await step("shutdown")
+        await task

@@ -1,0 +1,148 @@
+"""Errors as RFC 9457 problem documents: a stable `code`, the faults by JSON pointer, what to do next.
+
+`CODES` is the list that docs/errors.md must hold (a test compares them). Codes of providers'
+errors are in `providers.errors`, next to their classes.
+"""
+
+from typing import Any
+
+import msgspec
+from litestar import Request, Response
+from litestar.exceptions import HTTPException
+from msgspec import Struct
+
+from providers.errors import ProviderError
+from registry.errors import Fault, InvalidInputs, UnknownModel
+
+__all__ = ["CODES", "Problem", "ProblemDocument", "as_problem", "problem_response"]
+
+MEDIA_TYPE = "application/problem+json"
+
+CODES: dict[str, tuple[int, str]] = {
+    "bad_json": (400, "The body is not JSON"),
+    "invalid_body": (400, "The body has the wrong shape"),
+    "unknown_model": (400, "No such model"),
+    "not_a_diffusers_model": (400, "Not a diffusers model"),
+    "invalid_inputs": (422, "The inputs are wrong"),
+    "invalid_variables": (422, "The template's variables are wrong"),
+    "insufficient_funds": (402, "Not enough balance"),
+    "foreign_host": (403, "Not addressed to this machine"),
+    "foreign_origin": (403, "A web page of another origin may not call"),
+    "not_found": (404, "Not here"),
+    "unknown_template": (404, "No such template"),
+    "method_not_allowed": (405, "This path does not take that method"),
+    "body_too_large": (413, "The body is too large"),
+    "unsupported_media_type": (415, "The body must be JSON"),
+    "bad_request": (400, "The request cannot be read"),
+    "internal_error": (500, "Our fault"),
+    "bad_output": (502, "The provider's picture is broken"),
+    "provider_not_configured": (503, "No provider can run this model now"),
+    "database_unavailable": (503, "The database does not answer"),
+    "shutting_down": (503, "The gateway is stopping"),
+}
+
+
+class ProblemDocument(Struct, kw_only=True, rename="camel", omit_defaults=True):
+    """The body of an error (application/problem+json)."""
+
+    type: str
+    title: str
+    status: int
+    code: str
+    detail: str
+    errors: list[Fault] = []
+    """Each fault, by JSON pointer into the request."""
+    supported: list[str] = []
+    """What exists, where something was named that does not."""
+    setting: str | None = None
+    """The environment variable to set."""
+    job_id: str | None = None
+    request_id: str | None = None
+    retryable: bool = False
+
+
+class Problem(Exception):
+    """An error with a stable code of ours.
+
+    Args:
+        code: a key of `CODES`.
+        detail: what happened and what to do next.
+        extra: more members of `ProblemDocument`.
+        headers: more response headers.
+    """
+
+    def __init__(
+        self, code: str, detail: str, *, headers: dict[str, str] | None = None, **extra: Any
+    ) -> None:
+        super().__init__(detail)
+        status, title = CODES[code]
+        self.headers = headers or {}
+        self.document = ProblemDocument(
+            type=f"urn:image-gateway:error:{code}",
+            title=title,
+            status=status,
+            code=code,
+            detail=detail,
+            **extra,
+        )
+
+
+STATUS_CODES = {
+    404: "not_found",
+    405: "method_not_allowed",
+    413: "body_too_large",
+    415: "unsupported_media_type",
+}
+
+
+def as_problem(error: Exception) -> Problem:
+    """The problem that an exception is to a caller. Nothing of an unknown one is told."""
+    if isinstance(error, Problem):
+        return error
+    if isinstance(error, UnknownModel):
+        detail = f"{error} Supported: {', '.join(error.supported)}"
+        return Problem("unknown_model", detail, supported=list(error.supported))
+    if isinstance(error, InvalidInputs):
+        count = len(error.faults)
+        detail = f"{count} fault{'s' if count > 1 else ''}: {error}"
+        return Problem("invalid_inputs", detail, errors=list(error.faults))
+    if isinstance(error, ProviderError):
+        return provider_problem(error)
+    if isinstance(error, HTTPException) and error.status_code < 500:
+        code = STATUS_CODES.get(error.status_code, "bad_request")
+        return Problem(code, error.detail, headers=dict(error.headers or {}))
+    return Problem(
+        "internal_error", "Something broke here; the log has it under the request id. Nothing was charged."
+    )
+
+
+def provider_problem(error: ProviderError, job_id: str | None = None) -> Problem:
+    """A provider's error as a problem, its own code and status kept."""
+    problem = Problem("internal_error", error.message)
+    problem.document = ProblemDocument(
+        type=f"urn:image-gateway:error:{error.code}",
+        title=(type(error).__doc__ or "The provider failed").split(".")[0],
+        status=error.http_status,
+        code=error.code,
+        detail=error.message,
+        job_id=job_id,
+        retryable=error.retry_same,
+    )
+    return problem
+
+
+def problem_response(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    """Litestar's exception handler: every error leaves as a problem document."""
+    problem = as_problem(error)
+    request_id = request.scope.get("state", {}).get("request_id")
+    problem.document.request_id = request_id
+    if problem.document.status >= 500:
+        log = request.app.logger
+        if log is not None:
+            log.error("request %s failed: %r", request_id, error, exc_info=error)
+    return Response(
+        content=msgspec.json.encode(problem.document),
+        status_code=problem.document.status,
+        media_type=MEDIA_TYPE,
+        headers=problem.headers,
+    )

@@ -1,0 +1,90 @@
+"""`POST /diffusers/generate`, `GET /diffusers/models`: the Hugging Face style, raw PNG out."""
+
+from typing import Any
+
+from litestar import Request, Response, get, post
+
+from billing.money import usd
+from gateway.bodies import read_body, read_wait
+from gateway.core import OPERATOR, Core
+from gateway.planning import usable
+from gateway.problems import Problem
+from gateway.routes.images import job_answer
+from gateway.schemas import GenerateRequest, RawRequest
+from registry.errors import Fault, InvalidInputs, UnknownModel
+from registry.schema import Model
+
+__all__ = ["generate_raw", "list_diffusers_models"]
+
+
+def diffusers_models(core: Core) -> dict[str, Model]:
+    """The models that a diffusers pipeline runs."""
+    return {m.id: m for m in core.catalog.models.values() if any(route.pipeline for route in m.routes)}
+
+
+@post(
+    "/diffusers/generate",
+    status_code=200,
+    summary="Make one image, raw",
+    tags=["Diffusers"],
+    media_type="image/png",
+)
+async def generate_raw(request: Request[Any, Any, Any], core: Core) -> Response[bytes]:
+    """Make one image and answer its bytes: `curl -o image.png` saves it.
+
+    Waits until the job ends, unless `Prefer: wait=N` says otherwise.
+    """
+    body = await read_body(request, RawRequest)
+    supported = diffusers_models(core)
+    model = _find(core, body.model_id, supported)
+    unified = GenerateRequest(model=model.id, inputs={"prompt": body.inputs}, options=dict(body.parameters))
+    wait_s = read_wait(request, core.settings.job_timeout_s)
+    try:
+        job = await core.generate(unified, OPERATOR, wait_s)
+    except InvalidInputs as error:
+        raise InvalidInputs([_here(fault) for fault in error.faults]) from error
+    if job.status != "completed":
+        return job_answer(core, job)
+    row, data = await core.image(job.images[0].id)
+    headers = {"X-Job-Id": job.id, "X-Cost-Usd": usd(job.charge_micros or 0)}
+    if row.seed is not None:
+        headers["X-Seed"] = str(row.seed)
+    return Response(content=data, media_type=row.content_type, headers=headers)
+
+
+@get("/diffusers/models", summary="The diffusers models", tags=["Diffusers"])
+async def list_diffusers_models(core: Core) -> dict[str, Any]:
+    """The model ids that `/diffusers/generate` takes, with their GPU tier. Wakes no backend."""
+    models = []
+    for model in diffusers_models(core).values():
+        tier = next(route.pipeline.tier for route in model.routes if route.pipeline)
+        unavailable = usable(model, core.providers)
+        models.append(
+            {
+                "id": model.id,
+                "tier": tier,
+                "available": unavailable is None,
+                "unavailableBecause": unavailable.reason if unavailable else None,
+            }
+        )
+    return {"models": models}
+
+
+def _find(core: Core, name: str, supported: dict[str, Model]) -> Model:
+    ids = tuple(supported)
+    try:
+        model = core.catalog.model(name)
+    except UnknownModel as error:
+        raise UnknownModel(name, ids, tuple(m for m in error.close if m in supported)) from error
+    if model.id not in supported:
+        detail = (
+            f"{model.id} is no diffusers model; use POST /api/images/generate. Supported: {', '.join(ids)}"
+        )
+        raise Problem("not_a_diffusers_model", detail, supported=list(ids))
+    return model
+
+
+def _here(fault: Fault) -> Fault:
+    """A fault's pointer in this route's body: the prompt is `inputs`, options are `parameters`."""
+    at = fault.pointer.replace("/inputs/prompt", "/inputs").replace("/options/", "/parameters/")
+    return Fault(pointer=at, code=fault.code, message=fault.message, allowed=fault.allowed)

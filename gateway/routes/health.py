@@ -1,0 +1,32 @@
+"""`/health/live`, `/health/ready`: for whoever watches the process. They tell no configuration."""
+
+from litestar import Response, get
+from sqlalchemy import text
+
+from gateway.core import Core
+from gateway.db.engine import DatabaseError
+from gateway.schemas import HealthView, json_response
+
+__all__ = ["live", "ready"]
+
+
+@get("/health/live", summary="Is the process alive", tags=["Health"])
+async def live() -> HealthView:
+    """200 as long as the process answers."""
+    return HealthView(status="ok")
+
+
+@get("/health/ready", summary="Can it serve", tags=["Health"])
+async def ready(core: Core) -> Response[HealthView]:
+    """200 when requests can be served: the database answers and the process is not stopping."""
+    checks = {"database": "ok"}
+    try:
+        await core.db.read(lambda c: c.execute(text("select 1")).scalar_one())
+    except DatabaseError:
+        checks["database"] = "does not answer"
+    if core.stopping:
+        checks["process"] = "stopping"
+    good = set(checks.values()) == {"ok"}
+    return json_response(
+        HealthView(status="ok" if good else "unavailable", checks=checks), 200 if good else 503
+    )

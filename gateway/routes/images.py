@@ -1,0 +1,83 @@
+"""`POST /api/images/generate`, `POST /api/images/estimate`, `GET /images/{id}`."""
+
+from typing import Annotated, Any
+
+from litestar import Request, Response, get, post
+from litestar.params import Parameter
+
+from gateway.bodies import read_body, read_wait
+from gateway.core import OPERATOR, Core
+from gateway.jobs.records import JobRow
+from gateway.problems import Problem, provider_problem
+from gateway.schemas import EstimateView, GenerateRequest, JobView, json_response
+from gateway.views import estimate_view
+from providers.errors import ProviderError, by_code
+
+__all__ = ["estimate", "generate", "image", "job_answer"]
+
+
+def job_answer(core: Core, job: JobRow) -> Response[Any]:
+    """A job as the answer of the request that made it: 200 with its images, 202 while it goes on.
+
+    Raises:
+        Problem: it failed.
+    """
+    where = {"Location": f"{core.settings.public_url}/api/jobs/{job.id}"}
+    if job.status == "completed":
+        return json_response(core.view(job))
+    if job.status in ("failed", "canceled"):
+        raise failure(job)
+    return json_response(core.view(job), 202, {**where, "Retry-After": "1"})
+
+
+def failure(job: JobRow) -> Problem:
+    """The problem that a failed job is."""
+    code = job.error_code or "internal_error"
+    error = by_code(code)(job.error_message or "It failed.", provider=job.provider)
+    problem = provider_problem(error, job.id)
+    if by_code(code) is ProviderError:
+        problem.document.code = code
+        problem.document.status = job.error_status or 502
+    return problem
+
+
+@post("/api/images/generate", status_code=200, summary="Make images", tags=["Images"])
+async def generate(
+    request: Request[Any, Any, Any],
+    core: Core,
+    dry_run: Annotated[
+        bool, Parameter(query="dryRun", description="Answer the estimate; spend nothing")
+    ] = False,
+) -> Response[JobView | EstimateView]:
+    """Make images with a model, or for an intent.
+
+    Waits up to GATEWAY_SYNC_WAIT_S for the images; `Prefer: wait=N` or `respond-async` says
+    otherwise. When the wait runs out the answer is 202 with the job and its Location.
+    """
+    body = await read_body(request, GenerateRequest)
+    if dry_run:
+        return json_response(estimate_view(core.plan(body)))
+    wait_s = read_wait(request, core.settings.sync_wait_s)
+    return job_answer(core, await core.generate(body, OPERATOR, wait_s))
+
+
+@post("/api/images/estimate", status_code=200, summary="What it would cost and send", tags=["Images"])
+async def estimate(request: Request[Any, Any, Any], core: Core) -> Response[EstimateView]:
+    """The price of a request, what would be sent, and an account of each parameter. Spends nothing."""
+    body = await read_body(request, GenerateRequest)
+    return json_response(estimate_view(core.plan(body)))
+
+
+@get("/images/{image_id:str}", summary="A picture", tags=["Images"], media_type="image/png")
+async def image(image_id: str, core: Core) -> Response[bytes]:
+    """The bytes of a picture, as the provider made them."""
+    row, data = await core.image(image_id)
+    return Response(
+        content=data,
+        media_type=row.content_type,
+        headers={
+            "Cache-Control": "private, max-age=31536000, immutable",
+            "Content-Security-Policy": "sandbox; default-src 'none'",
+            "ETag": f'"{row.sha256}"',
+        },
+    )

@@ -1,0 +1,58 @@
+"""`GET /api/jobs`, `GET /api/jobs/{id}`, `DELETE /api/jobs/{id}`."""
+
+import base64
+import binascii
+from typing import Annotated, Literal
+
+from litestar import Response, delete, get
+from litestar.params import Parameter
+
+from gateway.core import OPERATOR, Core
+from gateway.jobs import queries
+from gateway.problems import Problem
+from gateway.schemas import JobList, JobView, json_response
+
+__all__ = ["cancel_job", "get_job", "list_jobs"]
+
+JobStatus = Literal["scheduled", "queued", "running", "storing", "completed", "failed", "canceled", "unknown"]
+
+
+@get("/api/jobs", summary="Your jobs", tags=["Jobs"])
+async def list_jobs(
+    core: Core,
+    limit: Annotated[int, Parameter(ge=1, le=100, description="Jobs a page")] = 20,
+    cursor: Annotated[str | None, Parameter(description="`nextCursor` of the page before")] = None,
+    status: Annotated[JobStatus | None, Parameter(description="Of this status alone")] = None,
+) -> Response[JobList]:
+    """Your jobs, newest first."""
+    before = _read_cursor(cursor) if cursor else None
+    rows = await core.db.read(
+        lambda c: queries.list_jobs(c, OPERATOR, limit=limit + 1, status=status, before=before)
+    )
+    page = rows[:limit]
+    more = _cursor(page[-1].created_at, page[-1].id) if len(rows) > limit else None
+    return json_response(JobList(jobs=tuple(core.view(job) for job in page), next_cursor=more))
+
+
+@get("/api/jobs/{job_id:str}", summary="A job", tags=["Jobs"])
+async def get_job(job_id: str, core: Core) -> Response[JobView]:
+    """A job at any stage: what generate answered, as it is now."""
+    return json_response(core.view(await core.job(job_id, OPERATOR)))
+
+
+@delete("/api/jobs/{job_id:str}", status_code=200, summary="Cancel a job", tags=["Jobs"])
+async def cancel_job(job_id: str, core: Core) -> Response[JobView]:
+    """Cancel a job, at its provider too. A job that has ended stays as it is."""
+    return json_response(core.view(await core.cancel(job_id, OPERATOR)))
+
+
+def _cursor(created_at: int, job_id: str) -> str:
+    return base64.urlsafe_b64encode(f"{created_at}:{job_id}".encode()).decode()
+
+
+def _read_cursor(cursor: str) -> tuple[int, str]:
+    try:
+        created_at, _, job_id = base64.urlsafe_b64decode(cursor.encode()).decode().partition(":")
+        return int(created_at), job_id
+    except (ValueError, binascii.Error) as error:
+        raise Problem("bad_request", "The cursor is none of ours; leave it out for the first page") from error

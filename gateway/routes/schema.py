@@ -1,0 +1,52 @@
+"""`GET /schema/openapi.json`, and the page at `/schema` that shows it without a network."""
+
+from typing import Any
+
+import msgspec
+from litestar import MediaType, Request, Response, get
+from litestar.openapi.plugins import OpenAPIRenderPlugin
+
+from gateway.core import Core
+from gateway.openapi import complete_document
+from gateway.problems import Problem
+from gateway.routes.diffusers import diffusers_models
+from gateway.routes.schema_page import INIT_JS, SCHEMA_PAGE, asset
+
+__all__ = ["SchemaDocument", "SchemaPage", "schema_asset"]
+
+
+class SchemaDocument(OpenAPIRenderPlugin):
+    """The OpenAPI document, completed from the registry that serves now."""
+
+    def __init__(self) -> None:
+        super().__init__(path="/openapi.json", media_type=MediaType.JSON)
+        self._rendered: tuple[str, bytes] | None = None
+
+    def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
+        """The document as JSON; built once a registry version."""
+        core: Core = request.app.state.core
+        if self._rendered is None or self._rendered[0] != core.catalog.version:
+            document = msgspec.json.decode(msgspec.json.encode(openapi_schema))
+            complete_document(document, core.catalog, core.templates, list(diffusers_models(core)))
+            self._rendered = (core.catalog.version, msgspec.json.encode(document))
+        return self._rendered[1]
+
+
+class SchemaPage(OpenAPIRenderPlugin):
+    """The page for people: everything that it loads comes from here."""
+
+    def __init__(self) -> None:
+        super().__init__(path="/", media_type=MediaType.HTML)
+
+    def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
+        """The page."""
+        return SCHEMA_PAGE
+
+
+@get("/schema/assets/{name:str}", include_in_schema=False)
+async def schema_asset(name: str) -> Response[bytes]:
+    """A script or style sheet of the page."""
+    found = (INIT_JS, "text/javascript") if name == "init.js" else asset(name)
+    if found is None:
+        raise Problem("not_found", f"The page has no asset {name!r}")
+    return Response(found[0], media_type=found[1], headers={"Cache-Control": "public, max-age=86400"})

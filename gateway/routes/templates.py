@@ -1,0 +1,60 @@
+"""`GET /api/templates`, `POST /api/templates/{name}`: business presets."""
+
+from typing import Any
+
+import msgspec
+from litestar import Request, Response, get, post
+
+from gateway.bodies import read_body, read_wait
+from gateway.core import OPERATOR, Core
+from gateway.problems import Problem
+from gateway.routes.images import job_answer
+from gateway.schemas import GenerateRequest, JobView, TemplateRequest
+from registry.errors import InvalidInputs
+from templates.engine import Template
+
+__all__ = ["list_templates", "run_template"]
+
+
+@get("/api/templates", summary="The templates", tags=["Templates"])
+async def list_templates(core: Core) -> dict[str, Any]:
+    """Each template with its variables."""
+    found = core.templates.templates.values()
+    return {"templates": [_shown(template) for template in found]}
+
+
+@post("/api/templates/{name:str}", status_code=200, summary="Run a template", tags=["Templates"])
+async def run_template(name: str, request: Request[Any, Any, Any], core: Core) -> Response[JobView]:
+    """Make a template's picture from its variables. Answers as `/api/images/generate` does."""
+    body = await read_body(request, TemplateRequest)
+    template = core.templates.templates.get(name)
+    if template is None or body.template not in (None, name):
+        known = list(core.templates.templates)
+        raise Problem(
+            "unknown_template",
+            f"No template is called {body.template or name!r}. Known: {', '.join(known)}",
+            supported=known,
+        )
+    try:
+        rendered = template.render(body.variables, body.options)
+    except InvalidInputs as error:
+        raise Problem("invalid_variables", str(error), errors=list(error.faults)) from error
+    unified = GenerateRequest(
+        model=rendered.model,
+        intent=rendered.intent,
+        inputs=rendered.inputs,
+        options=body.options,
+        user_id=body.user_id,
+    )
+    job = await core.generate(unified, OPERATOR, read_wait(request, core.settings.sync_wait_s))
+    return job_answer(core, job)
+
+
+def _shown(template: Template) -> dict[str, Any]:
+    row = template.row
+    return {
+        "name": template.name,
+        "title": row.title,
+        "description": row.description,
+        "variables": {name: msgspec.structs.asdict(variable) for name, variable in row.variables.items()},
+    }

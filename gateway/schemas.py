@@ -1,0 +1,251 @@
+"""What goes over the wire at the app-facing routes. camelCase outside, as the seeds have it."""
+
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+from litestar import Response
+from msgspec import Struct
+
+from providers.normalizer import ReportRow
+
+__all__ = [
+    "AttemptView",
+    "ErrorView",
+    "EstimateView",
+    "GenerateRequest",
+    "HealthView",
+    "ImageView",
+    "JobList",
+    "JobView",
+    "ModelList",
+    "ModelView",
+    "ProgressView",
+    "QuoteView",
+    "RawRequest",
+    "RoutingView",
+    "TemplateRequest",
+    "json_response",
+]
+
+
+class GenerateRequest(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """The body of `POST /api/images/generate` and `/estimate`."""
+
+    model: str | None = None
+    """An id or alias of `GET /api/models`. It wins over `intent`."""
+    intent: str | None = None
+    """A need (`realistic`, `text_heavy`, ...) in place of a model."""
+    inputs: dict[str, Any] = {}
+    """The model's inputs, in the unified vocabulary."""
+    options: dict[str, Any] = {}
+    """One namespace with `inputs`; also `on_unsupported`: error, warn or drop."""
+    user_id: str | None = None
+    """The caller's own end user, for reports; never an identity."""
+
+
+class RawRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The body of `POST /diffusers/generate`, in the Hugging Face style."""
+
+    model_id: str
+    inputs: str
+    """The prompt."""
+    parameters: dict[str, Any] = {}
+
+
+class TemplateRequest(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """The body of `POST /api/templates/<name>`."""
+
+    variables: dict[str, Any] = {}
+    options: dict[str, Any] = {}
+    user_id: str | None = None
+    template: str | None = None
+    """The template's name once more, as the seed document writes it; must agree with the path."""
+
+
+class ImageView(Struct, frozen=True, kw_only=True, rename="camel"):
+    """One picture of a job."""
+
+    id: str
+    url: str
+    width: int
+    """Pixels."""
+    height: int
+    content_type: str
+    seed: int | None
+    sha256: str
+
+
+class AttemptView(Struct, frozen=True, kw_only=True, rename="camel"):
+    """One submission to a provider."""
+
+    number: int
+    provider: str
+    endpoint: str
+    status: str
+    """not_sent, sent, accepted, succeeded, failed, unknown"""
+    error: str | None
+    run_seconds: float | None
+    started_at: str
+    ended_at: str | None
+
+
+class ErrorView(Struct, frozen=True, kw_only=True, rename="camel"):
+    """Why a job failed."""
+
+    code: str
+    message: str
+
+
+class ProgressView(Struct, frozen=True, kw_only=True, rename="camel"):
+    """How far a job is."""
+
+    phase: str | None = None
+    step: int | None = None
+    steps: int | None = None
+    position: int | None = None
+    """Jobs ahead of this one at the provider."""
+
+
+class QuoteView(Struct, frozen=True, kw_only=True, rename="camel"):
+    """What a job was quoted before it ran."""
+
+    cost: Decimal
+    cost_micros: int
+    ceiling_micros: int
+    """Never more than this is charged."""
+
+
+class PassedOverView(Struct, frozen=True, kw_only=True, rename="camel"):
+    """A model that came first and could not serve."""
+
+    model: str
+    reason: str
+
+
+class RoutingView(Struct, frozen=True, kw_only=True, rename="camel"):
+    """How the model was chosen."""
+
+    rule: str
+    """`model`, `intent` or `default`"""
+    why: str
+    requested: str | None
+    passed_over: tuple[PassedOverView, ...]
+
+
+class JobView(Struct, frozen=True, kw_only=True, rename="camel"):
+    """A job at any stage: the answer of generate, and of `GET /api/jobs/{id}`."""
+
+    job_id: str
+    status: str
+    """scheduled, queued, running, storing, completed, failed, canceled or unknown"""
+    model: str
+    provider: str
+    image_url: str | None
+    images: tuple[ImageView, ...]
+    cost: Decimal | None
+    """US dollars charged; null until the job ends."""
+    cost_micros: int | None
+    currency: str
+    quote: QuoteView
+    report: tuple[ReportRow, ...]
+    routing: RoutingView
+    attempts: tuple[AttemptView, ...]
+    warnings: tuple[str, ...]
+    progress: ProgressView | None
+    error: ErrorView | None
+    user_id: str | None
+    registry_version: str
+    created_at: str
+    completed_at: str | None
+
+
+class JobList(Struct, frozen=True, kw_only=True, rename="camel"):
+    """A page of jobs, newest first."""
+
+    jobs: tuple[JobView, ...]
+    next_cursor: str | None
+    """Give it as `cursor` for the next page; null on the last."""
+
+
+class EstimateView(Struct, frozen=True, kw_only=True, rename="camel"):
+    """What a request would cost and send; nothing is spent."""
+
+    model: str
+    provider: str
+    endpoint: str
+    available: bool
+    unavailable_because: str | None
+    cost: Decimal
+    cost_micros: int
+    ceiling_micros: int
+    currency: str
+    price: str
+    """The price it was worked out from, for people."""
+    width: int | None
+    height: int | None
+    num_images: int
+    payload: dict[str, Any]
+    """What the endpoint would get."""
+    report: tuple[ReportRow, ...]
+    routing: RoutingView
+    warnings: tuple[str, ...]
+
+
+class RouteView(Struct, frozen=True, kw_only=True, rename="camel"):
+    """One way to run a model."""
+
+    provider: str
+    endpoint: str
+    when: tuple[str, ...]
+    tier: str | None
+    available: bool
+    unavailable_because: str | None
+
+
+class ModelView(Struct, frozen=True, kw_only=True, rename="camel"):
+    """A model of the registry."""
+
+    id: str
+    aliases: tuple[str, ...]
+    description: str
+    provider: str
+    status: str
+    available: bool
+    unavailable_because: str | None
+    tasks: tuple[str, ...]
+    inputs: dict[str, Any]
+    """`{"required": [...], "optional": [...]}`"""
+    parameters: dict[str, Any]
+    """JSON Schema of each input."""
+    price: dict[str, Any]
+    routes: tuple[RouteView, ...]
+
+
+class ModelList(Struct, frozen=True, kw_only=True, rename="camel"):
+    """The models of the registry."""
+
+    models: tuple[ModelView, ...]
+
+
+class HealthView(Struct, frozen=True, kw_only=True, rename="camel"):
+    """Whether the gateway can serve."""
+
+    status: str
+    checks: dict[str, str] = {}
+
+
+# Money is exact: a Decimal leaves as a JSON number with its own digits, never through a float.
+_encoder = msgspec.json.Encoder(decimal_format="number")
+
+
+def json_response(
+    body: Struct | dict[str, Any], status: int = 200, headers: dict[str, str] | None = None
+) -> Response[Any]:
+    """A struct as a JSON response. Encoded here, so handlers may declare what it holds."""
+    return Response(
+        content=_encoder.encode(body),
+        status_code=status,
+        media_type="application/json",
+        headers=headers or {},
+    )

@@ -1,0 +1,85 @@
+"""`gateway serve`: the engine's supervisor and the HTTP server around the application."""
+
+import ctypes
+import os
+import signal
+import sys
+import threading
+import time
+
+from granian import Granian
+from granian.constants import Interfaces
+from granian.http import HTTP1Settings
+from granian.log import LogLevels
+
+from gateway.settings import Settings
+from providers.diffusers_modal.supervisor import EngineSupervisor
+
+__all__ = ["engine_supervisor", "follow_parent", "serve"]
+
+HEADER_READ_TIMEOUT_MS = 10_000
+ENGINE_ORPHAN_EXIT_S = 60
+"""A gateway that was killed and is back within a minute finds its engine, and the job in it."""
+
+PR_SET_PDEATHSIG = 1
+
+
+def serve(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT. Call it from the main thread, holding the data folder."""
+    supervisor = engine_supervisor(settings)
+    if supervisor is not None:
+        supervisor.start()
+    try:
+        Granian(
+            "gateway.app:create_asgi",
+            factory=True,
+            interface=Interfaces.ASGI,
+            address=settings.host,
+            port=settings.port,
+            workers=settings.workers,
+            websockets=False,
+            http1_settings=HTTP1Settings(header_read_timeout=HEADER_READ_TIMEOUT_MS),
+            workers_kill_timeout=max(1, round(settings.shutdown_grace_s)),
+            log_level=LogLevels.warning,
+        ).serve()
+    finally:
+        if supervisor is not None:
+            supervisor.stop()
+
+
+def engine_supervisor(settings: Settings) -> EngineSupervisor | None:
+    """What keeps this machine's diffusers engine alive; None when an engine elsewhere is set."""
+    if settings.env.get("GATEWAY_ENGINE"):
+        return None
+    command = [
+        sys.executable,
+        "-m",
+        "gateway",
+        "engine",
+        "--data-dir",
+        str(settings.data_dir),
+        "--orphan-exit",
+        str(ENGINE_ORPHAN_EXIT_S),
+        "--warm",
+    ]
+    return EngineSupervisor(settings.data_dir, command)
+
+
+def follow_parent() -> None:
+    """Make a worker die with the server that started it, also when that was killed with SIGKILL.
+
+    A worker that lived on would hold the port and write to a database that the next gateway
+    believes to be its own.
+    """
+    parent = os.getppid()
+    if sys.platform == "linux":
+        libc = ctypes.CDLL(None, use_errno=True)
+        if libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL) != 0:
+            raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG) failed")
+    threading.Thread(target=_watch, args=(parent,), name="parent-watch", daemon=True).start()
+
+
+def _watch(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)

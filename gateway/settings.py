@@ -1,0 +1,208 @@
+"""Settings: environment variables, each with its default, its meaning and where its value came from.
+
+`SETTINGS` is the list that `gateway config` prints and that `docs/settings.md` must hold (a
+test compares them). Nothing is read at import; `load_settings` is the only reader.
+"""
+
+import os
+from collections.abc import Mapping
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import Literal
+
+from msgspec import Struct
+
+__all__ = ["SETTINGS", "Setting", "Settings", "SettingsError", "load_settings", "show_settings"]
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+class SettingsError(Exception):
+    """A setting has a value that cannot be used; the message says which and what would be right."""
+
+
+class Setting(Struct, frozen=True, kw_only=True):
+    """One environment variable."""
+
+    name: str
+    default: str
+    about: str
+    secret: bool = False
+
+
+SETTINGS = (
+    Setting(name="GATEWAY_HOST", default="127.0.0.1",
+            about="Address to listen on; loopback only without accounts"),
+    Setting(name="GATEWAY_PORT", default="8000", about="Port to listen on"),
+    Setting(name="GATEWAY_WORKERS", default="1", about="Server processes; 1 with SQLite"),
+    Setting(name="GATEWAY_DATA_DIR", default="./data",
+            about="Folder of the database, images, the engine's files"),
+    Setting(name="GATEWAY_DATABASE_URL", default="", secret=True,
+            about="sqlite:///path; gateway.db in the data folder"),
+    Setting(name="GATEWAY_STORAGE_URL", default="",
+            about="file:///path for images; the data folder's own store"),
+    Setting(name="GATEWAY_REGISTRY", default="", about="Path of a models.yaml; the shipped one"),
+    Setting(name="GATEWAY_TEMPLATES_DIR", default="",
+            about="Folder of more templates, beside the shipped ones"),
+    Setting(name="GATEWAY_MARKUP", default="",
+            about="Price of a model without one = its cost times this; none: such a model is an error"),
+    Setting(name="GATEWAY_AUTH", default="open",
+            about="open: whoever reaches the loopback address is the operator"),
+    Setting(name="GATEWAY_PUBLIC_URL", default="",
+            about="How clients reach the gateway, for links; from host and port"),
+    Setting(name="GATEWAY_ALLOWED_HOSTS", default="",
+            about="More Host names to answer to, with commas; loopback names always"),
+    Setting(name="GATEWAY_SYNC_WAIT_S", default="30",
+            about="Seconds a request waits for its images before it gets 202"),
+    Setting(name="GATEWAY_JOB_TIMEOUT_S", default="1800", about="Seconds a job may take in all"),
+    Setting(name="GATEWAY_SHUTDOWN_GRACE_S", default="30",
+            about="Seconds that a stop waits for requests under way"),
+    Setting(name="GATEWAY_ENGINE", default="",
+            about="host:port of a diffusers engine elsewhere; `gateway serve` starts its own"),
+    Setting(name="GATEWAY_ENGINE_TOKEN", default="", about="That engine's token", secret=True),
+    Setting(name="GATEWAY_LOG_LEVEL", default="info", about="debug, info, warning or error"),
+    Setting(name="DIFFUSERS_TARGET", default="",
+            about="modal, or local: run any diffusers model on this machine; local without a Modal token"),
+    Setting(name="FAL_KEY", default="", about="fal.ai's key", secret=True),
+    Setting(name="MODAL_TOKEN_ID", default="", about="Modal's token", secret=True),
+    Setting(name="MODAL_TOKEN_SECRET", default="", about="Modal's token secret", secret=True),
+)  # fmt: skip
+
+
+class Settings(Struct, frozen=True, kw_only=True):
+    """The settings, typed. Durations are seconds."""
+
+    host: str
+    port: int
+    workers: int
+    data_dir: Path
+    database_url: str
+    storage_url: str
+    registry: Path | None
+    templates_dir: Path | None
+    markup: Decimal | None
+    auth: Literal["open"]
+    public_url: str
+    allowed_hosts: tuple[str, ...]
+    sync_wait_s: float
+    job_timeout_s: float
+    shutdown_grace_s: float
+    log_level: str
+    env: dict[str, str]
+    """The environment as it was read, for providers' own names."""
+
+    def __repr__(self) -> str:
+        return f"Settings(host={self.host!r}, port={self.port}, data_dir={str(self.data_dir)!r})"
+
+
+def load_settings(env: Mapping[str, str] | None = None) -> Settings:
+    """Read the settings.
+
+    Args:
+        env: the environment; the process's when not given.
+
+    Raises:
+        SettingsError: a value that cannot be used.
+    """
+    env = dict(os.environ if env is None else env)
+    values = {s.name: env.get(s.name, "").strip() or s.default for s in SETTINGS}
+    _refuse_unknown(env)
+    host = values["GATEWAY_HOST"]
+    port = _integer(values, "GATEWAY_PORT", 0, 65535)
+    data_dir = Path(values["GATEWAY_DATA_DIR"]).expanduser().absolute()
+    database_url = values["GATEWAY_DATABASE_URL"] or f"sqlite:///{data_dir / 'gateway.db'}"
+    workers = _integer(values, "GATEWAY_WORKERS", 1, 64)
+    _check_open(values["GATEWAY_AUTH"], host)
+    if workers > 1 and database_url.startswith("sqlite"):
+        raise SettingsError("GATEWAY_WORKERS is more than 1, but SQLite has one writer: set it to 1")
+    return Settings(
+        host=host,
+        port=port,
+        workers=workers,
+        data_dir=data_dir,
+        database_url=database_url,
+        storage_url=values["GATEWAY_STORAGE_URL"] or (data_dir / "store").as_uri(),
+        registry=_path(values, "GATEWAY_REGISTRY"),
+        templates_dir=_path(values, "GATEWAY_TEMPLATES_DIR"),
+        markup=_markup(values["GATEWAY_MARKUP"]),
+        auth="open",
+        public_url=values["GATEWAY_PUBLIC_URL"].rstrip("/") or _own_url(host, port),
+        allowed_hosts=tuple(h.strip() for h in values["GATEWAY_ALLOWED_HOSTS"].split(",") if h.strip()),
+        sync_wait_s=_seconds(values, "GATEWAY_SYNC_WAIT_S"),
+        job_timeout_s=_seconds(values, "GATEWAY_JOB_TIMEOUT_S"),
+        shutdown_grace_s=_seconds(values, "GATEWAY_SHUTDOWN_GRACE_S"),
+        log_level=_one_of(values, "GATEWAY_LOG_LEVEL", ("debug", "info", "warning", "error")),
+        env=env,
+    )
+
+
+def show_settings(env: Mapping[str, str] | None = None) -> list[tuple[Setting, str, str]]:
+    """Each setting with its value, secrets masked, and its origin: `environment` or `default`."""
+    env = os.environ if env is None else env
+    rows = []
+    for setting in SETTINGS:
+        given = env.get(setting.name, "").strip()
+        value = "(set)" if given and setting.secret else given or setting.default
+        rows.append((setting, value, "environment" if given else "default"))
+    return rows
+
+
+def _refuse_unknown(env: Mapping[str, str]) -> None:
+    known = {setting.name for setting in SETTINGS}
+    for name in env:
+        if name.startswith("GATEWAY_") and name not in known:
+            raise SettingsError(f"{name} is not a setting; `gateway config` lists them")
+
+
+def _check_open(auth: str, host: str) -> None:
+    if auth != "open":
+        raise SettingsError(
+            f"GATEWAY_AUTH={auth!r} is not possible yet: this version has no accounts; use open"
+        )
+    if host not in LOOPBACK:
+        raise SettingsError(
+            f"GATEWAY_HOST={host!r} is not a loopback address, and this version has no accounts: anybody who "
+            "reaches the port could spend your money. Use 127.0.0.1, behind a proxy that asks who calls"
+        )
+
+
+def _own_url(host: str, port: int) -> str:
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _integer(values: Mapping[str, str], name: str, low: int, high: int) -> int:
+    if not values[name].isdecimal() or not low <= int(values[name]) <= high:
+        raise SettingsError(f"{name}={values[name]!r} must be a whole number from {low} to {high}")
+    return int(values[name])
+
+
+def _seconds(values: Mapping[str, str], name: str) -> float:
+    try:
+        seconds = float(values[name])
+    except ValueError:
+        seconds = -1
+    if not 0 <= seconds <= 86_400:
+        raise SettingsError(f"{name}={values[name]!r} must be seconds, from 0 to 86400")
+    return seconds
+
+
+def _path(values: Mapping[str, str], name: str) -> Path | None:
+    return Path(values[name]).expanduser().absolute() if values[name] else None
+
+
+def _markup(text: str) -> Decimal | None:
+    if not text:
+        return None
+    try:
+        markup = Decimal(text)
+    except InvalidOperation:
+        markup = Decimal(-1)
+    if not markup.is_finite() or markup < 1:
+        raise SettingsError(f"GATEWAY_MARKUP={text!r} must be a number, 1 or more")
+    return markup
+
+
+def _one_of(values: Mapping[str, str], name: str, allowed: tuple[str, ...]) -> str:
+    if values[name] not in allowed:
+        raise SettingsError(f"{name}={values[name]!r} must be one of {', '.join(allowed)}")
+    return values[name]

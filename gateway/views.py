@@ -1,0 +1,156 @@
+"""From rows and registry entries to what callers see."""
+
+from typing import Any
+
+import msgspec
+
+from billing.money import json_number
+from gateway.ambient import iso
+from gateway.jobs.live import Live
+from gateway.jobs.records import AttemptRow, ImageRow, JobRow
+from gateway.planning import Plan, price_words, usable
+from gateway.schemas import (
+    AttemptView,
+    ErrorView,
+    EstimateView,
+    ImageView,
+    JobView,
+    ModelView,
+    QuoteView,
+    RouteView,
+)
+from providers.base import MediaRef
+from providers.discovery import Providers
+from registry.jsonschema import input_names, model_schema
+from registry.schema import Model, Price, Route, Term
+
+__all__ = ["estimate_view", "job_view", "model_view"]
+
+CURRENCY = "USD"
+
+
+def job_view(job: JobRow, live: Live | None, public_url: str) -> JobView:
+    """A job as its owner sees it."""
+    ended = job.completed_at is not None
+    images = tuple(_image(image, public_url) for image in job.images)
+    error = ErrorView(code=job.error_code, message=job.error_message or "") if job.error_code else None
+    return JobView(
+        job_id=job.id,
+        status=job.status if ended or live is None or live.status is None else live.status,
+        model=job.model,
+        provider=job.provider,
+        image_url=images[0].url if images else None,
+        images=images,
+        cost=None if job.charge_micros is None else json_number(job.charge_micros),
+        cost_micros=job.charge_micros,
+        currency=CURRENCY,
+        quote=QuoteView(
+            cost=json_number(job.quote_micros),
+            cost_micros=job.quote_micros,
+            ceiling_micros=job.ceiling_micros,
+        ),
+        report=job.report,
+        routing=job.routing,
+        attempts=tuple(_attempt(attempt) for attempt in job.attempts),
+        warnings=job.warnings,
+        progress=None if ended or live is None else live.progress,
+        error=error,
+        user_id=job.end_user,
+        registry_version=job.registry_version,
+        created_at=iso(job.created_at),
+        completed_at=iso(job.completed_at) if job.completed_at is not None else None,
+    )
+
+
+def _image(image: ImageRow, public_url: str) -> ImageView:
+    return ImageView(
+        id=image.id,
+        url=f"{public_url}/images/{image.id}",
+        width=image.width,
+        height=image.height,
+        content_type=image.content_type,
+        seed=image.seed,
+        sha256=image.sha256,
+    )
+
+
+def _attempt(attempt: AttemptRow) -> AttemptView:
+    return AttemptView(
+        number=attempt.number,
+        provider=attempt.provider,
+        endpoint=attempt.endpoint,
+        status=attempt.status,
+        error=attempt.error_code,
+        run_seconds=float(attempt.run_seconds) if attempt.run_seconds else None,
+        started_at=iso(attempt.started_at),
+        ended_at=iso(attempt.ended_at) if attempt.ended_at is not None else None,
+    )
+
+
+def estimate_view(plan: Plan) -> EstimateView:
+    """What a plan would cost and send."""
+    first = plan.candidates[0]
+    return EstimateView(
+        model=plan.model.id,
+        provider=first.route.provider,
+        endpoint=first.route.endpoint,
+        available=plan.unavailable is None,
+        unavailable_because=plan.unavailable.reason if plan.unavailable else None,
+        cost=json_number(plan.quote.price_micros),
+        cost_micros=plan.quote.price_micros,
+        ceiling_micros=plan.quote.ceiling_micros,
+        currency=CURRENCY,
+        price=price_words(plan.model.price),
+        width=first.width,
+        height=first.height,
+        num_images=first.num_images,
+        payload=_shown(first.payload),
+        report=plan.report,
+        routing=plan.routing,
+        warnings=plan.warnings,
+    )
+
+
+def _shown(value: Any) -> Any:
+    """A payload with its media as the URLs that the caller gave."""
+    if isinstance(value, MediaRef):
+        return value.url
+    if isinstance(value, dict):
+        return {key: _shown(item) for key, item in value.items()}
+    return [_shown(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def model_view(model: Model, vocabulary: dict[str, Term], providers: Providers) -> ModelView:
+    """A model of the registry, with whether it can be used now."""
+    unavailable = usable(model, providers)
+    return ModelView(
+        id=model.id,
+        aliases=model.aliases,
+        description=model.description,
+        provider=model.routes[0].provider,
+        status=model.status,
+        available=unavailable is None,
+        unavailable_because=unavailable.reason if unavailable else None,
+        tasks=model.tasks,
+        inputs=input_names(model, vocabulary),
+        parameters=model_schema(model, vocabulary)["properties"],
+        price=_price(model.price),
+        routes=tuple(_route(route, providers) for route in model.routes),
+    )
+
+
+def _price(price: Price) -> dict[str, Any]:
+    kept = {name: value for name, value in msgspec.structs.asdict(price).items() if value is not None}
+    return {**kept, "currency": CURRENCY}
+
+
+def _route(route: Route, providers: Providers) -> RouteView:
+    unavailable = providers.unavailable(route)
+    return RouteView(
+        provider=route.provider,
+        endpoint=route.endpoint,
+        when=tuple(sorted(route.when)),
+        tier=route.pipeline.tier if route.pipeline else None,
+        available=unavailable is None,
+        unavailable_because=unavailable.reason if unavailable else None,
+    )

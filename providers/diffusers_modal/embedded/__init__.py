@@ -1,0 +1,1 @@
+"""Models that this package ships, named `embedded:<name>` in the registry."""

@@ -1,0 +1,134 @@
+"""Which provider types exist: a literal table of ours, and entry points of installed packages.
+
+Nothing is imported until a route of that type is about to be used: `gateway models` must not
+pay for torch or modal. A package adds a type with an entry point in the group
+`image_gateway.providers` (name = the type, value = `module:Class`); it may not take a name of
+ours, nor one that another package has.
+"""
+
+from collections.abc import Mapping
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+from typing import cast
+
+from msgspec import Struct
+
+from providers.base import Provider, ProviderContext, Unavailable
+from registry.schema import ProviderRow, Route
+
+__all__ = ["BUILT_IN", "GROUP", "DiscoveryError", "Providers", "provider_types"]
+
+GROUP = "image_gateway.providers"
+
+BUILT_IN: Mapping[str, str] = {
+    "diffusers_modal": "providers.diffusers_modal.provider:DiffusersModalProvider",
+}
+# Types that the registry may name although this version cannot run them: their models load,
+# validate and price, and show as not available.
+PLANNED: Mapping[str, str] = {
+    "fal": "the fal provider is not part of this version",
+}
+
+
+class DiscoveryError(Exception):
+    """Two providers claim one type, or the registry names a type that nobody provides."""
+
+
+class ProviderTypes(Struct, frozen=True, kw_only=True):
+    """Where the class of each type is, unloaded."""
+
+    targets: dict[str, str]
+    """type -> `module:Class`"""
+
+    def load(self, type_name: str) -> type[Provider]:
+        """Import the class of a type.
+
+        Raises:
+            DiscoveryError: it cannot be imported, or is no provider.
+        """
+        module, _, name = self.targets[type_name].partition(":")
+        try:
+            found = getattr(import_module(module), name)
+        except (ImportError, AttributeError) as error:
+            raise DiscoveryError(
+                f"the provider type {type_name!r} ({self.targets[type_name]}) cannot be loaded: {error}. "
+                f"Install its extra: pip install 'image-gateway[{type_name.split('_')[0]}]'"
+            ) from error
+        if getattr(found, "type", None) != type_name:
+            raise DiscoveryError(f"{self.targets[type_name]} is not a provider of type {type_name!r}")
+        return cast(type[Provider], found)
+
+
+def provider_types(installed: tuple[EntryPoint, ...] | None = None) -> ProviderTypes:
+    """Every type that can be used here.
+
+    Args:
+        installed: entry points to consider; those of the environment when not given.
+
+    Raises:
+        DiscoveryError: a package claims a type that exists already.
+    """
+    targets = dict(BUILT_IN)
+    for point in entry_points(group=GROUP) if installed is None else installed:
+        if point.name in targets or point.name in PLANNED:
+            owner = point.dist.name if point.dist else point.value
+            raise DiscoveryError(f"{owner} registers the provider type {point.name!r}, which exists already")
+        targets[point.name] = point.value
+    return ProviderTypes(targets=targets)
+
+
+class Providers:
+    """The registry's provider instances, built when first used.
+
+    Args:
+        rows: the registry's `providers`.
+        env: the process's environment.
+        data_dir: the gateway's data folder.
+
+    Raises:
+        DiscoveryError: a row names a type that does not exist.
+    """
+
+    def __init__(
+        self,
+        rows: Mapping[str, ProviderRow],
+        env: Mapping[str, str],
+        data_dir: str,
+        types: ProviderTypes | None = None,
+    ) -> None:
+        self._types = provider_types() if types is None else types
+        self._contexts = {
+            name: ProviderContext(name=name, row=row, env=env, data_dir=data_dir)
+            for name, row in rows.items()
+        }
+        self._built: dict[str, Provider] = {}
+        for name, row in rows.items():
+            if row.type not in self._types.targets and row.type not in PLANNED:
+                known = ", ".join(sorted([*self._types.targets, *PLANNED]))
+                raise DiscoveryError(
+                    f"the registry's provider {name!r} has the unknown type {row.type!r}; known: {known}. "
+                    "A type of another package shows once that package is installed"
+                )
+
+    def unavailable(self, route: Route) -> Unavailable | None:
+        """Why a route cannot be used as things stand; None when it can."""
+        context = self._contexts[route.provider]
+        key = context.row.key
+        if key is not None and not context.env.get(key):
+            return Unavailable(reason=f"the provider {route.provider!r} has no key: set {key}", setting=key)
+        if context.row.type in PLANNED:
+            return Unavailable(reason=PLANNED[context.row.type])
+        return self._types.load(context.row.type).unavailable(context, route)
+
+    def get(self, name: str) -> Provider:
+        """The instance of this name, built now if it is the first use."""
+        if name not in self._built:
+            context = self._contexts[name]
+            self._built[name] = self._types.load(context.row.type).create(context)
+        return self._built[name]
+
+    async def aclose(self) -> None:
+        """Close every instance that was built."""
+        for provider in self._built.values():
+            await provider.aclose()
+        self._built.clear()

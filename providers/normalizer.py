@@ -1,0 +1,300 @@
+"""From the unified vocabulary to one route's own words, with an account of every parameter.
+
+Pure and table-driven: the registry's rows say how a parameter is spelled, limited and
+defaulted; nothing here knows an endpoint or a model. Never silent: each parameter that the
+caller gave has exactly one row in the report, whatever became of it.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from msgspec import Struct
+
+from providers.base import MediaRef
+from providers.sizing import SizePlan, plan_size
+from registry.errors import Fault, InvalidInputs
+from registry.inputs import Given, Lora, UnifiedInputs
+from registry.schema import ParameterRule, Route, Term
+
+__all__ = ["How", "Policy", "ReportRow", "Translation", "fitting_routes", "translate"]
+
+How = Literal["exact", "alias", "converted", "defaulted", "clamped", "dropped", "emulated"]
+Policy = Literal["error", "warn", "drop"]
+
+SIZE_WORDS = ("width", "height", "size", "aspect_ratio", "resolution")
+LORA_WORDS = ("loras", "lora_url", "lora_scale")
+# Parameters that reach the payload by way of another word.
+CARRIED = (*SIZE_WORDS, "lora_url", "lora_scale")
+
+
+class ReportRow(Struct, frozen=True, kw_only=True, rename="camel"):
+    """What became of one parameter."""
+
+    name: str
+    how: How
+    requested_as: str | None = None
+    requested: Any = None
+    sent_as: str | None = None
+    sent: Any = None
+    why: str | None = None
+
+
+class Translation(Struct, frozen=True, kw_only=True):
+    """A request in a route's own words."""
+
+    payload: dict[str, Any]
+    """What the endpoint gets; media as `MediaRef`."""
+    report: tuple[ReportRow, ...]
+    warnings: tuple[str, ...]
+    width: int | None
+    """Pixels of each picture; None when the endpoint decides."""
+    height: int | None
+    num_images: int
+    seed: int | None
+
+
+def fitting_routes(routes: tuple[Route, ...], features: frozenset[str]) -> tuple[Route, ...]:
+    """The routes whose `when` the request meets, in order: the first serves, the rest are fallbacks."""
+    return tuple(route for route in routes if route.when <= features)
+
+
+def translate(
+    inputs: UnifiedInputs,
+    route: Route,
+    vocabulary: Mapping[str, Term],
+    *,
+    fresh_seed: int,
+    policy: Policy | None = None,
+) -> Translation:
+    """Write a request in a route's words.
+
+    Args:
+        inputs: validated inputs.
+        route: the route.
+        vocabulary: the registry's.
+        fresh_seed: the seed to send when the caller gave none and the route takes one.
+        policy: what to do with what the route cannot honour; without one `error` for what
+            changes the picture and `warn` for hints.
+
+    Raises:
+        InvalidInputs: what cannot be honoured and must be, every fault at once.
+    """
+    desk = _Desk(inputs, route, vocabulary, policy)
+    plan = plan_size(inputs, route)
+    desk.place_size(plan)
+    for name, rule in route.parameters.items():
+        desk.place(name, rule, fresh_seed)
+    for given in inputs.given:
+        desk.account(given)
+    if desk.faults:
+        raise InvalidInputs(desk.faults)
+    known = plan.width is not None
+    return Translation(
+        payload={**route.constants, **desk.payload},
+        report=tuple(desk.report),
+        warnings=tuple(desk.warnings),
+        width=plan.width if known else None,
+        height=plan.height if known else None,
+        num_images=inputs.num_images or 1,
+        seed=desk.seed,
+    )
+
+
+class _Desk:
+    """One translation under way."""
+
+    def __init__(
+        self, inputs: UnifiedInputs, route: Route, vocabulary: Mapping[str, Term], policy: Policy | None
+    ) -> None:
+        self.inputs = inputs
+        self.route = route
+        self.vocabulary = vocabulary
+        self.policy = policy
+        self.given = {given.name: given for given in inputs.given}
+        self.payload: dict[str, Any] = {}
+        self.report: list[ReportRow] = []
+        self.warnings: list[str] = []
+        self.faults: list[Fault] = []
+        self.seed: int | None = None
+        self.done: set[str] = set()
+
+    # -- size ---------------------------------------------------------------------------
+
+    def place_size(self, plan: SizePlan) -> None:
+        """Put the size into the payload and account for the words that asked for it."""
+        self.payload.update(plan.sent)
+        words = [g for g in self.inputs.given if g.name in SIZE_WORDS and g.name not in self.route.parameters]
+        if plan.unsupported:
+            return
+        if plan.problem is not None and words:
+            if self.refuses("width"):
+                first = words[0]
+                self.fault(first, "out_of_range", plan.problem, plan.allowed)
+                self.done.update(word.name for word in words)
+                return
+            self.warn(plan.problem)
+        for word in words:
+            how: How = "clamped" if plan.problem else plan.how(word.name, word.requested_as)
+            self.row(word, how, plan.sent_as(word.name), plan.sent_value(word.name), plan.problem)
+        if not words and plan.sent:
+            why = "the model's default size"
+            size = f"{plan.width}x{plan.height}"
+            sent_as = next(iter(plan.sent)) if len(plan.sent) == 1 else "width, height"
+            self.report.append(ReportRow(name="size", how="defaulted", sent_as=sent_as, sent=size, why=why))
+
+    # -- everything else ----------------------------------------------------------------
+
+    def place(self, name: str, rule: ParameterRule, fresh_seed: int) -> None:
+        """Put one of the route's parameters into the payload."""
+        value = self.inputs.native.get(name) if rule.native else getattr(self.inputs, name, None)
+        given = self.given.get(name) or (self.lora_given() if name == "loras" else None)
+        if value is None or given is None:
+            self.place_default(name, rule, fresh_seed)
+            return
+        fitted, problem, allowed = _fit(rule, value)
+        if problem is not None:
+            if self.refuses(name):
+                self.fault(given, "out_of_range", problem, allowed)
+                self.done.add(given.name)
+                return
+            self.warn(f"{problem} (allowed: {allowed})")
+            if fitted is None:
+                self.row(given, "dropped", None, None, f"{problem}; allowed: {allowed}")
+                self.place_default(name, rule, fresh_seed, quiet=True)
+                return
+        self.send(name, rule, given, value, fitted, problem)
+
+    def send(
+        self, name: str, rule: ParameterRule, given: Given, value: Any, fitted: Any, problem: str | None
+    ) -> None:
+        """Write a parameter and its row."""
+        sent_as = rule.send or name
+        sent = _shape(rule, self.media(name, fitted))
+        self.payload[sent_as] = sent
+        if name == "seed":
+            self.seed = fitted
+        shown = _shape(rule, fitted)
+        for word in [g for g in self.inputs.given if g.name in LORA_WORDS] if name == "loras" else [given]:
+            how: How = "exact"
+            if problem is not None:
+                how = "clamped"
+            elif sent_as != name or rule.shape != "value" or word.name != name or value != word.requested:
+                how = "converted"
+            elif word.requested_as != name:
+                how = "alias"
+            self.row(word, how, sent_as, shown, problem)
+
+    def place_default(self, name: str, rule: ParameterRule, fresh_seed: int, *, quiet: bool = False) -> None:
+        """Send what the route sends when the caller says nothing."""
+        value, why = rule.default, "the model's default"
+        if name == "seed":
+            high = int(rule.max) if rule.max is not None else (1 << 53) - 1
+            value, why = fresh_seed % (high + 1), "chosen here, so that the picture can be made again"
+            self.seed = value
+        if value is None:
+            return
+        sent_as = rule.send or name
+        self.payload[sent_as] = _shape(rule, value)
+        if not quiet:
+            self.report.append(ReportRow(name=name, how="defaulted", sent_as=sent_as, sent=value, why=why))
+
+    def account(self, given: Given) -> None:
+        """The row of a parameter that this route does not take."""
+        if given.name in self.done:
+            return
+        if given.name == "num_images" and self.inputs.num_images == 1:
+            self.row(given, "exact", None, 1, "the endpoint makes one picture a call")
+            return
+        message = f"{self.route.model} does not take {given.requested_as!r} here ({self.route.endpoint})"
+        if self.refuses(given.name):
+            taken = sorted(self.route.parameters) + ([] if self.route.size.style == "none" else ["size"])
+            allowed = f"it takes {', '.join(taken)}; or set on_unsupported to warn or drop"
+            self.fault(given, "unsupported_parameter", message, allowed)
+            return
+        self.row(given, "dropped", None, None, message)
+        self.warn(message)
+
+    # -- helpers ------------------------------------------------------------------------
+
+    def refuses(self, name: str) -> bool:
+        """True when what cannot be honoured is an error."""
+        if self.policy is not None:
+            return self.policy == "error"
+        term = self.vocabulary.get(name)
+        return term is None or term.matters == "picture"
+
+    def warn(self, message: str) -> None:
+        """A warning, unless the caller asked for silence; the report has its row either way."""
+        if self.policy != "drop":
+            self.warnings.append(message)
+
+    def row(self, given: Given, how: How, sent_as: str | None, sent: Any, why: str | None) -> None:
+        """Account for a parameter that the caller gave."""
+        self.done.add(given.name)
+        self.report.append(
+            ReportRow(
+                name=given.name,
+                how=how,
+                requested_as=given.requested_as,
+                requested=given.requested,
+                sent_as=sent_as,
+                sent=sent,
+                why=why,
+            )
+        )
+
+    def fault(self, given: Given, code: str, message: str, allowed: str | None) -> None:
+        """Note what must be honoured and cannot be."""
+        self.faults.append(Fault(pointer=given.pointer, code=code, message=message, allowed=allowed))
+
+    def lora_given(self) -> Given | None:
+        """The word by which a LoRA was asked for."""
+        return next((self.given[word] for word in LORA_WORDS if word in self.given), None)
+
+    def media(self, name: str, value: Any) -> Any:
+        """References become `MediaRef`: a URL or bytes at submit, not before."""
+        term = self.vocabulary.get(name)
+        if term is None or term.type not in ("reference", "references", "loras"):
+            return value
+        if isinstance(value, str):
+            return MediaRef(url=value)
+        return tuple(_media_item(item) for item in value)
+
+
+def _media_item(item: Any) -> Any:
+    return (
+        {"url": MediaRef(url=item.url), "scale": item.scale} if isinstance(item, Lora) else MediaRef(url=item)
+    )
+
+
+def _fit(rule: ParameterRule, value: Any) -> tuple[Any, str | None, str | None]:
+    """The nearest value that the route takes, and what was wrong with the one asked for.
+
+    None as the nearest value: there is no nearest, it can only be left out.
+    """
+    if rule.enum and value not in rule.enum:
+        return None, f"{value!r} is not one of the model's values", ", ".join(rule.enum)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        low = value if rule.min is None else rule.min
+        high = value if rule.max is None else rule.max
+        fitted = min(max(value, low), high)
+        if fitted != value:
+            return fitted, f"{value} is out of this model's range", f"{low} to {high}"
+    return value, None, None
+
+
+def _shape(rule: ParameterRule, value: Any) -> Any:
+    """The value as the endpoint wants it written."""
+    if rule.shape == "string":
+        return str(value)
+    if rule.shape == "list":
+        return [value]
+    if rule.shape == "loras":
+        return [_lora(item) for item in value]
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _lora(item: Any) -> dict[str, Any]:
+    if isinstance(item, Lora):
+        return {"path": item.url, "scale": item.scale}
+    return {"path": item["url"], "scale": item["scale"]}

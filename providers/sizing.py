@@ -1,0 +1,124 @@
+"""Which size a request asks for, and how a route is told it. Pure arithmetic in pixels."""
+
+import math
+from typing import Any, Literal
+
+from msgspec import Struct
+
+from registry.inputs import UnifiedInputs
+from registry.schema import Route, SizeRule
+from registry.sizes import parse_ratio, parse_size
+
+__all__ = ["SizePlan", "plan_size"]
+
+RESOLUTIONS = {"1K": 1024, "2K": 2048, "4K": 4096}
+
+
+class SizePlan(Struct, frozen=True, kw_only=True):
+    """The size that a route will be asked for."""
+
+    sent: dict[str, Any] = {}
+    """The payload's members."""
+    width: int | None = None
+    height: int | None = None
+    unsupported: bool = False
+    """The route takes no size: the words that asked for one are accounted for as such."""
+    problem: str | None = None
+    """Why it is not the size asked for."""
+    allowed: str | None = None
+
+    def sent_as(self, word: str) -> str:
+        """The payload's member that carries a word of the request."""
+        if "image_size" in self.sent:
+            return "image_size"
+        return word if word in self.sent else "width, height"
+
+    def sent_value(self, word: str) -> Any:
+        """What that member holds."""
+        if "image_size" in self.sent:
+            return self.sent["image_size"]
+        return self.sent.get(word, f"{self.width}x{self.height}")
+
+    def how(self, word: str, requested_as: str) -> Literal["exact", "alias", "converted"]:
+        """How a word that was honoured was sent."""
+        if word not in self.sent:
+            return "converted"
+        return "exact" if word == requested_as else "alias"
+
+
+def plan_size(inputs: UnifiedInputs, route: Route) -> SizePlan:
+    """The size for this request on this route.
+
+    One missing edge follows from the aspect ratio, else from the model's default. An aspect
+    ratio alone keeps the area of the default, or of the resolution asked for.
+    """
+    rule = route.size
+    if rule.style == "none":
+        return SizePlan(unsupported=True)
+    asked = any((inputs.width, inputs.height, inputs.aspect_ratio, inputs.resolution))
+    if not asked and "image" in route.when:
+        return SizePlan()  # the output follows the input image
+    width, height = _wanted(inputs, rule)
+    fitted = _fit_edge(width, rule), _fit_edge(height, rule)
+    problem, allowed = None, None
+    if _contradicts(inputs):
+        problem = f"{inputs.width}x{inputs.height} is not {inputs.aspect_ratio}"
+        allowed = "width and height, or one of them with aspect_ratio"
+    elif fitted != (width, height) and _exact(inputs):
+        problem = f"{width}x{height} is not a size of this model; the nearest is {fitted[0]}x{fitted[1]}"
+        step = f" in steps of {rule.multiple_of}" if rule.multiple_of > 1 else ""
+        allowed = f"{rule.min} to {rule.max} pixels{step}"
+    return SizePlan(
+        sent=_send(rule, *fitted),
+        width=fitted[0],
+        height=fitted[1],
+        problem=problem,
+        allowed=allowed,
+    )
+
+
+def _wanted(inputs: UnifiedInputs, rule: SizeRule) -> tuple[int, int]:
+    default = parse_size(rule.default or "") or (1024, 1024)
+    ratio = parse_ratio(inputs.aspect_ratio or "") or default
+    if inputs.width and inputs.height:
+        return inputs.width, inputs.height
+    if inputs.width:
+        return inputs.width, _derived(inputs, inputs.width * ratio[1] / ratio[0], default[1], rule)
+    if inputs.height:
+        return _derived(inputs, inputs.height * ratio[0] / ratio[1], default[0], rule), inputs.height
+    edge = RESOLUTIONS.get(inputs.resolution or "")
+    area = edge * edge if edge else default[0] * default[1]
+    width = math.sqrt(area * ratio[0] / ratio[1])
+    return _round(width, rule), _round(width * ratio[1] / ratio[0], rule)
+
+
+def _derived(inputs: UnifiedInputs, by_ratio: float, by_default: int, rule: SizeRule) -> int:
+    return _round(by_ratio, rule) if inputs.aspect_ratio else by_default
+
+
+def _exact(inputs: UnifiedInputs) -> bool:
+    """True when the caller named pixels, or an area: then another size is not what was asked."""
+    return bool(inputs.width or inputs.height or inputs.resolution or inputs.aspect_ratio)
+
+
+def _contradicts(inputs: UnifiedInputs) -> bool:
+    ratio = parse_ratio(inputs.aspect_ratio or "")
+    if not (inputs.width and inputs.height and ratio):
+        return False
+    return abs(inputs.width / inputs.height / (ratio[0] / ratio[1]) - 1) > 0.02
+
+
+def _round(edge: float, rule: SizeRule) -> int:
+    return max(rule.multiple_of, round(edge / rule.multiple_of) * rule.multiple_of)
+
+
+def _fit_edge(edge: int, rule: SizeRule) -> int:
+    low = -(-rule.min // rule.multiple_of) * rule.multiple_of
+    high = rule.max // rule.multiple_of * rule.multiple_of
+    return min(max(_round(edge, rule), low), high)
+
+
+def _send(rule: SizeRule, width: int, height: int) -> dict[str, Any]:
+    if rule.style == "image_size":
+        return {"image_size": {"width": width, "height": height}}
+    return {"width": width, "height": height}

@@ -1,0 +1,1 @@
+"""What models exist, what they take and what they cost. A leaf: imports no other package of ours."""

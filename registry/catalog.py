@@ -1,0 +1,118 @@
+"""Looks models up: by id, by alias, by intent."""
+
+from collections.abc import Callable
+from difflib import get_close_matches
+
+from msgspec import Struct
+
+from registry.errors import UnknownModel
+from registry.schema import Catalogue, Model, Term
+
+__all__ = ["Catalog", "PassedOver", "Selection"]
+
+
+class PassedOver(Struct, frozen=True, kw_only=True):
+    """A model that would have come first, and why it did not serve."""
+
+    model: str
+    reason: str
+
+
+class Selection(Struct, frozen=True, kw_only=True):
+    """The model that serves a request, and how it was found."""
+
+    model: Model
+    rule: str
+    """`model`, `intent` or `default`."""
+    why: str
+    passed_over: tuple[PassedOver, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+class Catalog:
+    """Look-ups over one loaded registry. Immutable; a reload makes a new one."""
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self._catalogue = catalogue
+        self._aliases = {
+            alias: model for model in catalogue.models.values() for alias in (model.id, *model.aliases)
+        }
+
+    @property
+    def data(self) -> Catalogue:
+        """The registry itself."""
+        return self._catalogue
+
+    @property
+    def version(self) -> str:
+        """The registry's version hash; jobs keep it."""
+        return self._catalogue.version
+
+    @property
+    def vocabulary(self) -> dict[str, Term]:
+        """The unified vocabulary."""
+        return self._catalogue.vocabulary
+
+    @property
+    def models(self) -> dict[str, Model]:
+        """Every model by id, in the order of the file."""
+        return self._catalogue.models
+
+    def model(self, name: str) -> Model:
+        """The model with this id or alias.
+
+        Raises:
+            UnknownModel: with the ids that exist.
+        """
+        found = self._aliases.get(name)
+        if found is None:
+            close = get_close_matches(name, self._aliases, n=3)
+            raise UnknownModel(name, tuple(self.models), tuple(close))
+        return found
+
+    def select(
+        self, model: str | None, intent: str | None, usable: Callable[[Model], str | None]
+    ) -> Selection:
+        """The model that serves: the named one, else the intent's best that is usable.
+
+        Args:
+            model: an id or alias; it wins over the intent.
+            intent: a need; an unknown one gets the default, with a warning.
+            usable: why a model cannot serve now, None when it can. Not asked of a named model:
+                a named model is never changed in silence.
+
+        Raises:
+            UnknownModel: `model` is not in the registry.
+        """
+        if model is not None:
+            found = self.model(model)
+            why = "named by the request" if model == found.id else f"{model!r} is an alias of it"
+            return Selection(model=found, rule="model", why=why)
+        if intent is not None and intent in self._catalogue.intents:
+            return self._best(self._catalogue.intents[intent].models, "intent", f"best for {intent}", usable)
+        chosen = self._best(self._catalogue.default, "default", "the registry's default", usable)
+        if intent is None:
+            return chosen
+        known = ", ".join(self._catalogue.intents)
+        warning = f"the intent {intent!r} is not known; the default served. Known: {known}"
+        return Selection(
+            model=chosen.model,
+            rule="default",
+            why=chosen.why,
+            passed_over=chosen.passed_over,
+            warnings=(warning,),
+        )
+
+    def _best(
+        self, names: tuple[str, ...], rule: str, why: str, usable: Callable[[Model], str | None]
+    ) -> Selection:
+        passed: list[PassedOver] = []
+        for name in names:
+            model = self.models[name]
+            reason = usable(model)
+            if reason is None:
+                why_now = f"{why}, after {len(passed)} that could not serve" if passed else why
+                return Selection(model=model, rule=rule, why=why_now, passed_over=tuple(passed))
+            passed.append(PassedOver(model=name, reason=reason))
+        # None can serve: the best is named, and its own error says what to set.
+        return Selection(model=self.models[names[0]], rule=rule, why=why, passed_over=tuple(passed[1:]))

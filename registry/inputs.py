@@ -1,0 +1,69 @@
+"""A request's inputs in the unified vocabulary, typed: what validation makes and the normalizer reads."""
+
+from typing import Any
+
+from msgspec import Struct
+
+__all__ = ["Given", "Lora", "UnifiedInputs"]
+
+
+class Lora(Struct, frozen=True, kw_only=True):
+    """A LoRA and its weight."""
+
+    url: str
+    scale: float = 1.0
+
+
+class Given(Struct, frozen=True, kw_only=True):
+    """One parameter as the caller wrote it: the report accounts for each of these."""
+
+    name: str
+    """In the vocabulary, or native to an endpoint."""
+    requested_as: str
+    """The caller's spelling."""
+    requested: Any
+    pointer: str
+
+
+class UnifiedInputs(Struct, frozen=True, kw_only=True):
+    """Every parameter that the caller gave, under its unified name; None = not given.
+
+    `size` has become width and height, `lora_url` and `lora_scale` the one LoRA of `loras`.
+    """
+
+    prompt: str | None = None
+    negative_prompt: str | None = None
+    width: int | None = None
+    height: int | None = None
+    aspect_ratio: str | None = None
+    resolution: str | None = None
+    num_images: int | None = None
+    num_inference_steps: int | None = None
+    guidance_scale: float | None = None
+    seed: int | None = None
+    strength: float | None = None
+    scheduler: str | None = None
+    image_url: str | None = None
+    mask_url: str | None = None
+    target_image_url: str | None = None
+    reference_image_urls: tuple[str, ...] | None = None
+    loras: tuple[Lora, ...] | None = None
+    style: str | None = None
+    quality: str | None = None
+    background: str | None = None
+    output_format: str | None = None
+    optimize_prompt: bool | None = None
+    native: dict[str, Any] = {}
+    given: tuple[Given, ...] = ()
+
+    @property
+    def features(self) -> frozenset[str]:
+        """The kinds of input that are present: what a route's `when` is held against."""
+        present = {
+            "image": self.image_url,
+            "mask": self.mask_url,
+            "lora": self.loras,
+            "target_image": self.target_image_url,
+            "references": self.reference_image_urls,
+        }
+        return frozenset(name for name, value in present.items() if value)

@@ -1,0 +1,229 @@
+"""Reads `models.yaml`: strict, whole, and with the line of whatever is wrong.
+
+Three steps: the document is parsed (`registry.document`), each row is converted to its struct
+(unknown keys and wrong types end here), and the rows are merged and cross-checked (dialects,
+names, prices; `registry.check`). Nothing of a bad file is used.
+"""
+
+import hashlib
+import re
+from decimal import Decimal
+from importlib import resources
+from pathlib import Path as FilePath
+from typing import Any, TypeVar
+
+import msgspec
+
+from registry.check import check_catalogue, model_price
+from registry.document import Document, Path
+from registry.errors import RegistryError
+from registry.schema import (
+    Catalogue,
+    DialectRow,
+    Intent,
+    Model,
+    ModelRow,
+    ParameterRule,
+    ProviderRow,
+    Route,
+    RouteRow,
+    SizeRule,
+    Term,
+    Tier,
+)
+
+__all__ = ["SHIPPED", "load_registry", "parse_registry"]
+
+SHIPPED = "registry/models.yaml"
+"""How the registry that comes with the package is called in messages."""
+
+T = TypeVar("T")
+SECTIONS = ("providers", "tiers", "vocabulary", "dialects", "models", "intents", "default")
+# msgspec ends a message with the place: "Expected `int`, got `str` - at `$.routes[0].size`"
+AT = re.compile(r" - at `(key in )?(.+)`$")
+STEP = re.compile(r"\.(?P<name>[^.\[]+)|\[(?P<index>\d+)\]|\[(?P<any>\.\.\.)\]")
+
+
+def load_registry(path: FilePath | None = None, *, markup: Decimal | None = None) -> Catalogue:
+    """Load a registry file; the shipped one when no path is given.
+
+    Args:
+        path: the file.
+        markup: what a model without a price is sold for, times its cost; without a markup
+            such a model is an error.
+
+    Raises:
+        RegistryError: the file cannot be read, or anything in it is wrong.
+    """
+    if path is None:
+        text = resources.files("registry").joinpath("models.yaml").read_text("utf-8")
+        return parse_registry(text, SHIPPED, markup=markup)
+    try:
+        return parse_registry(path.read_text("utf-8"), str(path), markup=markup)
+    except (OSError, UnicodeDecodeError) as error:
+        raise RegistryError(f"cannot be read: {error}", file=str(path)) from error
+
+
+def parse_registry(text: str, file: str, *, markup: Decimal | None = None) -> Catalogue:
+    """Build the catalogue from a registry's text.
+
+    Raises:
+        RegistryError: names the line and the path of the first fault.
+    """
+    document = Document(text, file)
+    data = document.data
+    if not isinstance(data, dict):
+        raise RegistryError(f"the file is a mapping with {', '.join(SECTIONS)}", file=file)
+    for section in data:
+        if section not in SECTIONS:
+            raise document.error(f"unknown section; it is one of {', '.join(SECTIONS)}", (section,))
+    dialects = _section(document, "dialects", DialectRow)
+    models = _section(document, "models", ModelRow)
+    merged = {name: _merge_dialect(document, name, dialects, ()) for name in dialects}
+    catalogue = Catalogue(
+        version=hashlib.sha256(text.encode()).hexdigest()[:12],
+        providers=_section(document, "providers", ProviderRow),
+        tiers=_section(document, "tiers", Tier),
+        vocabulary=_section(document, "vocabulary", Term),
+        models={name: _model(document, name, row, merged, markup) for name, row in models.items()},
+        intents=_section(document, "intents", Intent),
+        default=_convert(document, data.get("default"), tuple[str, ...], ("default",)),
+    )
+    check_catalogue(document, catalogue)
+    return catalogue
+
+
+def _section(document: Document, name: str, row: type[T]) -> dict[str, T]:
+    rows = document.data.get(name)
+    if rows is None:
+        raise document.error(f"the section {name!r} is missing or empty", (name,))
+    if not isinstance(rows, dict):
+        raise document.error("must be a mapping of names to rows", (name,))
+    return {key: _convert(document, value, row, (name, key)) for key, value in rows.items()}
+
+
+def _convert(document: Document, value: Any, into: type[T], path: Path) -> T:
+    try:
+        # strict=False would read "yes" as a bool; numbers in quotes are wanted for money alone,
+        # and Decimal takes text in strict mode too.
+        return msgspec.convert(value, into)
+    except msgspec.ValidationError as error:
+        message = str(error)
+        found = AT.search(message)
+        inner = _locate(value, into, found[2], message) if found else ()
+        raise document.error(AT.sub("", message), (*path, *inner)) from error
+
+
+def _locate(value: Any, into: type[T], at: str, message: str) -> Path:
+    """Turn msgspec's place into a path; `[...]` (some key of a mapping) is found by trying each."""
+    path: list[str | int] = []
+    here = value
+    for step in STEP.finditer(at):
+        if step["any"]:
+            key = next((k for k in here if _fails_alone(value, into, tuple(path), k, message)), None)
+            if key is None:
+                break
+            path.append(key)
+        else:
+            path.append(step["name"] if step["name"] else int(step["index"]))
+        try:
+            here = here[path[-1]]
+        except (KeyError, IndexError, TypeError):
+            break
+    return tuple(path)
+
+
+def _fails_alone(value: Any, into: type[T], path: Path, key: str, message: str) -> bool:
+    try:
+        msgspec.convert(_only(value, path, key), into)
+    except msgspec.ValidationError as error:
+        return str(error) == message
+    return False
+
+
+def _only(value: Any, path: Path, key: str) -> Any:
+    """A copy of the value in which the mapping at `path` has only one of its keys."""
+    if not path:
+        return {key: value[key]}
+    copy: Any = list(value) if isinstance(value, list) else dict(value)
+    copy[path[0]] = _only(value[path[0]], path[1:], key)
+    return copy
+
+
+def _merge_dialect(
+    document: Document, name: str, rows: dict[str, DialectRow], seen: tuple[str, ...]
+) -> dict[str, Any]:
+    """A dialect's raw rows with those of the dialects that it extends, null rows taken away."""
+    raw = document.data["dialects"][name]
+    parent = rows[name].extends
+    if parent is None:
+        return raw if isinstance(raw, dict) else {}
+    path: Path = ("dialects", name, "extends")
+    if parent not in rows:
+        raise document.error(f"no dialect is called {parent!r}", path)
+    if parent == name or parent in seen:
+        raise document.error("a dialect cannot extend itself", path)
+    return _overlay(_merge_dialect(document, parent, rows, (*seen, name)), raw)
+
+
+def _overlay(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """Rows of `over` laid on those of `base`, parameter by parameter and key by key."""
+    parameters = dict(base.get("parameters") or {})
+    for name, rule in (over.get("parameters") or {}).items():
+        if rule is None:
+            parameters.pop(name, None)
+        else:
+            parameters[name] = {**parameters.get(name, {}), **rule}
+    return {
+        "parameters": parameters,
+        "constants": {**(base.get("constants") or {}), **(over.get("constants") or {})},
+        "size": {**(base.get("size") or {}), **(over.get("size") or {})},
+    }
+
+
+def _model(
+    document: Document,
+    name: str,
+    row: ModelRow,
+    dialects: dict[str, dict[str, Any]],
+    markup: Decimal | None,
+) -> Model:
+    routes = tuple(_route(document, name, index, route, dialects) for index, route in enumerate(row.routes))
+    return Model(
+        id=name,
+        description=row.description,
+        tasks=row.tasks,
+        required=row.required,
+        price=model_price(document, name, row, markup),
+        aliases=row.aliases,
+        status=row.status,
+        below_cost=row.below_cost,
+        routes=routes,
+    )
+
+
+def _route(
+    document: Document, model: str, index: int, row: RouteRow, dialects: dict[str, dict[str, Any]]
+) -> Route:
+    path: Path = ("models", model, "routes", index)
+    if row.dialect not in dialects:
+        raise document.error(f"no dialect is called {row.dialect!r}", (*path, "dialect"))
+    merged = _overlay(dialects[row.dialect], document.data["models"][model]["routes"][index])
+    if not merged["size"]:
+        raise document.error("neither the route nor its dialect says how a size is sent", path)
+    return Route(
+        model=model,
+        index=index,
+        when=frozenset(row.when),
+        provider=row.provider,
+        endpoint=row.endpoint,
+        dialect=row.dialect,
+        parameters={
+            name: _convert(document, rule, ParameterRule, (*path, "parameters", name))
+            for name, rule in merged["parameters"].items()
+        },
+        constants=merged["constants"],
+        size=_convert(document, merged["size"], SizeRule, (*path, "size")),
+        provider_cost=row.provider_cost,
+        pipeline=row.pipeline,
+    )

@@ -1,0 +1,163 @@
+"""Migrations on real files: what they make, what they keep, what they refuse."""
+
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+
+import billing.tables
+import gateway.db.tables
+from gateway.db import migrate
+from gateway.db.engine import DatabaseError, DatabaseUnavailable, open_database
+from gateway.db.migrate import DatabaseTooNew, MigrationFailed, UpgradeResult, upgrade
+from gateway.db.sqlite_file import open_engine
+
+AT = 1_795_000_000_123
+METADATA = [gateway.db.tables.metadata, billing.tables.metadata]
+
+NEXT = """
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+
+
+def upgrade():
+    with op.batch_alter_table("account") as table:
+        table.add_column(sa.Column("colour", sa.String(10)))
+    op.execute("delete from attempt")
+    {last}
+"""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "50% of it.db"
+
+
+@pytest.fixture
+def url(path: Path) -> str:
+    return f"sqlite:///{path}"
+
+
+@pytest.fixture
+def later(tmp_path: Path) -> Path:
+    """The shipped migrations and one more, which rebuilds a table that others refer to."""
+    folder = tmp_path / "100% later"
+    shutil.copytree(Path(migrate.__file__).with_name("migrations"), folder)
+    (folder / "versions" / "0002_next.py").write_text(NEXT.format(last=""))
+    return folder
+
+
+@pytest.fixture
+def connection(path: Path, url: str) -> Iterator[sqlite3.Connection]:
+    upgrade(url, at=AT)
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("insert into account values ('a', 'Ann', 'normal', 1)")
+        connection.execute(
+            "insert into job (id, account_id, status, model, provider, registry_version, request, report,"
+            " warnings, routing, quote_micros, ceiling_micros, deadline_at, created_at)"
+            " values ('j', 'a', 'queued', 'm', 'p', 'v', '{}', '[]', '[]', '{}', 1, 1, 1, 1)"
+        )
+        connection.execute("insert into ledger_entry values ('j:hold:1', 'j', 'hold', 'revenue', 0, 1)")
+        yield connection
+
+
+def schema(path: Path) -> set[tuple[str, ...]]:
+    """Tables and indexes as SQLite keeps them, but for white space."""
+    with closing(sqlite3.connect(path)) as connection:
+        rows = connection.execute(
+            "select type, name, sql from sqlite_master where sql not null and type != 'trigger'"
+            " and name != 'alembic_version'"
+        )
+        return {(kind, name, " ".join(sql.split())) for kind, name, sql in rows}
+
+
+def test_a_new_database_is_made_and_a_second_time_nothing_is_done(url: str, path: Path) -> None:
+    assert upgrade(url, at=AT) == UpgradeResult(from_revision=None, to_revision="0001", backup=None)
+    assert upgrade(url, at=AT) == UpgradeResult(from_revision="0001", to_revision="0001", backup=None)
+    assert [p.name for p in path.parent.iterdir()] == [path.name]
+
+
+def test_the_migrations_make_what_the_code_declares(url: str, path: Path, tmp_path: Path) -> None:
+    upgrade(url, at=AT)
+    engine = open_engine(path, busy_timeout_s=1, mode="migrate")
+    with engine.connect() as connection:
+        options = {"compare_type": True, "compare_server_default": True}
+        context = MigrationContext.configure(connection, opts=options)
+        assert compare_metadata(context, METADATA) == []
+
+    declared = tmp_path / "declared.db"
+    engine = open_engine(declared, busy_timeout_s=1, mode="migrate")
+    with engine.begin() as connection:
+        for metadata in METADATA:
+            metadata.create_all(connection)
+    assert schema(path) == schema(declared)
+
+
+@pytest.mark.usefixtures("connection")
+def test_an_old_database_is_copied_first(url: str, path: Path, later: Path) -> None:
+    result = upgrade(url, at=AT, migrations=str(later))
+    copy = path.with_name("50% of it.before-0001-20261118T110640123Z.db")
+    assert result == UpgradeResult(from_revision="0001", to_revision="0002", backup=copy)
+    with closing(sqlite3.connect(copy)) as old, closing(sqlite3.connect(path)) as new:
+        assert old.execute("select * from account").fetchall() == [("a", "Ann", "normal", 1)]
+        assert new.execute("select * from account").fetchall() == [("a", "Ann", "normal", 1, None)]
+        assert new.execute("select id from job").fetchall() == [("j",)]
+
+
+@pytest.mark.usefixtures("connection")
+@pytest.mark.parametrize("last", ["raise ValueError('no')", "op.execute('delete from account')"])
+def test_a_failed_migration_leaves_the_database_as_it_was(
+    url: str, path: Path, later: Path, last: str
+) -> None:
+    (later / "versions" / "0002_next.py").write_text(NEXT.format(last=last))
+    before = schema(path)
+    with pytest.raises(MigrationFailed, match=r"before-0001-.*\.db"):
+        upgrade(url, at=AT, migrations=str(later))
+    assert schema(path) == before
+    assert upgrade(url, at=AT).from_revision == "0001"
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("select id from account").fetchall() == [("a",)]
+
+
+@pytest.mark.usefixtures("connection")
+def test_a_newer_database_is_refused(url: str, later: Path) -> None:
+    upgrade(url, at=AT, migrations=str(later))
+    with pytest.raises(DatabaseTooNew, match=r"0002.*up to 0001"):
+        upgrade(url, at=AT)
+
+
+def test_a_file_of_another_program_is_refused(url: str, path: Path) -> None:
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("create table mine (id)")
+    with pytest.raises(DatabaseError, match="not a database of this gateway"):
+        upgrade(url, at=AT)
+
+
+def test_a_locked_database_is_unavailable(url: str, connection: sqlite3.Connection) -> None:
+    connection.execute("begin exclusive")
+    with pytest.raises(DatabaseUnavailable):
+        upgrade(url, at=AT, busy_timeout_s=0.01)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "update ledger_entry set amount_micros = 1",
+        "delete from ledger_entry",
+        "insert or replace into ledger_entry values ('j:hold:1', 'j', 'hold', 'revenue', 5, 1)",
+    ],
+)
+@pytest.mark.usefixtures("connection")
+async def test_the_ledger_is_append_only(url: str, change: str) -> None:
+    database = open_database(url)
+    with pytest.raises(Exception, match="ledger_entry is append-only"):
+        await database.write(lambda c: c.exec_driver_sql(change))
+    await database.aclose()

@@ -1,0 +1,50 @@
+import hashlib
+
+import pytest
+from support.engines import job, pixels
+
+from providers.diffusers_modal.embedded.build import RECIPE, build, ensure
+
+
+def digests(folder):
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
+
+
+def test_two_builds_have_the_same_bytes(models, tmp_path):
+    build(tmp_path / "again")
+    assert digests(tmp_path / "again") == digests(models / "embedded" / RECIPE)
+
+
+def test_it_is_small_and_all_safetensors(models):
+    files = [p for p in (models / "embedded" / RECIPE).rglob("*") if p.is_file()]
+    assert sum(p.stat().st_size for p in files) <= 4_000_000
+    assert {p.suffix for p in files} == {".json", ".safetensors"}
+
+
+def test_a_build_cut_short_is_not_used(tmp_path):
+    left = tmp_path / "embedded" / ".building-x" / "model"
+    left.mkdir(parents=True)
+    (left / "model_index.json").write_text("{")
+    folder = ensure("mini", tmp_path)
+    assert folder != left
+    assert (folder / "unet" / "diffusion_pytorch_model.safetensors").exists()
+
+
+def test_a_second_use_builds_nothing(models):
+    before = (models / "embedded" / RECIPE).stat().st_mtime_ns
+    ensure("mini", models)
+    assert (models / "embedded" / RECIPE).stat().st_mtime_ns == before
+
+
+def test_the_unknown_name_is_told(tmp_path):
+    with pytest.raises(LookupError, match="maxi"):
+        ensure("maxi", tmp_path)
+
+
+@pytest.mark.parametrize("prompt", ["a red cat", "", "東京の夜 🌃", "word " * 2000])
+def test_any_prompt_gives_a_colourful_picture(engine, prompt):
+    done = engine.run(job(prompt=prompt, width=128, height=128, num_inference_steps=8))
+    picture = pixels(done.images[0].data)
+    assert picture.std((0, 1)).min() > 12
+    assert abs(picture - picture.mean(2, keepdims=True)).mean() > 15

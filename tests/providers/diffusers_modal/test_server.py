@@ -1,0 +1,173 @@
+import asyncio
+
+import pytest
+from support.engines import TOKEN, ask, ask_raw, denoising, ended, job, long_job, until
+
+from providers.diffusers_modal.server import EngineServer
+from providers.diffusers_modal.wire import (
+    MAX_TO_ENGINE,
+    Accepted,
+    Cancel,
+    Done,
+    ErrorRecord,
+    Health,
+    HealthReply,
+    Poll,
+    Queued,
+    Running,
+    Submit,
+    WireError,
+    encode,
+)
+
+HEALTH = Health(token=TOKEN)
+
+
+def submit(work):
+    return Submit(token=TOKEN, job=work)
+
+
+def cancel(id_):
+    return Cancel(token=TOKEN, id=id_)
+
+
+async def code(port, id_):
+    answer = await until(port, id_, ended)
+    assert isinstance(answer, ErrorRecord), answer
+    return answer.code
+
+
+async def test_a_job_gives_its_picture(port):
+    assert await ask(port, submit(job())) == Accepted()
+    done = await until(port, "job", ended)
+    assert isinstance(done, Done)
+    assert done.images[0].data.startswith(b"\x89PNG")
+
+
+async def test_health_tells_what_there_is(port):
+    await ask(port, submit(job()))
+    await until(port, "job", ended)
+    health = await ask(port, HEALTH)
+    assert isinstance(health, HealthReply)
+    assert (health.version, health.model, health.queued) == ("1", "embedded:mini", 0)
+    assert health.device in ("cpu", "cuda", "mps")
+
+
+@pytest.mark.parametrize("body", [b"", b"\xc1", b"\x81\xa4type\xa3zzz", b"GET / HTTP/1.1\r\n\r\n"])
+async def test_garbage_gets_an_error_record(port, body):
+    answer = await ask_raw(port, len(body).to_bytes(4, "big") + body)
+    assert answer.code == "bad_parameter"
+    assert isinstance(await ask(port, HEALTH), HealthReply)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"GET / HTTP/1.1\r\n\r\n",
+        (MAX_TO_ENGINE + 1).to_bytes(4, "big"),
+        encode(HEALTH, 1000)[:-3],
+        b"\x00",
+    ],
+    ids=["http", "too large", "half", "half a head"],
+)
+async def test_what_is_no_frame_closes_the_connection(port, data):
+    with pytest.raises((WireError, ConnectionError)):
+        await ask_raw(port, data)
+    assert isinstance(await ask(port, HEALTH), HealthReply)
+
+
+async def test_one_who_leaves_in_mid_frame_hurts_nobody(port):
+    _, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"\x00\x00\x01\x00half")
+    writer.transport.abort()
+    assert isinstance(await ask(port, HEALTH), HealthReply)
+
+
+async def test_a_wrong_token_opens_nothing(port):
+    for request in (
+        Health(token="x"),
+        Submit(token="", job=job("no")),
+        Poll(token="é", id="no"),
+        Cancel(token="t", id="no"),
+    ):
+        assert (await ask(port, request)).code == "unauthorized"
+    assert await code(port, "no") == "unknown_job"
+
+
+async def test_the_same_id_is_the_same_job(port):
+    # Without a seed, a second run would have another one.
+    work = job(seed=None)
+    await ask(port, submit(work))
+    await ask(port, submit(work))
+    first = await until(port, "job", ended)
+    assert await ask(port, submit(work)) == Accepted()
+    assert await ask(port, Poll(token=TOKEN, id="job")) == first
+    health = await ask(port, HEALTH)
+    assert (health.queued, health.running) == (0, 0)
+
+
+async def test_it_answers_while_a_job_runs_and_others_wait(port):
+    for work in (long_job(), job("second"), job("third")):
+        await ask(port, submit(work))
+    await until(port, "long", denoising)
+    async with asyncio.timeout(2):
+        health = await ask(port, HEALTH)
+        third = await ask(port, Poll(token=TOKEN, id="third"))
+    assert (health.running, health.queued) == (1, 2)
+    assert third == Queued(position=2)
+    await ask(port, cancel("long"))
+    assert isinstance(await until(port, "third", ended), Done)
+
+
+async def test_a_waiting_job_is_canceled_at_once(port):
+    await ask(port, submit(long_job()))
+    await ask(port, submit(job("second")))
+    await until(port, "long", denoising)
+    await ask(port, cancel("second"))
+    assert (await ask(port, Poll(token=TOKEN, id="second"))).code == "canceled"
+    assert isinstance(await ask(port, Poll(token=TOKEN, id="long")), Running)
+
+
+async def test_a_running_job_is_canceled_and_the_next_one_runs(port):
+    await ask(port, submit(long_job()))
+    await until(port, "long", denoising)
+    await ask(port, cancel("long"))
+    assert await code(port, "long") == "canceled"
+    await ask(port, submit(job()))
+    assert isinstance(await until(port, "job", ended), Done)
+
+
+async def test_cancel_of_an_ended_or_unknown_job_is_no_error(port):
+    await ask(port, submit(job()))
+    await until(port, "job", ended)
+    assert await ask(port, cancel("job")) == Accepted()
+    assert await ask(port, cancel("nobody")) == Accepted()
+    assert isinstance(await ask(port, Poll(token=TOKEN, id="job")), Done)
+
+
+async def test_waiting_counts_for_the_deadline(port):
+    await ask(port, submit(long_job()))
+    await ask(port, submit(job("second", timeout_s=0.001)))
+    await ask(port, cancel("long"))
+    assert await code(port, "second") == "timeout"
+
+
+@pytest.mark.parametrize("limit", [{"keep_jobs": 1}, {"keep_bytes": 1}, {"keep_s": 0.0}], ids=str)
+async def test_the_oldest_answers_are_dropped(engine, limit):
+    server = EngineServer(engine, TOKEN, **limit)
+    port = await server.start("127.0.0.1", 0)
+    for id_ in ("first", "second"):
+        await ask(port, submit(job(id_)))
+    await until(port, "second", lambda reply: not isinstance(reply, Queued | Running))
+    assert await code(port, "first") == "unknown_job"
+    await server.close()
+
+
+async def test_close_stops_the_job_that_runs(engine):
+    server = EngineServer(engine, TOKEN)
+    port = await server.start("127.0.0.1", 0)
+    await ask(port, submit(long_job()))
+    await until(port, "long", denoising)
+    assert await server.close(grace_s=10)
+    with pytest.raises(ConnectionRefusedError):
+        await ask(port, HEALTH)
