@@ -5,11 +5,9 @@ much. So a quote for four and a charge for the three that were delivered always 
 """
 
 from collections.abc import Sequence
-from decimal import Decimal
 from typing import Literal
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from billing.money import to_micros, usd
 from registry.prices import image_dollars, megapixels
@@ -19,9 +17,7 @@ __all__ = [
     "UNKNOWN_SIZE_CEILING",
     "UNKNOWN_SIZE_EXPECTED",
     "Quote",
-    "below_cost",
     "charge",
-    "effective_price",
     "quote",
 ]
 
@@ -89,34 +85,6 @@ def charge(price: Price, delivered: Sequence[tuple[int, int]], *, ceiling_micros
     return min(sum(_image_micros(price, size) for size in delivered), ceiling_micros)
 
 
-def effective_price(price: Price | None, cost: Price, markup: Decimal) -> Price:
-    """The price if the registry gives one, else the cost times `markup` (1 sells at cost).
-
-    Raises:
-        ValueError: a markup that is negative or no finite number.
-    """
-    if not markup.is_finite() or markup < 0:
-        raise ValueError(f"a markup is a number, 0 or more: {markup}")
-    if price is not None:
-        return price
-    return replace(
-        cost,
-        per_image=_times(cost.per_image, markup),
-        per_megapixel=_times(cost.per_megapixel, markup),
-        per_gpu_second=_times(cost.per_gpu_second, markup),
-    )
-
-
-def below_cost(price: Price, cost: Price, *, width: int, height: int) -> bool:
-    """Whether one image of this size is sold for less than it costs us; exact, not rounded.
-
-    Raises:
-        ValueError: a side of no pixels.
-    """
-    _check((width, height))
-    return image_dollars(price, width, height) < image_dollars(cost, width, height)
-
-
 def _check(size: tuple[int, int]) -> None:
     if min(size) < 1:
         raise ValueError(f"not the size of an image: {size[0]}x{size[1]}")
@@ -133,7 +101,3 @@ def _describe(price: Price, size: tuple[int, int]) -> tuple[Literal["image", "me
     if price.per_gpu_second is not None:
         return "gpu_second", f"{price.typical_seconds:f} GPU s x {price.per_gpu_second:f}"
     return "image", usd(_image_micros(price, size))
-
-
-def _times(rate: Decimal | None, markup: Decimal) -> Decimal | None:
-    return None if rate is None else rate * markup

@@ -16,12 +16,14 @@ from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
 from gateway.ambient import Ambient
 from gateway.problems import Problem, problem_response
+from gateway.routes.schema_page import CONTENT_SECURITY_POLICY
 
 __all__ = ["Guard"]
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 # Every answer has these; a picture and the API page add their own policy.
 HEADERS = (
+    (b"content-security-policy", CONTENT_SECURITY_POLICY.encode()),
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
     (b"x-frame-options", b"DENY"),

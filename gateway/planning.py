@@ -10,6 +10,7 @@ from typing import Any, get_args
 import msgspec
 from msgspec import Struct
 
+from billing.money import to_micros
 from billing.pricing import Quote, quote
 from gateway.problems import Problem
 from gateway.schemas import GenerateRequest, PassedOverView, RoutingView
@@ -156,7 +157,7 @@ def _candidate(route: Route, done: Translation) -> Candidate:
 
 def _expected_cost(cost: Price, done: Translation) -> int:
     dollars = image_dollars(cost, done.width or 1024, done.height or 1024) * done.num_images
-    return int((dollars * 1_000_000).to_integral_value(rounding="ROUND_HALF_UP")) if dollars else 0
+    return to_micros(dollars)
 
 
 def _status_warning(model: Model) -> tuple[str, ...]:

@@ -1,7 +1,8 @@
 """What a finished job is charged, and what it cost us: billing's arithmetic on a job's facts."""
 
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import Decimal
 
+from billing.money import to_micros
 from gateway.planning import Candidate
 from providers.base import Succeeded
 from registry.prices import image_dollars
@@ -19,4 +20,4 @@ def provider_cost_micros(candidate: Candidate, done: Succeeded, sizes: list[tupl
         dollars = cost.per_gpu_second * seconds
     else:
         dollars = sum((image_dollars(cost, w, h) for w, h in sizes), Decimal(0))
-    return int((dollars * 1_000_000).to_integral_value(rounding=ROUND_HALF_UP))
+    return to_micros(dollars)

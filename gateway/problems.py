@@ -4,6 +4,7 @@
 errors are in `providers.errors`, next to their classes.
 """
 
+import logging
 from typing import Any
 
 import msgspec
@@ -15,6 +16,8 @@ from providers.errors import ProviderError
 from registry.errors import Fault, InvalidInputs, UnknownModel
 
 __all__ = ["CODES", "Problem", "ProblemDocument", "as_problem", "problem_response"]
+
+log = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -136,10 +139,8 @@ def problem_response(request: Request[Any, Any, Any], error: Exception) -> Respo
     problem = as_problem(error)
     request_id = request.scope.get("state", {}).get("request_id")
     problem.document.request_id = request_id
-    if problem.document.status >= 500:
-        log = request.app.logger
-        if log is not None:
-            log.error("request %s failed: %r", request_id, error, exc_info=error)
+    if problem.document.code == "internal_error":
+        log.error("request %s broke", request_id, exc_info=error)
     return Response(
         content=msgspec.json.encode(problem.document),
         status_code=problem.document.status,

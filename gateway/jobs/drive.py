@@ -167,20 +167,28 @@ class Drive:
         canceled_at: float | None = None
         while True:
             if self.seconds_left() <= 0:
-                await provider.cancel(handle)
+                await self.ask_cancel(provider, handle)
                 raise ProviderTimeout(
                     "The job did not end in time. Nothing was charged.", provider=handle.provider
                 )
             now = self.tools.ambient.monotonic()
-            if self.live.cancel.is_set() and canceled_at is None:
+            if self.live.cancel.is_set() and canceled_at is None and await self.ask_cancel(provider, handle):
                 canceled_at = now
-                await provider.cancel(handle)
             if canceled_at is not None and now - canceled_at > CANCEL_PATIENCE_S:
                 raise JobCanceled("The job was canceled.", provider=handle.provider)
             done = await self.look(provider, handle)
             if done is not None:
                 return done
             await self.pause(poll_delay(now - started), canceled_at is not None)
+
+    async def ask_cancel(self, provider: Provider, handle: Handle) -> bool:
+        """Pass the wish to cancel on; False when the provider cannot be reached now."""
+        try:
+            await provider.cancel(handle)
+        except ProviderUnavailable as error:
+            log.warning("job %s: the cancel did not get through: %s", self.job.id, error)
+            return False
+        return True
 
     async def look(self, provider: Provider, handle: Handle) -> Succeeded | None:
         """One poll; None while the job goes on."""
@@ -202,8 +210,8 @@ class Drive:
         return None
 
     async def pause(self, seconds: float, canceled: bool) -> None:
-        """Wait for the next look; a wish to cancel ends the wait."""
-        if canceled:
+        """Wait for the next look; a new wish to cancel ends the wait."""
+        if canceled or self.live.cancel.is_set():
             await asyncio.sleep(seconds)
             return
         try:

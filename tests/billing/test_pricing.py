@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billing.pricing import below_cost, charge, effective_price, quote
+from billing.pricing import charge, quote
 from registry.schema import Price
 
 
@@ -74,38 +74,8 @@ def test_charge_and_quote_agree(rate: Price, size: tuple[int, int], asked: int, 
     assert charged * asked == made.price_micros * min(asked, delivered)
 
 
-@pytest.mark.parametrize(
-    ("cost", "sold"),
-    [
-        (price(per_image="0.04"), price(per_image="0.050")),
-        (price(per_megapixel="0.03"), price(per_megapixel="0.0375")),
-        (
-            price(per_gpu_second="0.0004", typical_seconds="9"),
-            price(per_gpu_second="0.0005", typical_seconds="9"),
-        ),
-    ],
-)
-def test_without_a_price_cost_is_marked_up(cost: Price, sold: Price) -> None:
-    assert effective_price(None, cost, Decimal("1.25")) == sold
-    assert effective_price(IMAGE, cost, Decimal("1.25")) == IMAGE
-
-
-@pytest.mark.parametrize("markup", ["-1", "NaN", "Infinity"])
-def test_a_markup_is_a_number(markup: str) -> None:
-    with pytest.raises(ValueError, match="markup"):
-        effective_price(None, IMAGE, Decimal(markup))
-
-
-def test_below_cost_depends_on_the_size() -> None:
-    assert not below_cost(IMAGE, MEGAPIXEL, width=1024, height=1024)
-    assert below_cost(IMAGE, MEGAPIXEL, width=1920, height=1080)
-    assert not below_cost(MEGAPIXEL, MEGAPIXEL, width=1920, height=1080)
-    a_hair = price(per_image="0.0399999999")
-    assert below_cost(a_hair, IMAGE, width=64, height=64)
-
-
 def test_an_image_of_no_pixels_has_no_price() -> None:
     with pytest.raises(ValueError, match="0x64"):
         charge(IMAGE, [(0, 64)], ceiling_micros=1)
     with pytest.raises(ValueError, match="64x0"):
-        below_cost(IMAGE, IMAGE, width=64, height=0)
+        charge(IMAGE, [(64, 0)], ceiling_micros=1)

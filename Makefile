@@ -1,0 +1,49 @@
+# Every target sets up what it needs in .venv, from nothing but Python 3.11 or later.
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test test-all check format bench wheel clean
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+setup: $(STAMP) ## Install everything into .venv
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or later is needed; set PYTHON=..."; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt torch
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[all,dev]'
+	@touch $(STAMP)
+
+run: $(STAMP) ## Serve the gateway on http://127.0.0.1:8000
+	$(BIN)/gateway serve
+
+test: $(STAMP) ## Run the tests (minutes)
+	$(BIN)/pytest -m 'not slow'
+
+test-all: $(STAMP) ## Run the slow tests too: kill loops and long runs
+	$(BIN)/pytest
+
+check: $(STAMP) ## Lint, types, layers
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(STAMP) ## Format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(STAMP) ## Run the benchmarks and print their tables
+	$(BIN)/python bench/job_cost.py
+	$(BIN)/python bench/http_client.py
+
+wheel: $(STAMP) ## Build the wheel into dist/
+	rm -rf dist
+	$(BIN)/pip wheel --quiet --no-deps --wheel-dir dist .
+
+clean: ## Remove .venv and build output (never ./data)
+	rm -rf .venv dist build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
