@@ -97,7 +97,7 @@ def create_app(settings: Settings, ambient: Ambient | None = None) -> ASGIApp:
             render_plugins=[schema.SchemaDocument(), schema.SchemaPage()],
         ),
     )
-    return Guard(app, settings.allowed_hosts, ambient)
+    return Guard(app, settings.allowed_hosts, ambient, settings.public_url)
 
 
 def database_problem(request: Any, error: DatabaseUnavailable) -> Response[bytes]:

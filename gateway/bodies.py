@@ -1,5 +1,6 @@
 """Reading a request's body and headers: strict, and a fault names its place."""
 
+import json
 import re
 from typing import Any, TypeVar
 
@@ -7,13 +8,14 @@ import msgspec
 from litestar import Request
 
 from gateway.problems import Problem
-from registry.errors import Fault
+from registry.errors import Fault, pointer
 
 __all__ = ["read_body", "read_wait"]
 
 T = TypeVar("T")
 AT = re.compile(r" - at `(?:key in )?\$(.*)`$")
-WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*(\d{1,6})")
+WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,6})", re.IGNORECASE)
+ASYNC = re.compile(r"(?:^|[,;\s])respond-async\s*(?:$|[,;])", re.IGNORECASE)
 MAX_WAIT_S = 600
 
 
@@ -27,23 +29,36 @@ async def read_body(request: Request[Any, Any, Any], into: type[T]) -> T:
     if not body:
         raise Problem("bad_json", "The body is empty; send a JSON object")
     try:
-        return msgspec.json.decode(body, type=into)
+        decoded = msgspec.json.decode(body, type=into)
+        # msgspec keeps the last of two equal keys and says nothing.
+        json.loads(body, object_pairs_hook=_once)
     except msgspec.ValidationError as error:
         raise _invalid(str(error), into) from error
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Problem("bad_json", f"The body is not JSON: {error}") from error
+    return decoded
+
+
+def _once(pairs: list[tuple[str, Any]]) -> None:
+    """Refuse an object that has a key twice."""
+    seen: set[str] = set()
+    for name, _ in pairs:
+        if name in seen:
+            raise Problem("bad_json", f"The body has the key {name!r} twice in one object")
+        seen.add(name)
 
 
 def _invalid(message: str, into: type[Any]) -> Problem:
     found = AT.search(message)
-    place = re.sub(r"\[(\w+|\.\.\.)\]", r"/\1", found[1].replace(".", "/")) if found else ""
+    # "$.inputs[...]" is some member of inputs: which one it does not say.
+    place = found[1].removesuffix("[...]").replace(".", "/") if found else ""
     said = AT.sub("", message)
     unknown = re.search(r"unknown field `(.+?)`", said)
     missing = re.search(r"missing required field `(.+?)`", said)
     code = "wrong_type"
     if unknown is not None or missing is not None:
         name = (unknown or missing)[1]  # type: ignore[index]  # one of them is a match
-        place, code = f"{place}/{name}", "unknown_field" if unknown else "missing"
+        place, code = place + pointer(name), "unknown_field" if unknown else "missing"
     fields = ", ".join(field.encode_name for field in msgspec.structs.fields(into))
     fault = Fault(pointer=place, code=code, message=said, allowed=f"a JSON object with {fields}")
     return Problem("invalid_body", f"{place or '/'}: {said}. Allowed: {fields}", errors=[fault])
@@ -55,4 +70,4 @@ def read_wait(request: Request[Any, Any, Any], default_s: float) -> float:
     found = WAIT.search(prefer)
     if found is not None:
         return float(min(int(found[1]), MAX_WAIT_S))
-    return 0.0 if "respond-async" in prefer else default_s
+    return 0.0 if ASYNC.search(prefer) else default_s

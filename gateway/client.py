@@ -56,9 +56,7 @@ class GatewayClient:
             httpx.TransportError: it cannot be reached.
         """
         response = await self._http.request(method, path, json=body, headers=headers)
-        if response.is_error:
-            is_problem = response.headers.get("content-type", "").startswith(MEDIA_TYPE)
-            raise GatewayFailure(response.json() if is_problem else {}, response.status_code)
+        _check(response)
         answer: dict[str, Any] = response.json()
         return answer
 
@@ -88,7 +86,18 @@ class GatewayClient:
         return await self.call("DELETE", f"/api/jobs/{job_id}")
 
     async def image(self, image_id: str) -> bytes:
-        """The bytes of a picture."""
+        """The bytes of a picture.
+
+        Raises:
+            GatewayFailure: there is no such picture.
+            httpx.TransportError: the gateway cannot be reached.
+        """
         response = await self._http.get(f"/images/{image_id}")
-        response.raise_for_status()
+        _check(response)
         return response.content
+
+
+def _check(response: httpx.Response) -> None:
+    if response.is_error:
+        is_problem = response.headers.get("content-type", "").startswith(MEDIA_TYPE)
+        raise GatewayFailure(response.json() if is_problem else {}, response.status_code)

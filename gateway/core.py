@@ -4,7 +4,6 @@ import asyncio
 import logging
 
 from msgspec import Struct
-from sqlalchemy import Connection
 
 from billing import ledger
 from gateway.ambient import Ambient
@@ -89,6 +88,7 @@ class Core:
         self.db = db
         self.ambient = ambient
         self.stopping = False
+        self._admissions: set[asyncio.Task[None]] = set()
         self._client = create_client()
         collector = Collector(self.images, self._client)
         self.runner = Runner(Tools(db=db, providers=self.providers, collector=collector, ambient=ambient))
@@ -152,15 +152,19 @@ class Core:
         new = self._new_job(plan, request, account_id)
         at = self.ambient.now_ms()
 
-        def admit(conn: Connection) -> None:
-            store.admit(conn, new, at)
-
+        # A write may commit although its caller is gone: what starts the job must not hang on it.
+        task = asyncio.create_task(self._admit(new, at))
+        self._admissions.add(task)
+        task.add_done_callback(self._admissions.discard)
         try:
-            await self.db.write(admit)
+            await asyncio.shield(task)
         except ledger.InsufficientFunds as error:
             raise Problem("insufficient_funds", f"{error}. Nothing was charged") from error
-        self.runner.start(new.id)
         return new.id
+
+    async def _admit(self, new: store.NewJob, at: int) -> None:
+        await self.db.write(lambda c: store.admit(c, new, at))
+        self.runner.start(new.id)
 
     def _new_job(self, plan: Plan, request: GenerateRequest, account_id: str) -> store.NewJob:
         first = plan.candidates[0].route

@@ -7,6 +7,7 @@ be JSON (which a form of another page cannot send without asking first).
 Also gives each request its id and each response the headers that every one has.
 """
 
+import re
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -37,10 +38,16 @@ class Guard:
         app: what to guard.
         allowed_hosts: Host names to answer to beside the loopback ones.
         ambient: makes the request ids.
+        public_url: how clients reach the gateway where a proxy stands before it; pages of that
+            origin are ours.
     """
 
-    def __init__(self, app: ASGIApp, allowed_hosts: tuple[str, ...], ambient: Ambient) -> None:
+    def __init__(
+        self, app: ASGIApp, allowed_hosts: tuple[str, ...], ambient: Ambient, public_url: str = ""
+    ) -> None:
         self.app = app
+        parts = urlsplit(public_url.lower())
+        self.public_origin = f"{parts.scheme}://{parts.netloc}" if parts.netloc else None
         self.hosts = LOOPBACK | {host.lower() for host in allowed_hosts}
         self.ambient = ambient
 
@@ -71,7 +78,8 @@ class Guard:
     def refusal(self, scope: HTTPScope) -> Problem | None:
         """Why a request is not let through; None when it is."""
         headers = {name.lower(): value for name, value in scope["headers"]}
-        host = headers.get(b"host", b"").decode("latin-1")
+        hosts = [value.decode("latin-1") for name, value in scope["headers"] if name.lower() == b"host"]
+        host = ", ".join(hosts)
         if _name(host) not in self.hosts:
             return Problem(
                 "foreign_host",
@@ -79,12 +87,16 @@ class Guard:
                 "names alone; add yours to GATEWAY_ALLOWED_HOSTS if it is meant to",
             )
         origin = headers.get(b"origin", b"").decode("latin-1")
-        if origin and urlsplit(origin).netloc.lower() != host.lower():
+        if b"origin" in headers and origin.lower() not in self.own_origins(scope, host):
             return Problem(
                 "foreign_origin",
                 f"A page of {origin!r} may not call this gateway: it would spend the operator's money",
             )
         return self.body_refusal(scope, headers)
+
+    def own_origins(self, scope: HTTPScope, host: str) -> tuple[str | None, ...]:
+        """The origins of our own pages: how this request was addressed, and the public one."""
+        return f"{scope['scheme']}://{host.lower()}", self.public_origin
 
     def body_refusal(self, scope: HTTPScope, headers: dict[bytes, bytes]) -> Problem | None:
         """A body must be JSON."""
@@ -100,9 +112,11 @@ class Guard:
         )
 
 
+# RFC 9112 section 3.2: a name or an address and perhaps a port; nothing else, no user, no path.
+HOST = re.compile(r"(?:\[(?P<six>[0-9A-Fa-f:.]+)\]|(?P<name>[A-Za-z0-9._-]+))(?::\d{1,5})?")
+
+
 def _name(host: str) -> str:
-    """The name in a Host header, without its port: `[::1]:8000` is `::1`."""
-    try:
-        return (urlsplit(f"//{host}").hostname or "").lower()
-    except ValueError:
-        return ""
+    """The name in a Host header, without its port: `[::1]:8000` is `::1`; empty when it is none."""
+    found = HOST.fullmatch(host)
+    return (found["six"] or found["name"]).lower() if found else ""

@@ -15,8 +15,8 @@ async def running(app: ASGIApp) -> AsyncIterator[None]:
     """Start the application, run the block, stop the application (ASGI lifespan protocol 2.0).
 
     Raises:
-        RuntimeError: the application could not start; what it raised is the cause where it
-            let it through.
+        Exception: what the application raised when it could not start.
+        RuntimeError: it could not start, and raised nothing.
     """
     inbox: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
     outbox: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
@@ -29,10 +29,10 @@ async def running(app: ASGIApp) -> AsyncIterator[None]:
         await asyncio.wait({answer, task}, return_when=asyncio.FIRST_COMPLETED)
         if not answer.done():
             answer.cancel()
-            task.result()
+            await _outcome(task)
             raise RuntimeError(f"the application ended during {name}")
         if answer.result()["type"].endswith("failed"):
-            task.cancel()
+            await _outcome(task)
             raise RuntimeError(answer.result().get("message") or f"the application failed at {name}")
 
     await step("startup")
@@ -40,4 +40,15 @@ async def running(app: ASGIApp) -> AsyncIterator[None]:
         yield
     finally:
         await step("shutdown")
+        await _outcome(task)
+
+
+async def _outcome(task: asyncio.Future[None]) -> None:
+    """Raise what the application raised, out of the groups that task groups wrap it in."""
+    try:
         await task
+    except BaseExceptionGroup as group:
+        alone: BaseException = group
+        while isinstance(alone, BaseExceptionGroup) and len(alone.exceptions) == 1:
+            alone = alone.exceptions[0]
+        raise alone from None

@@ -16,7 +16,8 @@ from templates.engine import TemplateLibrary
 __all__ = ["complete_document"]
 
 REF = "#/components/schemas/{name}"
-GENERATE = ("/api/images/generate", "/api/images/estimate")
+ESTIMATE = "/api/images/estimate"
+GENERATE = ("/api/images/generate", ESTIMATE)
 
 
 def complete_document(
@@ -32,16 +33,20 @@ def complete_document(
     """
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
     schemas["Problem"] = _struct(ProblemDocument, schemas)
-    mapping = {model.id: _name(model) for model in catalog.models.values()}
+    mapping = _names(catalog)
     for model in catalog.models.values():
-        schemas[_name(model)] = _request(model, catalog)
+        schemas[mapping[model.id]] = _request(model, catalog)
     schemas["GenerateByIntent"] = _by_intent(catalog)
     refs = [REF.format(name=name) for name in (*mapping.values(), "GenerateByIntent")]
     body = {
         "oneOf": [{"$ref": ref} for ref in refs],
         "discriminator": {
             "propertyName": "model",
-            "mapping": {model: REF.format(name=name) for model, name in mapping.items()},
+            "mapping": {
+                spelling: REF.format(name=mapping[model.id])
+                for model in catalog.models.values()
+                for spelling in (model.id, *model.aliases)
+            },
         },
     }
     for path in GENERATE:
@@ -50,15 +55,25 @@ def complete_document(
     raw["properties"]["model_id"] = {"type": "string", "enum": diffusers}
     _set_body(document, "/diffusers/generate", raw)
     _set_body(document, "/api/templates/{name}", _template_request(templates, schemas))
-    for operations in document.get("paths", {}).values():
+    for path, operations in document.get("paths", {}).items():
         for operation in operations.values():
             _describe_problems(operation)
+            if "requestBody" in operation and path != ESTIMATE:
+                operation["responses"]["202"] = {"description": "The job goes on; ask at Location"}
     return document
 
 
-def _name(model: Model) -> str:
-    """A component's name may hold letters, digits, dot, dash and underscore."""
-    return "Generate." + re.sub(r"[^A-Za-z0-9._-]", ".", model.id)
+def _names(catalog: Catalog) -> dict[str, str]:
+    """A component for each model. Its name may hold letters, digits, dot, dash and underscore, so
+    two ids can come to the same one.
+    """
+    names: dict[str, str] = {}
+    for model in catalog.models:
+        name = "Generate." + re.sub(r"[^A-Za-z0-9._-]", ".", model)
+        while name in names.values():
+            name += "_"
+        names[model] = name
+    return names
 
 
 def _request(model: Model, catalog: Catalog) -> dict[str, Any]:
@@ -145,5 +160,3 @@ def _describe_problems(operation: dict[str, Any]) -> None:
     responses = operation.setdefault("responses", {})
     responses.pop("400", None)
     responses["default"] = {"description": "A problem, with a stable code", **problem}
-    if "requestBody" in operation:
-        responses["202"] = {"description": "The job goes on; ask at Location"}

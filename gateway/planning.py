@@ -18,7 +18,7 @@ from providers.base import Unavailable
 from providers.discovery import Providers
 from providers.normalizer import Policy, ReportRow, Translation, fitting_routes, translate
 from registry.catalog import Catalog, Selection
-from registry.errors import Fault, InvalidInputs
+from registry.errors import Fault, InvalidInputs, pointer
 from registry.inputs import UnifiedInputs
 from registry.prices import image_dollars
 from registry.schema import Model, Price, Route
@@ -59,6 +59,8 @@ class Plan(Struct, frozen=True, kw_only=True):
 
 def usable(model: Model, providers: Providers) -> Unavailable | None:
     """Why no route of a model can be used now; None when one can."""
+    if model.status == "retired":
+        return Unavailable(reason="it is retired")
     first: Unavailable | None = None
     for route in model.routes:
         reason = providers.unavailable(route)
@@ -78,9 +80,12 @@ def make_plan(catalog: Catalog, providers: Providers, request: GenerateRequest, 
     selection = catalog.select(request.model, request.intent, lambda m: _reason(usable(m, providers)))
     model = selection.model
     if model.status == "retired":
-        raise Problem("unknown_model", f"{model.id} is retired", supported=list(catalog.models))
-    policy, options = _controls(request.options)
-    inputs = validate({"inputs": request.inputs, "options": options}, model, catalog.vocabulary)
+        alive = [m.id for m in catalog.models.values() if m.status != "retired"]
+        raise Problem(
+            "unknown_model", f"{model.id} is retired. Supported: {', '.join(alive)}", supported=alive
+        )
+    policy, parts = _controls({"inputs": request.inputs, "options": request.options})
+    inputs = validate(parts, model, catalog.vocabulary)
     routes = fitting_routes(model.routes, inputs.features)
     if not routes:
         raise _nothing_fits(model, inputs)
@@ -103,18 +108,23 @@ def _reason(unavailable: Unavailable | None) -> str | None:
     return unavailable.reason if unavailable else None
 
 
-def _controls(options: dict[str, Any]) -> tuple[Policy | None, dict[str, Any]]:
-    """The options that steer us and are no parameter of a model, and the rest."""
-    rest = {name: value for name, value in options.items() if name not in CONTROLS}
-    policy = options.get("on_unsupported")
-    if policy is not None and policy not in get_args(Policy):
-        fault = Fault(
-            pointer="/options/on_unsupported",
-            code="not_allowed",
-            message=f"{policy!r} is no policy",
-            allowed=", ".join(get_args(Policy)),
-        )
-        raise InvalidInputs([fault])
+def _controls(parts: dict[str, dict[str, Any]]) -> tuple[Policy | None, dict[str, dict[str, Any]]]:
+    """What steers us and is no parameter of a model, from either part, and the rest."""
+    rest = {part: {k: v for k, v in given.items() if k not in CONTROLS} for part, given in parts.items()}
+    policy: Policy | None = None
+    for part, given in parts.items():
+        wanted = given.get("on_unsupported")
+        if wanted is None:
+            continue
+        at = pointer(part, "on_unsupported")
+        if wanted not in get_args(Policy):
+            allowed = ", ".join(get_args(Policy))
+            message = f"{wanted!r} is no policy"
+            raise InvalidInputs([Fault(pointer=at, code="not_allowed", message=message, allowed=allowed)])
+        if policy not in (None, wanted):
+            message = "on_unsupported has two values"
+            raise InvalidInputs([Fault(pointer=at, code="conflicting_values", message=message)])
+        policy = wanted
     return policy, rest
 
 

@@ -113,10 +113,17 @@ def as_problem(error: Exception) -> Problem:
         return provider_problem(error)
     if isinstance(error, HTTPException) and error.status_code < 500:
         code = STATUS_CODES.get(error.status_code, "bad_request")
-        return Problem(code, error.detail, headers=dict(error.headers or {}))
+        return Problem(code, _http_detail(error), headers=dict(error.headers or {}))
     return Problem(
         "internal_error", "Something broke here; the log has it under the request id. Nothing was charged."
     )
+
+
+def _http_detail(error: HTTPException) -> str:
+    """What Litestar says, with the parameters that it found wrong."""
+    extra = error.extra if isinstance(error.extra, list) else []
+    found = [f"{e.get('key', '')}: {e.get('message', '')}" for e in extra if isinstance(e, dict)]
+    return "; ".join([error.detail, *found])
 
 
 def provider_problem(error: ProviderError, job_id: str | None = None) -> Problem:

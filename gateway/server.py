@@ -1,8 +1,11 @@
 """`gateway serve`: the engine's supervisor and the HTTP server around the application."""
 
 import ctypes
+import importlib.util
+import logging
 import os
 import signal
+import socket
 import sys
 import threading
 import time
@@ -15,20 +18,31 @@ from granian.log import LogLevels
 from gateway.settings import Settings
 from providers.diffusers_modal.supervisor import EngineSupervisor
 
-__all__ = ["engine_supervisor", "follow_parent", "serve"]
+__all__ = ["PortTakenError", "engine_supervisor", "follow_parent", "serve"]
 
 HEADER_READ_TIMEOUT_MS = 10_000
 ENGINE_ORPHAN_EXIT_S = 60
 """A gateway that was killed and is back within a minute finds its engine, and the job in it."""
 
+ENGINE_START_S = 15.0
+
 PR_SET_PDEATHSIG = 1
+
+log = logging.getLogger(__name__)
+
+
+class PortTakenError(Exception):
+    """The address cannot be listened on."""
 
 
 def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT. Call it from the main thread, holding the data folder."""
+    check_port(settings)
     supervisor = engine_supervisor(settings)
     if supervisor is not None:
         supervisor.start()
+        if not supervisor.wait_ready(ENGINE_START_S):
+            log.warning("the engine does not answer yet; %s says why", settings.data_dir / "engine.log")
     try:
         Granian(
             "gateway.app:create_asgi",
@@ -48,8 +62,10 @@ def serve(settings: Settings) -> None:
 
 
 def engine_supervisor(settings: Settings) -> EngineSupervisor | None:
-    """What keeps this machine's diffusers engine alive; None when an engine elsewhere is set."""
-    if settings.env.get("GATEWAY_ENGINE"):
+    """What keeps this machine's diffusers engine alive; None when an engine elsewhere is set, or
+    when this gateway was installed without diffusers.
+    """
+    if settings.env.get("GATEWAY_ENGINE") or importlib.util.find_spec("diffusers") is None:
         return None
     command = [
         sys.executable,
@@ -63,6 +79,24 @@ def engine_supervisor(settings: Settings) -> EngineSupervisor | None:
         "--warm",
     ]
     return EngineSupervisor(settings.data_dir, command)
+
+
+def check_port(settings: Settings) -> None:
+    """See that nobody else listens there: the server shares its port among its processes, and
+    would share it with a stranger's too.
+
+    Raises:
+        PortTakenError: somebody listens.
+    """
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((settings.host, settings.port))
+        except OSError as error:
+            raise PortTakenError(
+                f"{settings.host}:{settings.port} cannot be listened on ({error.strerror}); set GATEWAY_PORT"
+            ) from error
 
 
 def follow_parent() -> None:

@@ -5,16 +5,19 @@ test compares them). Nothing is read at import; `load_settings` is the only read
 """
 
 import os
+import re
 from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from msgspec import Struct
 
 __all__ = ["SETTINGS", "Setting", "Settings", "SettingsError", "load_settings", "show_settings"]
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
+PUBLIC_URL = re.compile(r"https?://[^/@?#\s]+(/[^?#\s]*)?")
+HOST_NAME = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f]*:[0-9A-Fa-f]*:[0-9A-Fa-f:.]*")
 
 
 class SettingsError(Exception):
@@ -94,6 +97,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     def __repr__(self) -> str:
         return f"Settings(host={self.host!r}, port={self.port}, data_dir={str(self.data_dir)!r})"
 
+    def __rich_repr__(self) -> list[tuple[str, Any]]:  # what rich prints; a struct has its own
+        return [("host", self.host), ("port", self.port), ("data_dir", str(self.data_dir))]
+
 
 def load_settings(env: Mapping[str, str] | None = None) -> Settings:
     """Read the settings.
@@ -126,10 +132,10 @@ def load_settings(env: Mapping[str, str] | None = None) -> Settings:
         templates_dir=_path(values, "GATEWAY_TEMPLATES_DIR"),
         markup=_markup(values["GATEWAY_MARKUP"]),
         auth="open",
-        public_url=values["GATEWAY_PUBLIC_URL"].rstrip("/") or _own_url(host, port),
-        allowed_hosts=tuple(h.strip() for h in values["GATEWAY_ALLOWED_HOSTS"].split(",") if h.strip()),
+        public_url=_public_url(values["GATEWAY_PUBLIC_URL"]) or _own_url(host, port),
+        allowed_hosts=_hosts(values["GATEWAY_ALLOWED_HOSTS"]),
         sync_wait_s=_seconds(values, "GATEWAY_SYNC_WAIT_S"),
-        job_timeout_s=_seconds(values, "GATEWAY_JOB_TIMEOUT_S"),
+        job_timeout_s=_seconds(values, "GATEWAY_JOB_TIMEOUT_S", low=1),
         shutdown_grace_s=_seconds(values, "GATEWAY_SHUTDOWN_GRACE_S"),
         log_level=_one_of(values, "GATEWAY_LOG_LEVEL", ("debug", "info", "warning", "error")),
         env=env,
@@ -171,18 +177,35 @@ def _own_url(host: str, port: int) -> str:
 
 
 def _integer(values: Mapping[str, str], name: str, low: int, high: int) -> int:
-    if not values[name].isdecimal() or not low <= int(values[name]) <= high:
-        raise SettingsError(f"{name}={values[name]!r} must be a whole number from {low} to {high}")
-    return int(values[name])
+    text = values[name]
+    if not text.isdecimal() or len(text) > 9 or not low <= int(text) <= high:
+        raise SettingsError(f"{name}={text!r} must be a whole number from {low} to {high}")
+    return int(text)
 
 
-def _seconds(values: Mapping[str, str], name: str) -> float:
+def _public_url(text: str) -> str:
+    if text and not PUBLIC_URL.fullmatch(text):
+        raise SettingsError("GATEWAY_PUBLIC_URL must be like https://images.example.org, without a user")
+    return text.rstrip("/")
+
+
+def _hosts(text: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    for name in names:
+        if not HOST_NAME.fullmatch(name):
+            raise SettingsError(
+                f"GATEWAY_ALLOWED_HOSTS: {name!r} must be a host name alone, without scheme, port or *"
+            )
+    return names
+
+
+def _seconds(values: Mapping[str, str], name: str, low: float = 0) -> float:
     try:
         seconds = float(values[name])
     except ValueError:
         seconds = -1
-    if not 0 <= seconds <= 86_400:
-        raise SettingsError(f"{name}={values[name]!r} must be seconds, from 0 to 86400")
+    if not low <= seconds <= 86_400:
+        raise SettingsError(f"{name}={values[name]!r} must be seconds, from {low} to 86400")
     return seconds
 
 

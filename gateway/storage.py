@@ -28,9 +28,7 @@ class ImageStore:
         try:
             attributes = {"Content-Type": content_type} if not isinstance(self._store, LocalStore) else None
             await obstore.put_async(self._store, key, data, attributes=attributes)
-        except obstore.exceptions.BaseError as error:
-            raise StorageError(f"the picture could not be stored: {error}") from error
-        except OSError as error:
+        except (obstore.exceptions.BaseError, OSError) as error:
             raise StorageError(f"the picture could not be stored: {error}") from error
 
     async def get(self, key: str) -> bytes | None:
@@ -58,8 +56,11 @@ def open_store(url: str) -> ImageStore:
     parts = urlsplit(url)
     if parts.scheme == "memory":
         return ImageStore(MemoryStore())
-    if parts.scheme != "file":
-        raise StorageError(f"GATEWAY_STORAGE_URL={url!r}: this version stores in file:///folder")
+    if parts.scheme != "file" or parts.netloc or not parts.path.startswith("/"):
+        # The URL may hold a key: only its scheme is repeated.
+        raise StorageError(
+            f"GATEWAY_STORAGE_URL ({parts.scheme or 'no scheme'}): this version stores in file:///folder"
+        )
     folder = Path(unquote(parts.path))
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -6,6 +6,7 @@ dimensions, every checksum that the format has, and the end marker.
 Formats: PNG (W3C PNG 3rd edition, sections 5 and 11), JPEG (ITU T.81, annex B), WebP (RFC 9649).
 """
 
+import re
 import struct
 import zlib
 
@@ -74,7 +75,7 @@ def _png(data: bytes) -> tuple[int, int]:
         at = end
     if not pixels:
         raise BrokenImage("the PNG has no pixels")
-    if end != len(data):
+    if end != len(data) or length:
         raise BrokenImage("bytes follow the PNG's end")
     return size
 
@@ -82,38 +83,53 @@ def _png(data: bytes) -> tuple[int, int]:
 # Start-of-frame markers; C4 (tables), C8 (reserved) and CC (coding) lie between them.
 JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 JPEG_ALONE = frozenset({0x01, *range(0xD0, 0xD8)})
+# In a scan's data an FF is followed by 00 or is a restart; anything else ends the scan.
+JPEG_SCAN_END = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]")
 
 
 def _jpeg(data: bytes) -> tuple[int, int]:
-    at, size = 2, (0, 0)
+    at, size, scans = 2, (0, 0), 0
     while True:
-        if at + 4 > len(data) or data[at] != 0xFF:
-            raise BrokenImage("the JPEG is cut short")
-        marker = data[at + 1]
-        if marker == 0xFF or marker in JPEG_ALONE:
-            at += 1 if marker == 0xFF else 2
-            continue
-        length = struct.unpack_from(">H", data, at + 2)[0]
-        if marker in JPEG_FRAMES:
-            if at + 9 > len(data):
-                raise BrokenImage("the JPEG is cut short")
+        marker, end = _jpeg_segment(data, at)
+        if marker == 0xD9:
+            break
+        if marker in JPEG_FRAMES and end - at >= 9:
             height, width = struct.unpack_from(">HH", data, at + 5)
             size = (width, height)
         if marker == 0xDA:
-            break
-        at += 2 + length
-    if size == (0, 0):
-        raise BrokenImage("the JPEG has no frame")
-    if not data.endswith(b"\xff\xd9"):
-        raise BrokenImage("the JPEG is cut short: its end marker is missing")
+            scans += 1
+            found = JPEG_SCAN_END.search(data, end)
+            if found is None:
+                raise BrokenImage("the JPEG is cut short: its end marker is missing")
+            end = found.end() - 2
+        at = end
+    if size == (0, 0) or not scans:
+        raise BrokenImage("the JPEG has no picture")
+    if end != len(data):
+        raise BrokenImage("bytes follow the JPEG's end")
     return size
+
+
+def _jpeg_segment(data: bytes, at: int) -> tuple[int, int]:
+    """The marker of the segment at `at`, and where the segment ends."""
+    if at + 2 > len(data) or data[at] != 0xFF:
+        raise BrokenImage("the JPEG is cut short")
+    marker = data[at + 1]
+    if marker == 0xFF:  # a fill byte
+        return marker, at + 1
+    if marker == 0xD9 or marker in JPEG_ALONE:
+        return marker, at + 2
+    length = struct.unpack_from(">H", data, at + 2)[0] if at + 4 <= len(data) else 0
+    if length < 2 or at + 2 + length > len(data):
+        raise BrokenImage("the JPEG is cut short")
+    return marker, at + 2 + length
 
 
 def _webp(data: bytes) -> tuple[int, int]:
     if len(data) < 30 or struct.unpack_from("<I", data, 4)[0] + 8 != len(data):
         raise BrokenImage("the WebP is cut short")
-    kind = data[12:16]
-    if kind == b"VP8X":
+    kind, *rest = _riff_chunks(data)
+    if kind == b"VP8X" and {b"VP8 ", b"VP8L", b"ANMF"} & set(rest):
         return 1 + int.from_bytes(data[24:27], "little"), 1 + int.from_bytes(data[27:30], "little")
     if kind == b"VP8 " and data[23:26] == b"\x9d\x01\x2a":
         width, height = struct.unpack_from("<HH", data, 26)
@@ -122,3 +138,17 @@ def _webp(data: bytes) -> tuple[int, int]:
         bits = struct.unpack_from("<I", data, 21)[0]
         return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
     raise BrokenImage("the WebP has no picture")
+
+
+def _riff_chunks(data: bytes) -> list[bytes]:
+    """The names of the chunks, which must fill the file to its end."""
+    at, names = 12, []
+    while at < len(data):
+        if at + 8 > len(data):
+            raise BrokenImage("the WebP is cut short")
+        name, length = struct.unpack_from("<4sI", data, at)
+        names.append(name)
+        at += 8 + length + length % 2
+    if at != len(data):
+        raise BrokenImage("the WebP is cut short")
+    return names

@@ -6,6 +6,7 @@ caller gave has exactly one row in the report, whatever became of it.
 """
 
 from collections.abc import Mapping
+from copy import deepcopy
 from typing import Any, Literal
 
 from msgspec import Struct
@@ -15,16 +16,15 @@ from providers.sizing import SizePlan, plan_size
 from registry.errors import Fault, InvalidInputs
 from registry.inputs import Given, Lora, UnifiedInputs
 from registry.schema import ParameterRule, Route, Term
+from registry.sizes import SIZE_WORDS
 
 __all__ = ["How", "Policy", "ReportRow", "Translation", "fitting_routes", "translate"]
 
 How = Literal["exact", "alias", "converted", "defaulted", "clamped", "dropped", "emulated"]
 Policy = Literal["error", "warn", "drop"]
 
-SIZE_WORDS = ("width", "height", "size", "aspect_ratio", "resolution")
 LORA_WORDS = ("loras", "lora_url", "lora_scale")
-# Parameters that reach the payload by way of another word.
-CARRIED = (*SIZE_WORDS, "lora_url", "lora_scale")
+SHOWN_DATA = 80
 
 
 class ReportRow(Struct, frozen=True, kw_only=True, rename="camel"):
@@ -50,6 +50,7 @@ class Translation(Struct, frozen=True, kw_only=True):
     """Pixels of each picture; None when the endpoint decides."""
     height: int | None
     num_images: int
+    """As many as the endpoint is asked for, whatever the caller asked."""
     seed: int | None
 
 
@@ -90,12 +91,12 @@ def translate(
         raise InvalidInputs(desk.faults)
     known = plan.width is not None
     return Translation(
-        payload={**route.constants, **desk.payload},
+        payload={**deepcopy(route.constants), **desk.payload},
         report=tuple(desk.report),
         warnings=tuple(desk.warnings),
         width=plan.width if known else None,
         height=plan.height if known else None,
-        num_images=inputs.num_images or 1,
+        num_images=desk.num_images,
         seed=desk.seed,
     )
 
@@ -110,12 +111,12 @@ class _Desk:
         self.route = route
         self.vocabulary = vocabulary
         self.policy = policy
-        self.given = {given.name: given for given in inputs.given}
         self.payload: dict[str, Any] = {}
         self.report: list[ReportRow] = []
         self.warnings: list[str] = []
         self.faults: list[Fault] = []
         self.seed: int | None = None
+        self.num_images = 1
         self.done: set[str] = set()
 
     # -- size ---------------------------------------------------------------------------
@@ -126,59 +127,80 @@ class _Desk:
         words = [g for g in self.inputs.given if g.name in SIZE_WORDS and g.name not in self.route.parameters]
         if plan.unsupported:
             return
+        words = self.overrule(words, plan.overruled)
         if plan.problem is not None and words:
             if self.refuses("width"):
-                first = words[0]
-                self.fault(first, "out_of_range", plan.problem, plan.allowed)
+                culprit = next((word for word in words if word.name in plan.moved), words[0])
+                self.fault(culprit, "out_of_range", plan.problem, plan.allowed)
                 self.done.update(word.name for word in words)
                 return
             self.warn(plan.problem)
         for word in words:
-            how: How = "clamped" if plan.problem else plan.how(word.name, word.requested_as)
-            self.row(word, how, plan.sent_as(word.name), plan.sent_value(word.name), plan.problem)
+            kept = plan.problem is None or (word.name in ("width", "height") and word.name not in plan.moved)
+            how: How = plan.how(word.name, word.requested_as) if kept else "clamped"
+            why = None if kept else plan.problem
+            self.row(word, how, plan.sent_as(word.name), plan.sent_value(word.name), why)
         if not words and plan.sent:
-            why = "the model's default size"
-            size = f"{plan.width}x{plan.height}"
-            sent_as = next(iter(plan.sent)) if len(plan.sent) == 1 else "width, height"
-            self.report.append(ReportRow(name="size", how="defaulted", sent_as=sent_as, sent=size, why=why))
+            self.report.append(
+                ReportRow(
+                    name="size",
+                    how="defaulted",
+                    sent_as=plan.sent_as("size"),
+                    sent=plan.sent_value("size"),
+                    why="the model's default size",
+                )
+            )
+
+    def overrule(self, words: list[Given], overruled: dict[str, str]) -> list[Given]:
+        """Account for the words that width and height contradict; the others are returned."""
+        for word in [word for word in words if word.name in overruled]:
+            why = overruled[word.name]
+            if self.refuses(word.name):
+                allowed = f"width and height without {word.name}, or one of them with it"
+                self.fault(word, "conflicting_values", why, allowed)
+                self.done.add(word.name)
+            else:
+                self.warn(why)
+                self.row(word, "dropped", None, None, why)
+        return [word for word in words if word.name not in overruled]
 
     # -- everything else ----------------------------------------------------------------
 
     def place(self, name: str, rule: ParameterRule, fresh_seed: int) -> None:
         """Put one of the route's parameters into the payload."""
         value = self.inputs.native.get(name) if rule.native else getattr(self.inputs, name, None)
-        given = self.given.get(name) or (self.lora_given() if name == "loras" else None)
-        if value is None or given is None:
+        spellings = LORA_WORDS if name == "loras" else (name,)
+        words = [given for given in self.inputs.given if given.name in spellings]
+        if value is None or not words:
             self.place_default(name, rule, fresh_seed)
             return
         fitted, problem, allowed = _fit(rule, value)
         if problem is not None:
             if self.refuses(name):
-                self.fault(given, "out_of_range", problem, allowed)
-                self.done.add(given.name)
+                self.fault(words[0], "out_of_range", problem, allowed)
+                self.done.update(word.name for word in words)
                 return
             self.warn(f"{problem} (allowed: {allowed})")
             if fitted is None:
-                self.row(given, "dropped", None, None, f"{problem}; allowed: {allowed}")
+                for word in words:
+                    self.row(word, "dropped", None, None, f"{problem}; allowed: {allowed}")
                 self.place_default(name, rule, fresh_seed, quiet=True)
                 return
-        self.send(name, rule, given, value, fitted, problem)
+        self.send(name, rule, words, fitted, problem)
 
     def send(
-        self, name: str, rule: ParameterRule, given: Given, value: Any, fitted: Any, problem: str | None
+        self, name: str, rule: ParameterRule, words: list[Given], fitted: Any, problem: str | None
     ) -> None:
-        """Write a parameter and its row."""
+        """Write a parameter and the rows of the words that asked for it."""
         sent_as = rule.send or name
-        sent = _shape(rule, self.media(name, fitted))
-        self.payload[sent_as] = sent
-        if name == "seed":
-            self.seed = fitted
+        self.payload[sent_as] = _shape(rule, self.media(name, fitted))
+        self.note(name, fitted)
         shown = _shape(rule, fitted)
-        for word in [g for g in self.inputs.given if g.name in LORA_WORDS] if name == "loras" else [given]:
+        for word in words:
             how: How = "exact"
             if problem is not None:
                 how = "clamped"
-            elif sent_as != name or rule.shape != "value" or word.name != name or value != word.requested:
+            elif sent_as != name or rule.shape != "value" or word.name != name or shown != word.requested:
                 how = "converted"
             elif word.requested_as != name:
                 how = "alias"
@@ -188,15 +210,18 @@ class _Desk:
         """Send what the route sends when the caller says nothing."""
         value, why = rule.default, "the model's default"
         if name == "seed":
+            low = int(rule.min) if rule.min is not None else 0
             high = int(rule.max) if rule.max is not None else (1 << 53) - 1
-            value, why = fresh_seed % (high + 1), "chosen here, so that the picture can be made again"
-            self.seed = value
+            value = low + fresh_seed % (high - low + 1)
+            why = "chosen here, so that the picture can be made again"
         if value is None:
             return
+        self.note(name, value)
         sent_as = rule.send or name
-        self.payload[sent_as] = _shape(rule, value)
+        self.payload[sent_as] = _shape(rule, self.media(name, deepcopy(value)))
         if not quiet:
-            self.report.append(ReportRow(name=name, how="defaulted", sent_as=sent_as, sent=value, why=why))
+            sent = _short(_shape(rule, value))
+            self.report.append(ReportRow(name=name, how="defaulted", sent_as=sent_as, sent=sent, why=why))
 
     def account(self, given: Given) -> None:
         """The row of a parameter that this route does not take."""
@@ -215,6 +240,13 @@ class _Desk:
         self.warn(message)
 
     # -- helpers ------------------------------------------------------------------------
+
+    def note(self, name: str, value: Any) -> None:
+        """Keep what the job must know of what is sent."""
+        if name == "seed":
+            self.seed = value
+        elif name == "num_images":
+            self.num_images = value
 
     def refuses(self, name: str) -> bool:
         """True when what cannot be honoured is an error."""
@@ -236,9 +268,9 @@ class _Desk:
                 name=given.name,
                 how=how,
                 requested_as=given.requested_as,
-                requested=given.requested,
+                requested=_short(given.requested),
                 sent_as=sent_as,
-                sent=sent,
+                sent=_short(sent),
                 why=why,
             )
         )
@@ -246,10 +278,6 @@ class _Desk:
     def fault(self, given: Given, code: str, message: str, allowed: str | None) -> None:
         """Note what must be honoured and cannot be."""
         self.faults.append(Fault(pointer=given.pointer, code=code, message=message, allowed=allowed))
-
-    def lora_given(self) -> Given | None:
-        """The word by which a LoRA was asked for."""
-        return next((self.given[word] for word in LORA_WORDS if word in self.given), None)
 
     def media(self, name: str, value: Any) -> Any:
         """References become `MediaRef`: a URL or bytes at submit, not before."""
@@ -262,9 +290,11 @@ class _Desk:
 
 
 def _media_item(item: Any) -> Any:
-    return (
-        {"url": MediaRef(url=item.url), "scale": item.scale} if isinstance(item, Lora) else MediaRef(url=item)
-    )
+    if isinstance(item, Lora):
+        return {"url": MediaRef(url=item.url), "scale": item.scale}
+    if isinstance(item, dict):  # a route's default, as its row writes it
+        return {"url": MediaRef(url=item["url"]), "scale": item.get("scale", 1.0)}
+    return MediaRef(url=item)
 
 
 def _fit(rule: ParameterRule, value: Any) -> tuple[Any, str | None, str | None]:
@@ -272,7 +302,7 @@ def _fit(rule: ParameterRule, value: Any) -> tuple[Any, str | None, str | None]:
 
     None as the nearest value: there is no nearest, it can only be left out.
     """
-    if rule.enum and value not in rule.enum:
+    if rule.enum and str(value) not in rule.enum:
         return None, f"{value!r} is not one of the model's values", ", ".join(rule.enum)
     if isinstance(value, int | float) and not isinstance(value, bool):
         low = value if rule.min is None else rule.min
@@ -297,4 +327,13 @@ def _shape(rule: ParameterRule, value: Any) -> Any:
 def _lora(item: Any) -> dict[str, Any]:
     if isinstance(item, Lora):
         return {"path": item.url, "scale": item.scale}
-    return {"path": item["url"], "scale": item["scale"]}
+    return {"path": item["url"], "scale": item.get("scale", 1.0)}
+
+
+def _short(value: Any) -> Any:
+    """A value for the report: without the megabytes of a `data:` URL."""
+    if isinstance(value, str) and value.startswith("data:") and len(value) > SHOWN_DATA:
+        return f"{value[:SHOWN_DATA]}... ({len(value)} characters)"
+    if isinstance(value, dict):
+        return {name: _short(item) for name, item in value.items()}
+    return [_short(item) for item in value] if isinstance(value, list) else value

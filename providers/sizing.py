@@ -11,6 +11,7 @@ from registry.sizes import parse_ratio, parse_size
 
 __all__ = ["SizePlan", "plan_size"]
 
+EDGES = ("width", "height")
 RESOLUTIONS = {"1K": 1024, "2K": 2048, "4K": 4096}
 
 
@@ -26,6 +27,10 @@ class SizePlan(Struct, frozen=True, kw_only=True):
     problem: str | None = None
     """Why it is not the size asked for."""
     allowed: str | None = None
+    moved: tuple[str, ...] = ()
+    """`width`, `height`: the edges that are not those asked for."""
+    overruled: dict[str, str] = {}
+    """Words that the edges contradict, and how: the edges win."""
 
     def sent_as(self, word: str) -> str:
         """The payload's member that carries a word of the request."""
@@ -61,10 +66,8 @@ def plan_size(inputs: UnifiedInputs, route: Route) -> SizePlan:
     width, height = _wanted(inputs, rule)
     fitted = _fit_edge(width, rule), _fit_edge(height, rule)
     problem, allowed = None, None
-    if _contradicts(inputs):
-        problem = f"{inputs.width}x{inputs.height} is not {inputs.aspect_ratio}"
-        allowed = "width and height, or one of them with aspect_ratio"
-    elif fitted != (width, height) and _exact(inputs):
+    moved = tuple(e for e, was, now in zip(EDGES, (width, height), fitted, strict=True) if was != now)
+    if moved and asked:
         problem = f"{width}x{height} is not a size of this model; the nearest is {fitted[0]}x{fitted[1]}"
         step = f" in steps of {rule.multiple_of}" if rule.multiple_of > 1 else ""
         allowed = f"{rule.min} to {rule.max} pixels{step}"
@@ -74,6 +77,8 @@ def plan_size(inputs: UnifiedInputs, route: Route) -> SizePlan:
         height=fitted[1],
         problem=problem,
         allowed=allowed,
+        moved=moved,
+        overruled=_overruled(inputs, width, height),
     )
 
 
@@ -96,16 +101,18 @@ def _derived(inputs: UnifiedInputs, by_ratio: float, by_default: int, rule: Size
     return _round(by_ratio, rule) if inputs.aspect_ratio else by_default
 
 
-def _exact(inputs: UnifiedInputs) -> bool:
-    """True when the caller named pixels, or an area: then another size is not what was asked."""
-    return bool(inputs.width or inputs.height or inputs.resolution or inputs.aspect_ratio)
-
-
-def _contradicts(inputs: UnifiedInputs) -> bool:
+def _overruled(inputs: UnifiedInputs, width: int, height: int) -> dict[str, str]:
+    """The words that say something else than the edges do."""
+    found: dict[str, str] = {}
     ratio = parse_ratio(inputs.aspect_ratio or "")
-    if not (inputs.width and inputs.height and ratio):
-        return False
-    return abs(inputs.width / inputs.height / (ratio[0] / ratio[1]) - 1) > 0.02
+    # 1366x768 is 16:9 to a person: 2% is near enough.
+    if ratio and inputs.width and inputs.height and abs(width / height / (ratio[0] / ratio[1]) - 1) > 0.02:
+        found["aspect_ratio"] = f"{width}x{height} is not {inputs.aspect_ratio}"
+    edge = RESOLUTIONS.get(inputs.resolution or "")
+    # A resolution is a class of areas: 1280x720 is 1K, being nearer to it than to 2K.
+    if edge and (inputs.width or inputs.height) and not 0.5 <= width * height / edge**2 <= 2:
+        found["resolution"] = f"{width}x{height} is not {inputs.resolution}"
+    return found
 
 
 def _round(edge: float, rule: SizeRule) -> int:

@@ -1,13 +1,16 @@
 """What must hold between the rows of a registry: every name leads somewhere, every price is one."""
 
+import re
 from decimal import Decimal
 
 import msgspec
 
 from registry.document import Document, Path
+from registry.inputs import FOLDED, WORD_TYPES
 from registry.prices import image_dollars
 from registry.schema import Catalogue, Model, ModelRow, ParameterRule, Price, Route, SizeRule
-from registry.sizes import parse_size
+from registry.sizes import SIZE_WORDS, parse_size
+from registry.values import BadValue, read_native, read_value
 
 __all__ = ["check_catalogue", "model_price"]
 
@@ -43,12 +46,11 @@ def check_catalogue(document: Document, catalogue: Catalogue) -> None:
     _check_vocabulary(document, catalogue)
     _check_aliases(document, catalogue)
     for model in catalogue.models.values():
-        for term in model.required:
-            if term not in catalogue.vocabulary:
-                raise document.error(f"{term!r} is not in the vocabulary", ("models", model.id, "required"))
         for route in model.routes:
             _check_route(document, catalogue, route)
             _check_price(document, model, route)
+        _check_required(document, catalogue, model)
+        _check_natives(document, model)
     for name, intent in catalogue.intents.items():
         _check_models(document, catalogue, intent.models, ("intents", name, "models"))
     _check_models(document, catalogue, catalogue.default, ("default",))
@@ -57,6 +59,16 @@ def check_catalogue(document: Document, catalogue: Catalogue) -> None:
 def _check_vocabulary(document: Document, catalogue: Catalogue) -> None:
     owner: dict[str, str] = {}
     for name, term in catalogue.vocabulary.items():
+        if name not in WORD_TYPES:
+            known = ", ".join(WORD_TYPES)
+            message = (
+                f"no word of the vocabulary: an endpoint's own parameter is native to its route; {known}"
+            )
+            raise document.error(message, ("vocabulary", name))
+        if term.type != WORD_TYPES[name]:
+            raise document.error(f"its type is {WORD_TYPES[name]}", ("vocabulary", name, "type"))
+        if name == "size" and not {"width", "height"} <= catalogue.vocabulary.keys():
+            raise document.error("size needs width and height", ("vocabulary", name))
         for spelling in (name, *term.aliases):
             if spelling in owner:
                 raise document.error(
@@ -82,6 +94,34 @@ def _check_models(document: Document, catalogue: Catalogue, names: tuple[str, ..
     for index, name in enumerate(names):
         if name not in catalogue.models:
             raise document.error(f"no model is called {name!r}", (*path, index))
+        if catalogue.models[name].status == "retired":
+            raise document.error(f"{name!r} is retired: it cannot serve", (*path, index))
+
+
+def _check_required(document: Document, catalogue: Catalogue, model: Model) -> None:
+    path: Path = ("models", model.id, "required")
+    taken = set(model.parameters())
+    if "loras" in taken:
+        taken.update(("lora_url", "lora_scale"))
+    if any(route.size.style != "none" for route in model.routes):
+        taken.update(SIZE_WORDS)
+    for name in model.required:
+        if name not in catalogue.vocabulary:
+            raise document.error(f"{name!r} is not in the vocabulary", path)
+        if name not in taken:
+            raise document.error(f"no route of the model takes {name!r}", path)
+
+
+def _check_natives(document: Document, model: Model) -> None:
+    """One native parameter has one type, whatever the route."""
+    first: dict[str, ParameterRule] = {}
+    for route in model.routes:
+        for name, rule in route.parameters.items():
+            if rule.type != first.setdefault(name, rule).type:
+                raise document.error(
+                    f"{name!r} has another type on an earlier route",
+                    ("models", model.id, "routes", route.index, "parameters", name),
+                )
 
 
 def _check_route(document: Document, catalogue: Catalogue, route: Route) -> None:
@@ -97,6 +137,18 @@ def _check_route(document: Document, catalogue: Catalogue, route: Route) -> None
     _check_size(document, route.size, (*path, "size"))
     for name, rule in route.parameters.items():
         _check_parameter(document, catalogue, name, rule, (*path, "parameters", name))
+    _check_spellings(document, route, path)
+
+
+def _check_spellings(document: Document, route: Route, path: Path) -> None:
+    """No two things are sent under one name: the second would replace the first."""
+    styles = {"image_size": ("image_size",), "width_height": ("width", "height"), "none": ()}
+    owner = dict.fromkeys(styles[route.size.style], "the size")
+    for name, rule in route.parameters.items():
+        sent = rule.send or name
+        if sent in owner:
+            raise document.error(f"{sent!r} already carries {owner[sent]}", (*path, "parameters", name))
+        owner[sent] = name
 
 
 def _check_size(document: Document, size: SizeRule, path: Path) -> None:
@@ -124,6 +176,41 @@ def _check_parameter(
         raise document.error("a native parameter needs its type", path)
     if not rule.native and not known:
         raise document.error("not in the vocabulary; mark it `native: true` if the endpoint has it", path)
+    if name in FOLDED:
+        raise document.error(f"a route takes {FOLDED[name]} in its place", path)
+    if not rule.native and rule.type is not None:
+        raise document.error("the vocabulary types it: `type` is for native parameters", path)
+    if rule.shape == "loras" and name != "loras":
+        raise document.error("the shape `loras` is of the parameter loras alone", path)
+    _check_limits(document, rule, rule.type if rule.native else catalogue.vocabulary[name].type, path)
+    if rule.default is not None:
+        _check_default(document, catalogue, name, rule, path)
+
+
+def _check_limits(document: Document, rule: ParameterRule, kind: str | None, path: Path) -> None:
+    if kind not in ("integer", "number") and (rule.min is not None or rule.max is not None):
+        raise document.error("min and max are of numbers alone", path)
+    if kind not in ("string", "ratio", "integer") and rule.enum:
+        raise document.error("enum is of text, ratios and integers alone", path)
+    if kind == "integer" and not all(re.fullmatch("-?[0-9]{1,15}", value) for value in rule.enum):
+        raise document.error("the enum of an integer holds integers", (*path, "enum"))
+
+
+def _check_default(
+    document: Document, catalogue: Catalogue, name: str, rule: ParameterRule, path: Path
+) -> None:
+    try:
+        value = (
+            read_native(rule, rule.default)
+            if rule.native
+            else read_value(catalogue.vocabulary[name], rule.default)
+        )
+    except BadValue as bad:
+        raise document.error(f"its default does not fit: {bad.message}", (*path, "default")) from bad
+    low = rule.min is None or value >= rule.min
+    high = rule.max is None or value <= rule.max
+    if not (low and high) or (rule.enum and str(value) not in rule.enum):
+        raise document.error("its default is not a value that it takes", (*path, "default"))
 
 
 def _check_price(document: Document, model: Model, route: Route) -> None:
@@ -131,7 +218,8 @@ def _check_price(document: Document, model: Model, route: Route) -> None:
     if model.below_cost is not None:
         return
     size = route.size
-    for width, height in {parse_size(size.default or "") or (1024, 1024), (size.min,) * 2, (size.max,) * 2}:
+    default = parse_size(size.default or "") or (1024, 1024)
+    for width, height in (default, (size.min,) * 2, (size.max,) * 2):
         price = image_dollars(model.price, width, height)
         cost = image_dollars(route.provider_cost, width, height)
         if price < cost:

@@ -70,5 +70,9 @@ class InvalidInputs(Exception):
 
 
 def pointer(*parts: str | int) -> str:
-    """A JSON pointer from its parts: `pointer("inputs", "a/b") == "/inputs/a~1b"`."""
-    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in parts)
+    """A JSON pointer from its parts: `pointer("inputs", "a/b") == "/inputs/a~1b"`.
+
+    What cannot be written as UTF-8 becomes `?`, so that a fault can always be answered.
+    """
+    joined = "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in parts)
+    return joined.encode("utf-8", "replace").decode()

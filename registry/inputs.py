@@ -4,7 +4,9 @@ from typing import Any
 
 from msgspec import Struct
 
-__all__ = ["Given", "Lora", "UnifiedInputs"]
+from registry.schema import TermType
+
+__all__ = ["FOLDED", "WORD_TYPES", "Given", "Lora", "UnifiedInputs"]
 
 
 class Lora(Struct, frozen=True, kw_only=True):
@@ -67,3 +69,36 @@ class UnifiedInputs(Struct, frozen=True, kw_only=True):
             "references": self.reference_image_urls,
         }
         return frozenset(name for name, value in present.items() if value)
+
+
+WORD_TYPES: dict[str, TermType] = {
+    "prompt": "string",
+    "negative_prompt": "string",
+    "width": "integer",
+    "height": "integer",
+    "aspect_ratio": "ratio",
+    "resolution": "string",
+    "num_images": "integer",
+    "num_inference_steps": "integer",
+    "guidance_scale": "number",
+    "seed": "integer",
+    "strength": "number",
+    "scheduler": "string",
+    "image_url": "reference",
+    "mask_url": "reference",
+    "target_image_url": "reference",
+    "reference_image_urls": "references",
+    "loras": "loras",
+    "style": "string",
+    "quality": "string",
+    "background": "string",
+    "output_format": "string",
+    "optimize_prompt": "boolean",
+    "size": "size",
+    "lora_url": "reference",
+    "lora_scale": "number",
+}
+"""The words that a vocabulary may have, with the type that each must be given there."""
+
+FOLDED = {"size": "width and height", "lora_url": "loras", "lora_scale": "loras"}
+"""Words that validation turns into others: no route takes them as such."""

@@ -4,46 +4,68 @@ from collections.abc import Mapping
 from typing import Any
 
 from registry.schema import Model, ParameterRule, SizeRule, Term
-from registry.sizes import parse_size
+from registry.sizes import SIZE_WORDS, parse_size
+from registry.values import MAX_REFERENCES
 
 __all__ = ["input_names", "model_schema"]
 
-REFERENCE = "https://, data: or s3:// URL, or an upload id"
+REFERENCE = {"type": "string", "format": "uri-reference", "pattern": "^(https://|data:|s3://|upl_)"}
 TYPES: dict[str, dict[str, Any]] = {
     "string": {"type": "string"},
     "integer": {"type": "integer"},
     "number": {"type": "number"},
     "boolean": {"type": "boolean"},
-    "reference": {"type": "string", "format": "uri-reference"},
-    "references": {"type": "array", "items": {"type": "string", "format": "uri-reference"}},
+    "reference": REFERENCE,
+    "references": {"type": "array", "items": REFERENCE, "minItems": 1, "maxItems": MAX_REFERENCES},
     "loras": {
         "type": "array",
         "items": {
             "type": "object",
-            "properties": {"url": {"type": "string"}, "scale": {"type": "number", "default": 1.0}},
+            "properties": {
+                "url": REFERENCE,
+                "scale": {"type": "number", "minimum": -4, "maximum": 4, "default": 1.0},
+            },
             "required": ["url"],
+            "additionalProperties": False,
         },
+        "minItems": 1,
+        "maxItems": MAX_REFERENCES,
     },
-    "size": {"type": "string", "pattern": r"^\d+x\d+$"},
-    "ratio": {"type": "string", "pattern": r"^\d+:\d+$"},
+    "size": {
+        "anyOf": [
+            {"type": "string", "pattern": "^[0-9]{1,5}x[0-9]{1,5}$"},
+            {
+                "type": "object",
+                "properties": {"width": {"type": "integer"}, "height": {"type": "integer"}},
+                "required": ["width", "height"],
+                "additionalProperties": False,
+            },
+        ]
+    },
+    "ratio": {"type": "string", "pattern": "^[0-9]{1,4}:[0-9]{1,4}$"},
 }
 
 
 def model_schema(model: Model, vocabulary: Mapping[str, Term]) -> dict[str, Any]:
-    """A JSON Schema of the model's inputs: every parameter that some route of it takes."""
+    """A JSON Schema (2020-12) of the model's inputs: every parameter that some route of it takes,
+    in the vocabulary's own spelling.
+    """
     properties = {name: _parameter(rule, vocabulary.get(name)) for name, rule in model.parameters().items()}
     if "loras" in properties:
-        for name in ("lora_url", "lora_scale"):
-            properties[name] = _parameter(ParameterRule(), vocabulary[name])
+        properties.update(_words(("lora_url", "lora_scale"), vocabulary))
     sized = next((route.size for route in model.routes if route.size.style != "none"), None)
     if sized is not None:
         properties.update(_size(sized, vocabulary))
-    return {
+    schema: dict[str, Any] = {
         "type": "object",
         "properties": properties,
         "required": list(model.required),
         "additionalProperties": False,
     }
+    if "lora_url" in model.required:
+        schema["required"].remove("lora_url")
+        schema["anyOf"] = [{"required": ["lora_url"]}, {"required": ["loras"]}]
+    return schema
 
 
 def input_names(model: Model, vocabulary: Mapping[str, Term]) -> dict[str, list[str]]:
@@ -59,8 +81,8 @@ def _parameter(rule: ParameterRule, term: Term | None) -> dict[str, Any]:
     kind = term.type if term is not None else rule.type or "string"
     schema: dict[str, Any] = dict(TYPES[kind])
     limits = {
-        "minimum": rule.min if rule.min is not None else term.min if term else None,
-        "maximum": rule.max if rule.max is not None else term.max if term else None,
+        "minimum": max((m for m in (rule.min, term.min if term else None) if m is not None), default=None),
+        "maximum": min((m for m in (rule.max, term.max if term else None) if m is not None), default=None),
         "maxLength": term.max_length if term else None,
         "default": rule.default,
         "description": (term.about if term else rule.about) or None,
@@ -68,7 +90,7 @@ def _parameter(rule: ParameterRule, term: Term | None) -> dict[str, Any]:
     schema.update({key: value for key, value in limits.items() if value is not None})
     allowed = rule.enum or (term.enum if term else ())
     if allowed:
-        schema["enum"] = list(allowed)
+        schema["enum"] = [int(value) for value in allowed] if kind == "integer" else list(allowed)
         if term and term.values:
             schema["x-also"] = {k: v for k, v in term.values.items() if v in allowed}
     if term and term.aliases:
@@ -78,8 +100,10 @@ def _parameter(rule: ParameterRule, term: Term | None) -> dict[str, Any]:
 
 def _size(rule: SizeRule, vocabulary: Mapping[str, Term]) -> dict[str, Any]:
     width, height = parse_size(rule.default or "") or (None, None)
-    found: dict[str, Any] = {}
+    found = _words(SIZE_WORDS, vocabulary)
     for name, default in (("width", width), ("height", height)):
+        if name not in found:
+            continue
         found[name] = {
             "type": "integer",
             "minimum": rule.min,
@@ -88,6 +112,8 @@ def _size(rule: SizeRule, vocabulary: Mapping[str, Term]) -> dict[str, Any]:
             "default": default,
             "description": vocabulary[name].about,
         }
-    for name in ("size", "aspect_ratio", "resolution"):
-        found[name] = _parameter(ParameterRule(), vocabulary[name])
     return found
+
+
+def _words(names: tuple[str, ...], vocabulary: Mapping[str, Term]) -> dict[str, Any]:
+    return {name: _parameter(ParameterRule(), vocabulary[name]) for name in names if name in vocabulary}

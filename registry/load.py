@@ -38,9 +38,11 @@ SHIPPED = "registry/models.yaml"
 """How the registry that comes with the package is called in messages."""
 
 T = TypeVar("T")
+MAX_CHAIN = 20  # dialects, each extending the next
 SECTIONS = ("providers", "tiers", "vocabulary", "dialects", "models", "intents", "default")
 # msgspec ends a message with the place: "Expected `int`, got `str` - at `$.routes[0].size`"
 AT = re.compile(r" - at `(key in )?(.+)`$")
+UNKNOWN = re.compile(r"unknown field `(.+)`")
 STEP = re.compile(r"\.(?P<name>[^.\[]+)|\[(?P<index>\d+)\]|\[(?P<any>\.\.\.)\]")
 
 
@@ -70,6 +72,8 @@ def parse_registry(text: str, file: str, *, markup: Decimal | None = None) -> Ca
     Raises:
         RegistryError: names the line and the path of the first fault.
     """
+    if markup is not None and not (markup.is_finite() and markup > 0):
+        raise RegistryError(f"the markup is a number above 0, not {markup}", file=file)
     document = Document(text, file)
     data = document.data
     if not isinstance(data, dict):
@@ -111,6 +115,8 @@ def _convert(document: Document, value: Any, into: type[T], path: Path) -> T:
         message = str(error)
         found = AT.search(message)
         inner = _locate(value, into, found[2], message) if found else ()
+        if unknown := UNKNOWN.search(message):
+            inner = (*inner, unknown[1])
         raise document.error(AT.sub("", message), (*path, *inner)) from error
 
 
@@ -163,6 +169,8 @@ def _merge_dialect(
         raise document.error(f"no dialect is called {parent!r}", path)
     if parent == name or parent in seen:
         raise document.error("a dialect cannot extend itself", path)
+    if len(seen) >= MAX_CHAIN:
+        raise document.error(f"more than {MAX_CHAIN} dialects extend one another", path)
     return _overlay(_merge_dialect(document, parent, rows, (*seen, name)), raw)
 
 

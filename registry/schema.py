@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any, Literal
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 __all__ = [
     "Catalogue",
@@ -26,6 +27,7 @@ __all__ = [
     "SizeRow",
     "SizeRule",
     "Term",
+    "TermType",
     "Tier",
 ]
 
@@ -45,8 +47,18 @@ TermType = Literal[
 ]
 
 
+def _ordered(low: float | None, high: float | None) -> None:
+    if low is not None and high is not None and low > high:
+        raise ValueError(f"min {low} is above max {high}")
+
+
 class Term(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One word of the unified vocabulary, with the spellings other ecosystems give it."""
+    """One word of the unified vocabulary, with the spellings other ecosystems give it.
+
+    Raises:
+        ValueError: min above max, limits of another type, or a spelling of a value that is not
+            in the enum.
+    """
 
     type: TermType
     about: str
@@ -63,12 +75,22 @@ class Term(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     max_length: int | None = None
     """Characters."""
 
+    def __post_init__(self) -> None:
+        _ordered(self.min, self.max)
+        if self.type != "string" and (self.enum or self.values or self.max_length is not None):
+            raise ValueError("enum, values and max_length are of text alone")
+        if self.type not in ("integer", "number") and (self.min is not None or self.max is not None):
+            raise ValueError("min and max are of numbers alone")
+        strange = [value for value in self.values.values() if self.enum and value not in self.enum]
+        if strange:
+            raise ValueError(f"{strange[0]!r} is not in the enum")
+
 
 class Price(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A price or a cost in US dollars; exactly one of the three rates is set.
 
     Raises:
-        ValueError: none or several rates, a negative rate, or a GPU rate without the
+        ValueError: none or several rates, a negative rate or time, or a GPU rate without the
             seconds that an image usually takes.
     """
 
@@ -88,10 +110,17 @@ class Price(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             raise ValueError("a rate is a number of dollars, 0 or more")
         if (self.per_gpu_second is None) != (self.typical_seconds is None):
             raise ValueError("per_gpu_second and typical_seconds go together")
+        seconds = self.typical_seconds
+        if seconds is not None and (not seconds.is_finite() or seconds <= 0):
+            raise ValueError("typical_seconds is a number of seconds above 0")
 
 
 class SizeRule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How an endpoint is told the size of the picture, and which sizes it takes (pixels)."""
+    """How an endpoint is told the size of the picture, and which sizes it takes (pixels).
+
+    Raises:
+        ValueError: no size is possible within min, max and multiple_of.
+    """
 
     style: Literal["image_size", "width_height", "none"]
     """`image_size`: one object {width, height}; `width_height`: two fields; `none`: the
@@ -101,6 +130,12 @@ class SizeRule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     min: int = 64
     max: int = 4096
     multiple_of: int = 1
+
+    def __post_init__(self) -> None:
+        if self.min < 1 or self.multiple_of < 1:
+            raise ValueError("min and multiple_of are 1 or more")
+        if -(-self.min // self.multiple_of) * self.multiple_of > self.max:
+            raise ValueError(f"no edge fits {self.min}..{self.max} in steps of {self.multiple_of}")
 
 
 class SizeRow(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -114,7 +149,11 @@ class SizeRow(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class ParameterRule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How one parameter is spelled, limited and defaulted on a route."""
+    """How one parameter is spelled, limited and defaulted on a route.
+
+    Raises:
+        ValueError: min above max.
+    """
 
     send: str | None = None
     """The endpoint's own name for it; its unified name when not given."""
@@ -129,6 +168,17 @@ class ParameterRule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     enum: tuple[str, ...] = ()
     default: Any = None
     about: str = ""
+
+    def __post_init__(self) -> None:
+        _ordered(self.min, self.max)
+
+    def wider(self, other: "ParameterRule") -> "ParameterRule":
+        """This rule, with every value that the other takes allowed too."""
+        low = None if self.min is None or other.min is None else min(self.min, other.min)
+        high = None if self.max is None or other.max is None else max(self.max, other.max)
+        both = tuple(dict.fromkeys((*self.enum, *other.enum))) if self.enum and other.enum else ()
+        default = self.default if self.default == other.default else None
+        return replace(self, min=low, max=high, enum=both, default=default)
 
 
 class DialectRow(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -195,11 +245,19 @@ class ProviderRow(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
 
 class Tier(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A class of machine that diffusers models run on."""
+    """A class of machine that diffusers models run on.
+
+    Raises:
+        ValueError: a negative price.
+    """
 
     memory_gb: int
     per_second: Decimal
     """US dollars a second, as the cloud bills it; 0 for this machine."""
+
+    def __post_init__(self) -> None:
+        if not self.per_second.is_finite() or self.per_second < 0:
+            raise ValueError("per_second is a number of dollars, 0 or more")
 
 
 class Intent(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -240,11 +298,13 @@ class Model(Struct, frozen=True, kw_only=True):
     routes: tuple[Route, ...]
 
     def parameters(self) -> dict[str, ParameterRule]:
-        """Every parameter that some route of the model takes, by unified or native name."""
+        """Every parameter that some route of the model takes, by unified or native name, with
+        the values that any of them takes and the default that all of them have.
+        """
         merged: dict[str, ParameterRule] = {}
         for route in self.routes:
             for name, rule in route.parameters.items():
-                merged.setdefault(name, rule)
+                merged[name] = merged[name].wider(rule) if name in merged else rule
         return merged
 
 

@@ -2,19 +2,23 @@
 
 import re
 
-__all__ = ["parse_ratio", "parse_size"]
+__all__ = ["SIZE_WORDS", "parse_ratio", "parse_size"]
 
-SIZE = re.compile(r"^(\d{1,5})\s*[xX*\u00d7]\s*(\d{1,5})$")
-RATIO = re.compile(r"^(\d{1,4}):(\d{1,4})$")
+SIZE_WORDS = ("width", "height", "size", "aspect_ratio", "resolution")
+"""The words of the vocabulary that together ask for one size."""
+
+# [0-9] and not \d: other scripts' digits are no size.
+SIZE = re.compile(r"([0-9]{1,5})\s*[xX*\u00d7]\s*([0-9]{1,5})")
+RATIO = re.compile(r"([0-9]{1,4}):([0-9]{1,4})")
 
 
 def parse_size(text: str) -> tuple[int, int] | None:
     """`"1024x768"` as (width, height) in pixels; None when it is no size."""
-    found = SIZE.match(text.strip())
+    found = SIZE.fullmatch(text.strip())
     return (int(found[1]), int(found[2])) if found and int(found[1]) and int(found[2]) else None
 
 
 def parse_ratio(text: str) -> tuple[int, int] | None:
     """`"16:9"` as (16, 9); None when it is no ratio."""
-    found = RATIO.match(text.strip())
+    found = RATIO.fullmatch(text.strip())
     return (int(found[1]), int(found[2])) if found and int(found[1]) and int(found[2]) else None

@@ -13,9 +13,14 @@ import msgspec
 from registry.errors import Fault, InvalidInputs, pointer
 from registry.inputs import Given, Lora, UnifiedInputs
 from registry.schema import Model, ParameterRule, Term
+from registry.sizes import SIZE_WORDS
 from registry.values import BadValue, read_native, read_value
 
 __all__ = ["validate"]
+
+MAX_MEMBERS = 256
+"""Of one request: looking for what each of many unknown names may have meant takes time."""
+SHOWN = 80
 
 
 def validate(
@@ -32,13 +37,20 @@ def validate(
         InvalidInputs: with every fault: unknown or missing parameter, wrong type, out of
             range, two values for one parameter.
     """
+    count = sum(len(members) for members in parts.values())
+    where = next(iter(parts), "inputs")
+    if count > MAX_MEMBERS:
+        message = f"{count} parameters are too many"
+        fault = Fault(
+            pointer=pointer(where), code="out_of_range", message=message, allowed=f"at most {MAX_MEMBERS}"
+        )
+        raise InvalidInputs([fault])
     reader = _Reader(model, vocabulary)
     for part, members in parts.items():
         for spelling, value in members.items():
             if value is not None:
                 reader.take(spelling, value, pointer(part, spelling))
     reader.combine()
-    where = next(iter(parts), "inputs")
     reader.require(where)
     if reader.faults:
         raise InvalidInputs(reader.faults)
@@ -60,6 +72,8 @@ class _Reader:
         self.native: dict[str, Any] = {}
         self.given: list[Given] = []
         self.faults: list[Fault] = []
+        self.faulty: set[str] = set()
+        """Parameters that were given, wrongly: they are not missing too."""
 
     def take(self, spelling: str, value: Any, at: str) -> None:
         """Read one member of the request."""
@@ -71,6 +85,7 @@ class _Reader:
         try:
             read = read_native(native, value) if native else read_value(self.vocabulary[name], value)
         except BadValue as bad:
+            self.faulty.add(name)
             self.fault(at + bad.inside, bad.code, bad.message, bad.allowed)
             return
         into = self.native if native else self.values
@@ -91,7 +106,7 @@ class _Reader:
                     self.fault(self.where(name), "conflicting_values", f"{name} and size differ", None)
                 self.values[name] = edge
                 self.check_edge(name, edge)
-        if "lora_scale" in self.values and "lora_url" not in self.values:
+        if "lora_scale" in self.values and "lora_url" not in self.values.keys() | self.faulty:
             self.fault(self.where("lora_scale"), "missing", "lora_scale needs a lora_url", None)
         if "lora_url" in self.values:
             single = Lora(url=self.values["lora_url"], scale=self.values.get("lora_scale", 1.0))
@@ -109,18 +124,20 @@ class _Reader:
     def require(self, part: str) -> None:
         """Note every required parameter that is not there."""
         for name in self.model.required:
-            satisfied = self.values.get("loras") if name == "lora_url" else self.values.get(name)
-            faulty = any(f.pointer == pointer(part, name) for f in self.faults)
-            if not satisfied and not faulty:
+            ways = {name, "loras"} if name == "lora_url" else {name}
+            given = any(self.values.get(way) not in (None, "") for way in ways)
+            if not given and not ways & self.faulty:
                 about = self.vocabulary[name].about
                 self.fault(pointer(part, name), "missing", f"{self.model.id} needs {name}", about)
 
     def unknown(self, spelling: str, at: str) -> None:
         """Note a parameter that nobody knows, with those that come close."""
-        allowed = sorted(set(self.model.parameters()) | {"width", "height", "size"})
+        sized = any(route.size.style != "none" for route in self.model.routes)
+        allowed = sorted(set(self.model.parameters()) | set(SIZE_WORDS if sized else ()))
         close = get_close_matches(spelling, [*self.names, *self.natives], n=1)
         hint = f"; did you mean {close[0]!r}?" if close else ""
-        self.fault(at, "unknown_parameter", f"{spelling!r} is not a parameter{hint}", ", ".join(allowed))
+        shown = repr(spelling if len(spelling) <= SHOWN else spelling[:SHOWN] + "...")
+        self.fault(at, "unknown_parameter", f"{shown} is not a parameter{hint}", ", ".join(allowed))
 
     def where(self, name: str) -> str:
         """Where the request gave a parameter."""

@@ -5,6 +5,7 @@ import httpx
 from gateway.client import GatewayFailure
 from gateway.db.engine import DatabaseError
 from gateway.locks import FolderBusyError
+from gateway.server import PortTakenError
 from gateway.settings import SettingsError
 from gateway.storage import StorageError
 from providers.diffusers_modal.process import EngineRunningError
@@ -19,12 +20,13 @@ NAMED = (
     DiscoveryError,
     EngineRunningError,
     FolderBusyError,
+    PortTakenError,
     RegistryError,
     SettingsError,
     StorageError,
     TemplateError,
 )
-BY_STATUS = {402: 5, 404: 4}
+BY_STATUS = {202: 8, 402: 5, 404: 4}
 
 
 def known_failure(error: Exception) -> tuple[str, int] | None:

@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import rich_click as click
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from gateway.client import GatewayClient, GatewayFailure
@@ -58,10 +59,14 @@ def _read_params(pairs: tuple[str, ...]) -> dict[str, Any]:
         if not equals:
             raise click.UsageError(f"-p {pair!r}: write it as NAME=VALUE")
         try:
-            read[name] = json.loads(text)
+            read[name] = json.loads(text, parse_constant=_no_constant)
         except ValueError:
             read[name] = text
     return read
+
+
+def _no_constant(text: str) -> None:
+    raise ValueError(f"{text} is no JSON")
 
 
 async def _run(body: dict[str, Any], output: str | None, estimate: bool, as_json: bool) -> None:
@@ -72,17 +77,28 @@ async def _run(body: dict[str, Any], output: str | None, estimate: bool, as_json
             return
         job = await _follow(client, body)
         if job["status"] != "completed":
-            error = job.get("error") or {"code": job["status"], "message": f"the job is {job['status']}"}
-            raise GatewayFailure({"code": error["code"], "detail": error["message"]}, 502)
+            raise _failure(job)
         files = await _save(client, job, output)
         for warning in job["warnings"]:
-            MESSAGES.print(f"[yellow]warning:[/] {warning}", highlight=False)
+            MESSAGES.print(f"[yellow]warning:[/] {escape(warning)}", highlight=False)
         if as_json:
             click.echo(json.dumps(job, indent=2))
         elif output != "-":
-            MESSAGES.print(f"{job['model']}, {job['cost']} USD, {job['jobId']}", highlight=False)
+            words = f"{job['model']}, {job['cost']} USD, {job['jobId']}"
+            MESSAGES.print(words, highlight=False, markup=False)
             for file in files:
                 click.echo(str(file))
+
+
+def _failure(job: dict[str, Any]) -> GatewayFailure:
+    if job["status"] == "unknown":
+        detail = (
+            f"the provider did not answer whether it took {job['jobId']}. It is not sent again, and its price "
+            "stays set aside until that is known; `GET /api/jobs/<id>` shows it"
+        )
+        return GatewayFailure({"code": "job_unknown", "detail": detail}, 202)
+    error = job.get("error") or {"code": job["status"], "message": f"the job is {job['status']}"}
+    return GatewayFailure({"code": error["code"], "detail": error["message"]}, 502)
 
 
 def _estimate_words(answer: dict[str, Any]) -> str:

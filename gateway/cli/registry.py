@@ -6,16 +6,18 @@ from pathlib import Path
 import msgspec
 import rich_click as click
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
-from gateway.planning import price_words, usable
+from gateway.planning import usable
 from gateway.schemas import ModelList
 from gateway.settings import load_settings
 from gateway.views import model_view
+from providers.base import Unavailable
 from providers.discovery import Providers
 from registry.catalog import Catalog
 from registry.load import load_registry
-from registry.schema import Model, Route
+from registry.schema import Price
 from templates.engine import TemplateLibrary
 
 __all__ = ["models", "registry"]
@@ -37,18 +39,11 @@ def models(as_json: bool) -> None:
         encoder = msgspec.json.Encoder(decimal_format="number")
         click.echo(msgspec.json.format(encoder.encode(ModelList(models=views))).decode())
         return
-    table = Table(box=None, pad_edge=False)
-    for title in ("model", "price", "available", "about"):
-        table.add_column(title, overflow="fold")
+    table = _table("model", "price, USD", "state", "about")
     for model in catalog.models.values():
-        unavailable = usable(model, providers)
-        table.add_row(
-            model.id,
-            price_words(model.price),
-            "yes" if unavailable is None else f"no: {unavailable.reason}",
-            model.description,
-        )
-    Console().print(table)
+        state = _state(usable(model, providers))
+        table.add_row(escape(model.id), short_price(model.price), state, escape(model.description))
+    _console().print(table)
 
 
 @click.group()
@@ -65,29 +60,55 @@ def check(file: Path | None) -> None:
     """
     catalog, providers = _open(file)
     TemplateLibrary.load(load_settings().templates_dir)
-    table = Table(box=None, pad_edge=False)
-    for title in ("model", "when", "provider", "endpoint", "price", "cost", "available"):
-        table.add_column(title, overflow="fold")
+    table = _table("model and its routes", "runs when", "price", "cost, USD", "state")
     for model in catalog.models.values():
+        table.add_row(f"[bold]{escape(model.id)}[/]", "", short_price(model.price), "", "")
         for route in model.routes:
-            table.add_row(*_row(model, route, providers))
-    console = Console()
+            table.add_row(
+                escape(f"  {route.provider}: {route.endpoint}"),
+                "+".join(sorted(route.when)) or "always",
+                "",
+                short_price(route.provider_cost),
+                _state(providers.unavailable(route)),
+            )
+    console = _console()
     console.print(table)
     data = catalog.data
     console.print(
         f"\n{len(data.models)} models, {sum(len(m.routes) for m in data.models.values())} routes, "
-        f"{len(data.intents)} intents, {len(data.vocabulary)} words, version {catalog.version}: good"
+        f"{len(data.intents)} intents, {len(data.vocabulary)} words, version {catalog.version}: good",
+        highlight=False,
     )
 
 
-def _row(model: Model, route: Route, providers: Providers) -> tuple[str, ...]:
-    unavailable = providers.unavailable(route)
-    return (
-        model.id if route.index == 0 else "",
-        "+".join(sorted(route.when)) or "always",
-        route.provider,
-        route.endpoint,
-        price_words(model.price) if route.index == 0 else "",
-        price_words(route.provider_cost),
-        "yes" if unavailable is None else f"set {unavailable.setting}" if unavailable.setting else "no",
-    )
+def short_price(price: Price) -> str:
+    """A price as a table has room for it: `0.03/MP`."""
+    for rate, unit in (
+        (price.per_image, "image"),
+        (price.per_megapixel, "MP"),
+        (price.per_gpu_second, "GPU s"),
+    ):
+        if rate is not None:
+            return f"{rate}/{unit}"
+    raise AssertionError("Price holds exactly one rate")
+
+
+def _state(unavailable: Unavailable | None) -> str:
+    if unavailable is None:
+        return "ready"
+    return f"set {unavailable.setting}" if unavailable.setting else "not in this version"
+
+
+def _table(first: str, *others: str) -> Table:
+    """A table whose first column gives way when the terminal is narrow, and no other."""
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column(first, overflow="fold")
+    for title in others:
+        table.add_column(title, no_wrap=title != "about")
+    return table
+
+
+def _console() -> Console:
+    """Prints to stdout; a pipe has no width to fit into."""
+    console = Console()
+    return console if console.is_terminal else Console(width=160)

@@ -6,7 +6,7 @@ handle is polled. Every step that a crash could tear is one transaction of `gate
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 import msgspec
@@ -29,11 +29,10 @@ from providers.errors import (
     JobLost,
     ProviderError,
     ProviderTimeout,
-    ProviderUnavailable,
     SubmitUnknown,
 )
 
-__all__ = ["Drive", "Tools", "poll_delay", "write_until_done"]
+__all__ = ["Drive", "Tools", "poll_delay", "read_until_done", "write_until_done"]
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -42,6 +41,9 @@ MAX_TRIES = 3
 """Attempts at one route, where the error allows another."""
 CANCEL_PATIENCE_S = 30.0
 """How long a canceled job may take to say so before it is called canceled anyway."""
+RESEND_PAUSES_S = (0.2, 1.0, 5.0, 10.0, 20.0)
+"""Before each resend of a submit that got no answer, to a provider that knows it again: an engine
+that died meanwhile is back in that time."""
 
 
 class Tools(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,6 +53,7 @@ class Tools(msgspec.Struct, frozen=True, kw_only=True):
     providers: Providers
     collector: Collector
     ambient: Ambient
+    resend_pauses_s: tuple[float, ...] = RESEND_PAUSES_S
 
 
 def poll_delay(elapsed_s: float) -> float:
@@ -60,9 +63,20 @@ def poll_delay(elapsed_s: float) -> float:
 
 async def write_until_done(db: Database, fn: Callable[[Connection], T]) -> T:
     """Write, however long the database is away: what ends a paid job must not be dropped."""
+    return await _until_done(db.write, fn)
+
+
+async def read_until_done(db: Database, fn: Callable[[Connection], T]) -> T:
+    """Read, however long the database is away: an admitted job must not be forgotten."""
+    return await _until_done(db.read, fn)
+
+
+async def _until_done(
+    call: Callable[[Callable[[Connection], T]], Awaitable[T]], fn: Callable[[Connection], T]
+) -> T:
     while True:
         try:
-            return await db.write(fn)
+            return await call(fn)
         except DatabaseUnavailable as error:
             log.warning("the database is away, trying again: %s", error)
             await asyncio.sleep(error.retry_after)
@@ -129,11 +143,16 @@ class Drive:
         """Submit unless that was done, then poll to the end."""
         handle = self.attempt.handle
         if handle is None:
-            if self.live.cancel.is_set():
+            if self.live.cancel.is_set() and self.attempt.status == "not_sent":
                 raise JobCanceled("The job was canceled before it was sent.", provider=self.attempt.provider)
             if self.attempt.status == "sent" and not provider.idempotent_submit:
                 raise SubmitUnknown(
                     "The gateway stopped while it was sending.", provider=self.attempt.provider
+                )
+            if self.seconds_left() <= 0:
+                raise ProviderTimeout(
+                    "The job was not sent before its deadline. Nothing was charged.",
+                    provider=self.attempt.provider,
                 )
             answer = await self.submit(provider, candidate)
             if isinstance(answer, Succeeded):
@@ -152,13 +171,19 @@ class Drive:
             num_images=candidate.num_images,
             timeout_s=max(1.0, self.seconds_left()),
         )
-        for pause in (0.2, 1.0, 5.0, None):
+        unknown: SubmitUnknown | None = None
+        for pause in (*self.tools.resend_pauses_s, None):
             try:
                 return await provider.submit(call)
-            except SubmitUnknown:
-                if not provider.idempotent_submit or pause is None:
+            except SubmitUnknown as error:
+                unknown = error
+            except ProviderError as error:
+                # That a resend was not taken says nothing of the submit before it.
+                if unknown is None or not (error.retry_same or error.try_next):
                     raise
-                await asyncio.sleep(pause)
+            if not provider.idempotent_submit or pause is None:
+                raise unknown
+            await asyncio.sleep(pause)
         raise AssertionError("the last pause is None")
 
     async def poll(self, provider: Provider, handle: Handle) -> Succeeded:
@@ -166,11 +191,6 @@ class Drive:
         started = self.tools.ambient.monotonic()
         canceled_at: float | None = None
         while True:
-            if self.seconds_left() <= 0:
-                await self.ask_cancel(provider, handle)
-                raise ProviderTimeout(
-                    "The job did not end in time. Nothing was charged.", provider=handle.provider
-                )
             now = self.tools.ambient.monotonic()
             if self.live.cancel.is_set() and canceled_at is None and await self.ask_cancel(provider, handle):
                 canceled_at = now
@@ -179,13 +199,19 @@ class Drive:
             done = await self.look(provider, handle)
             if done is not None:
                 return done
+            # After the look: what ended while the gateway was down is still brought home.
+            if self.seconds_left() <= 0:
+                await self.ask_cancel(provider, handle)
+                raise ProviderTimeout(
+                    "The job did not end in time. Nothing was charged.", provider=handle.provider
+                )
             await self.pause(poll_delay(now - started), canceled_at is not None)
 
     async def ask_cancel(self, provider: Provider, handle: Handle) -> bool:
-        """Pass the wish to cancel on; False when the provider cannot be reached now."""
+        """Pass the wish to cancel on; False when the provider did not take it now."""
         try:
             await provider.cancel(handle)
-        except ProviderUnavailable as error:
+        except ProviderError as error:
             log.warning("job %s: the cancel did not get through: %s", self.job.id, error)
             return False
         return True
@@ -194,8 +220,11 @@ class Drive:
         """One poll; None while the job goes on."""
         try:
             poll = await provider.poll(handle)
-        except ProviderUnavailable as error:
-            # The job may well go on there: only its deadline ends the wait.
+        except ProviderError as error:
+            if not (error.retry_same or error.try_next):
+                raise
+            # Said of this look, not of the job: that may well go on there, and to run it again
+            # would pay twice. Only its deadline ends the wait.
             log.warning("job %s cannot be asked about: %s", self.job.id, error)
             return None
         match poll:
@@ -210,7 +239,7 @@ class Drive:
         return None
 
     async def pause(self, seconds: float, canceled: bool) -> None:
-        """Wait for the next look; a new wish to cancel ends the wait."""
+        """Wait; a new wish to cancel ends the wait."""
         if canceled or self.live.cancel.is_set():
             await asyncio.sleep(seconds)
             return
@@ -271,7 +300,8 @@ class Drive:
         at = self.tools.ambient.now_ms()
         await self.write(lambda c: store.next_attempt(c, self.job.id, self.attempt.id, error, new, at))
         if candidate == self.attempt.route_index:
-            await self.pause(error.retry_after or float(number), canceled=False)
+            wanted = float(number) if error.retry_after is None else error.retry_after
+            await self.pause(max(0.0, min(wanted, self.seconds_left())), canceled=False)
         self.attempt = AttemptRow(
             id=new.id,
             number=number,

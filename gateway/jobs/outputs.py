@@ -7,14 +7,25 @@ import httpx
 
 from gateway.jobs.records import NewImage
 from gateway.storage import ImageStore, StorageError
-from gateway.verify import BrokenImage, verify_image
+from gateway.verify import BrokenImage, Verified, verify_image
 from providers.base import ImageBytes, ImageUrl, RemoteImage, Succeeded
-from providers.errors import MalformedOutput, OutputFetchFailed, ProviderFailed
+from providers.errors import MalformedOutput, OutputFetchFailed, ProviderError
 
-__all__ = ["Collector", "image_id"]
+__all__ = ["Collector", "OutputNotStored", "image_id"]
 
 MAX_BYTES = 64 << 20
 FETCH_PAUSES_S = (0.5, 2.0, 8.0)
+
+
+class OutputNotStored(ProviderError):
+    """The picture was made but could not be kept: our store is full or away. Never run again for it."""
+
+    code = "output_not_stored"
+    http_status = 503
+
+
+class _TooLarge(Exception):
+    """A picture of more bytes than we keep."""
 
 
 def image_id(job_id: str, position: int) -> str:
@@ -24,17 +35,32 @@ def image_id(job_id: str, position: int) -> str:
     return "img_" + hashlib.sha256(f"{job_id}:{position}".encode()).hexdigest()[:32]
 
 
+def _inspect(data: bytes) -> tuple[Verified, str]:
+    return verify_image(data), hashlib.sha256(data).hexdigest()
+
+
 class Collector:
     """Brings pictures home.
 
     Args:
         store: where they are kept.
         client: fetches the ones that a provider gives as a URL; carries no credential.
+        pauses_s: seconds before each further try of a fetch.
+        max_bytes: the largest picture.
     """
 
-    def __init__(self, store: ImageStore, client: httpx.AsyncClient) -> None:
+    def __init__(
+        self,
+        store: ImageStore,
+        client: httpx.AsyncClient,
+        *,
+        pauses_s: tuple[float, ...] = FETCH_PAUSES_S,
+        max_bytes: int = MAX_BYTES,
+    ) -> None:
         self._store = store
         self._client = client
+        self._pauses_s = pauses_s
+        self._max_bytes = max_bytes
 
     async def collect(self, job_id: str, done: Succeeded, *, provider: str) -> tuple[NewImage, ...]:
         """Fetch, verify and store each picture of an ended job.
@@ -42,29 +68,46 @@ class Collector:
         Raises:
             OutputFetchFailed: a URL did not give its bytes.
             MalformedOutput: no pictures, or one that is broken.
-            ProviderFailed: they could not be stored.
+            OutputNotStored: our store did not take them.
         """
         if not done.images:
             raise MalformedOutput("The provider answered without a picture.", provider=provider)
+        # All of them are here and whole before the first is stored.
+        checked = [await self._bring(image, provider) for image in done.images]
         return tuple(
-            [await self._one(job_id, position, image, provider) for position, image in enumerate(done.images)]
+            [await self._keep(job_id, position, *one, provider) for position, one in enumerate(checked)]
         )
 
-    async def _one(self, job_id: str, position: int, image: RemoteImage, provider: str) -> NewImage:
+    async def _bring(self, image: RemoteImage, provider: str) -> tuple[bytes, Verified, str, int | None]:
+        """A picture's bytes, what its container says, its sha256 and its seed."""
         data = image.data if isinstance(image, ImageBytes) else await self._fetch(image, provider)
         try:
-            verified = await asyncio.to_thread(verify_image, data)
+            verified, digest = await asyncio.to_thread(_inspect, data)
         except BrokenImage as error:
             raise MalformedOutput(
                 f"The provider's picture is broken: {error}. Nothing was charged.", provider=provider
             ) from error
+        return data, verified, digest, image.seed
+
+    async def _keep(
+        self,
+        job_id: str,
+        position: int,
+        data: bytes,
+        verified: Verified,
+        digest: str,
+        seed: int | None,
+        provider: str,
+    ) -> NewImage:
         found = image_id(job_id, position)
         key = f"images/{found}.{verified.extension}"
         try:
             await self._store.put(key, data, verified.content_type)
         except StorageError as error:
-            raise ProviderFailed(
-                f"The picture was made, but not kept: {error}. Nothing was charged."
+            raise OutputNotStored(
+                "The picture was made, but could not be kept. Nothing was charged.",
+                provider=provider,
+                raw=str(error),
             ) from error
         return NewImage(
             id=found,
@@ -74,17 +117,21 @@ class Collector:
             width=verified.width,
             height=verified.height,
             byte_size=len(data),
-            sha256=hashlib.sha256(data).hexdigest(),
-            seed=image.seed,
+            sha256=digest,
+            seed=seed,
         )
 
     async def _fetch(self, image: ImageUrl, provider: str) -> bytes:
         """The bytes behind a result's URL: a few tries at the fetch, never at the job."""
         last: Exception | None = None
-        for pause in (*FETCH_PAUSES_S, None):
+        for pause in (*self._pauses_s, None):
             try:
                 return await self._get(image.url)
-            except httpx.HTTPError as error:
+            except _TooLarge as error:
+                raise MalformedOutput(
+                    f"The provider's picture is broken: {error}. Nothing was charged.", provider=provider
+                ) from error
+            except (httpx.HTTPError, httpx.InvalidURL) as error:
                 last = error
             if pause is not None:
                 await asyncio.sleep(pause)
@@ -101,7 +148,7 @@ class Collector:
             size = 0
             async for part in response.aiter_bytes():
                 size += len(part)
-                if size > MAX_BYTES:
-                    raise httpx.DecodingError(f"more than {MAX_BYTES} bytes")
+                if size > self._max_bytes:
+                    raise _TooLarge(f"more than {self._max_bytes} bytes")
                 parts.append(part)
             return b"".join(parts)

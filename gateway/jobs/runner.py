@@ -4,7 +4,7 @@ import asyncio
 import logging
 
 from gateway.jobs import queries
-from gateway.jobs.drive import Drive, Tools
+from gateway.jobs.drive import Drive, Tools, read_until_done
 from gateway.jobs.live import Live
 from providers.errors import ProviderError
 
@@ -27,15 +27,18 @@ class Runner:
         self._tools = tools
         self._live: dict[str, Live] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._closed = False
 
     def start(self, job_id: str, *, recovered: bool = False) -> None:
-        """Run a job that is in the database; nothing if it runs already."""
-        if job_id in self._tasks:
+        """Run a job that is in the database; nothing if it runs already, or after `aclose`: then
+        the next start resumes it.
+        """
+        if job_id in self._tasks or self._closed:
             return
         live = self._live[job_id] = Live()
         task = asyncio.create_task(self._run(job_id, live, recovered), name=f"job {job_id}")
         self._tasks[job_id] = task
-        task.add_done_callback(lambda _: self._forget(job_id, live))
+        task.add_done_callback(lambda done: self._forget(job_id, live, done))
 
     async def resume(self) -> int:
         """Go on with every job that a former process left; how many they are."""
@@ -69,6 +72,7 @@ class Runner:
         """Stop driving. Jobs that have not ended stay in the database and are resumed at the next
         start; those about to end get `grace_s` seconds to do so.
         """
+        self._closed = True
         running = [task for task in self._tasks.values() if not task.done()]
         if running and grace_s > 0:
             await asyncio.wait(running, timeout=grace_s)
@@ -77,7 +81,7 @@ class Runner:
         await asyncio.gather(*running, return_exceptions=True)
 
     async def _run(self, job_id: str, live: Live, recovered: bool) -> None:
-        job = await self._tools.db.read(lambda c: queries.find_job(c, job_id))
+        job = await read_until_done(self._tools.db, lambda c: queries.find_job(c, job_id))
         if job is None or job.status in ("completed", "failed", "canceled"):
             return
         if job.status == "unknown":
@@ -90,7 +94,10 @@ class Runner:
             log.exception("job %s broke", job_id)
             await drive.fail(InternalFailure("Something broke here. Nothing was charged; the log has it."))
 
-    def _forget(self, job_id: str, live: Live) -> None:
+    def _forget(self, job_id: str, live: Live, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and task.exception() is not None:
+            log.error("job %s could not be ended and is resumed at the next start", job_id,
+                      exc_info=task.exception())  # fmt: skip
         live.done.set()
         self._live.pop(job_id, None)
         self._tasks.pop(job_id, None)

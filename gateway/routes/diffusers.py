@@ -11,7 +11,7 @@ from gateway.planning import usable
 from gateway.problems import Problem
 from gateway.routes.images import job_answer
 from gateway.schemas import GenerateRequest, RawRequest
-from registry.errors import Fault, InvalidInputs, UnknownModel
+from registry.errors import Fault, InvalidInputs, UnknownModel, pointer
 from registry.schema import Model
 
 __all__ = ["generate_raw", "list_diffusers_models"]
@@ -40,6 +40,7 @@ async def generate_raw(request: Request[Any, Any, Any], core: Core) -> Response[
     unified = GenerateRequest(model=model.id, inputs={"prompt": body.inputs}, options=dict(body.parameters))
     wait_s = read_wait(request, core.settings.job_timeout_s)
     try:
+        _refuse_several(core, unified)
         job = await core.generate(unified, OPERATOR, wait_s)
     except InvalidInputs as error:
         raise InvalidInputs([_here(fault) for fault in error.faults]) from error
@@ -82,6 +83,20 @@ def _find(core: Core, name: str, supported: dict[str, Model]) -> Model:
         )
         raise Problem("not_a_diffusers_model", detail, supported=list(ids))
     return model
+
+
+def _refuse_several(core: Core, unified: GenerateRequest) -> None:
+    """The answer is one picture: more would be paid for and never seen."""
+    plan = core.plan(unified)
+    if plan.candidates[0].num_images > 1:
+        asked = next((row.requested_as for row in plan.report if row.name == "num_images"), None)
+        fault = Fault(
+            pointer=pointer("options", asked or "num_images"),
+            code="not_allowed",
+            message="this route answers one picture",
+            allowed="1; POST /api/images/generate makes several",
+        )
+        raise InvalidInputs([fault])
 
 
 def _here(fault: Fault) -> Fault:

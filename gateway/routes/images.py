@@ -36,6 +36,7 @@ def failure(job: JobRow) -> Problem:
     error = by_code(code)(job.error_message or "It failed.", provider=job.provider)
     problem = provider_problem(error, job.id)
     if by_code(code) is ProviderError:
+        problem.document.type = f"urn:image-gateway:error:{code}"
         problem.document.code = code
         problem.document.status = job.error_status or 502
     return problem

@@ -1,0 +1,29 @@
+"""Stories: what a user is promised, over HTTP against `gateway serve`."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from support.gateway_process import GatewayProcess
+
+
+@pytest.fixture(scope="session")
+def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
+    """One gateway for the stories that leave it as it was."""
+    running = GatewayProcess(tmp_path_factory.mktemp("gateway") / "data").start()
+    yield running
+    running.close()
+
+
+@pytest.fixture
+def own_gateway(tmp_path: Path) -> Iterator[Callable[..., GatewayProcess]]:
+    """Makes a gateway of this test's own, not started yet."""
+    made: list[GatewayProcess] = []
+
+    def make(**env: str) -> GatewayProcess:
+        made.append(GatewayProcess(tmp_path / "data", **env))
+        return made[-1]
+
+    yield make
+    for running in made:
+        running.close()
