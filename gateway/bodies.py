@@ -10,7 +10,7 @@ from litestar import Request
 from gateway.problems import Problem
 from registry.errors import Fault, pointer
 
-__all__ = ["read_body", "read_wait"]
+__all__ = ["decode_body", "read_body", "read_wait"]
 
 T = TypeVar("T")
 AT = re.compile(r" - at `(?:key in )?\$(.*)`$")
@@ -25,7 +25,15 @@ async def read_body(request: Request[Any, Any, Any], into: type[T]) -> T:
     Raises:
         Problem: `bad_json`, or `invalid_body` with the member's JSON pointer.
     """
-    body = await request.body()
+    return decode_body(await request.body(), into)
+
+
+def decode_body(body: bytes, into: type[T]) -> T:
+    """JSON as a struct.
+
+    Raises:
+        Problem: as `read_body`.
+    """
     if not body:
         raise Problem("bad_json", "The body is empty; send a JSON object")
     try:
@@ -51,7 +59,7 @@ def _once(pairs: list[tuple[str, Any]]) -> None:
 def _invalid(message: str, into: type[Any]) -> Problem:
     found = AT.search(message)
     # "$.inputs[...]" is some member of inputs: which one it does not say.
-    place = found[1].removesuffix("[...]").replace(".", "/") if found else ""
+    place = re.sub(r"\[(\d+)\]", r"/\1", found[1].removesuffix("[...]").replace(".", "/")) if found else ""
     said = AT.sub("", message)
     unknown = re.search(r"unknown field `(.+?)`", said)
     missing = re.search(r"missing required field `(.+?)`", said)

@@ -116,9 +116,14 @@ class Core:
             log.info("%d jobs of the last run are resumed", resumed)
         return core
 
+    def drain(self) -> None:
+        """Take no more jobs, and answer those who wait for one now: the process is told to stop."""
+        self.stopping = True
+        self.runner.release()
+
     async def aclose(self) -> None:
         """Stop driving jobs, close what is open. Unended jobs are resumed at the next start."""
-        self.stopping = True
+        self.drain()
         await self.runner.aclose(min(5.0, self.settings.shutdown_grace_s))
         await self.providers.aclose()
         await self._client.aclose()

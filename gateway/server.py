@@ -3,6 +3,7 @@
 import ctypes
 import importlib.util
 import logging
+import multiprocessing
 import os
 import signal
 import socket
@@ -10,15 +11,15 @@ import sys
 import threading
 import time
 
-from granian import Granian
 from granian.constants import Interfaces
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
+from granian.server.mp import MPServer
 
 from gateway.settings import Settings
 from providers.diffusers_modal.supervisor import EngineSupervisor
 
-__all__ = ["PortTakenError", "engine_supervisor", "follow_parent", "serve"]
+__all__ = ["DRAIN_SIGNAL", "PortTakenError", "engine_supervisor", "follow_parent", "serve"]
 
 HEADER_READ_TIMEOUT_MS = 10_000
 ENGINE_ORPHAN_EXIT_S = 60
@@ -28,6 +29,9 @@ ENGINE_START_S = 15.0
 
 PR_SET_PDEATHSIG = 1
 
+DRAIN_SIGNAL = signal.SIGUSR1
+"""To a worker: stop is near, answer who waits."""
+
 log = logging.getLogger(__name__)
 
 
@@ -35,16 +39,29 @@ class PortTakenError(Exception):
     """The address cannot be listened on."""
 
 
+class Server(MPServer):
+    """The HTTP server, which tells its workers of a stop before it waits for their requests."""
+
+    def shutdown(self, exit_code: int = 0) -> None:
+        """Let waiting requests be answered, then end the workers."""
+        for worker in self.wrks:
+            if worker.inner.is_alive():
+                os.kill(worker.inner.pid, DRAIN_SIGNAL)
+        super().shutdown(exit_code)  # type: ignore[no-untyped-call]  # granian's is untyped
+
+
 def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT. Call it from the main thread, holding the data folder."""
     check_port(settings)
+    # Not a fork of this process: it has threads, and had a database open.
+    multiprocessing.set_start_method("spawn", force=True)
     supervisor = engine_supervisor(settings)
     if supervisor is not None:
         supervisor.start()
         if not supervisor.wait_ready(ENGINE_START_S):
             log.warning("the engine does not answer yet; %s says why", settings.data_dir / "engine.log")
     try:
-        Granian(
+        Server(
             "gateway.app:create_asgi",
             factory=True,
             interface=Interfaces.ASGI,

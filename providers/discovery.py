@@ -7,6 +7,8 @@ ours, nor one that another package has.
 """
 
 from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from functools import reduce
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import cast
@@ -28,10 +30,14 @@ BUILT_IN: Mapping[str, str] = {
 PLANNED: Mapping[str, str] = {
     "fal": "the fal provider is not part of this version",
 }
+# A provider's methods: the protocol itself cannot be asked of a class, only of an instance.
+MEMBERS = ("unavailable", "create", "submit", "poll", "cancel", "aclose")
 
 
 class DiscoveryError(Exception):
-    """Two providers claim one type, or the registry names a type that nobody provides."""
+    """Two providers claim one type, or the registry names a type that nobody provides, or the
+    class of a type cannot be used.
+    """
 
 
 class ProviderTypes(Struct, frozen=True, kw_only=True):
@@ -44,18 +50,24 @@ class ProviderTypes(Struct, frozen=True, kw_only=True):
         """Import the class of a type.
 
         Raises:
-            DiscoveryError: it cannot be imported, or is no provider.
+            DiscoveryError: nobody provides it, it cannot be imported, or is no provider.
         """
-        module, _, name = self.targets[type_name].partition(":")
+        if type_name not in self.targets:
+            raise DiscoveryError(PLANNED.get(type_name, f"no provider type is called {type_name!r}"))
+        target = self.targets[type_name]
+        module, _, name = target.partition("[")[0].strip().partition(":")
         try:
-            found = getattr(import_module(module), name)
-        except (ImportError, AttributeError) as error:
-            raise DiscoveryError(
-                f"the provider type {type_name!r} ({self.targets[type_name]}) cannot be loaded: {error}. "
-                f"Install its extra: pip install 'image-gateway[{type_name.split('_')[0]}]'"
-            ) from error
-        if getattr(found, "type", None) != type_name:
-            raise DiscoveryError(f"{self.targets[type_name]} is not a provider of type {type_name!r}")
+            found = reduce(getattr, name.split("."), import_module(module))
+        except Exception as error:  # a package of others may raise anything while it is imported
+            message = f"the provider type {type_name!r} ({target}) cannot be loaded: {error!r}"
+            if type_name in BUILT_IN:
+                extra = type_name.partition("_")[0]
+                message += f". Install its extra: pip install 'image-gateway[{extra}]'"
+            raise DiscoveryError(message) from error
+        missing = [member for member in MEMBERS if not callable(getattr(found, member, None))]
+        if getattr(found, "type", None) != type_name or missing:
+            lacks = f"; it has no {', '.join(missing)}" if missing else ""
+            raise DiscoveryError(f"{target} is not a provider of type {type_name!r}{lacks}")
         return cast(type[Provider], found)
 
 
@@ -111,7 +123,11 @@ class Providers:
                 )
 
     def unavailable(self, route: Route) -> Unavailable | None:
-        """Why a route cannot be used as things stand; None when it can."""
+        """Why a route cannot be used as things stand; None when it can.
+
+        Raises:
+            DiscoveryError: the class of the provider's type cannot be loaded.
+        """
         context = self._contexts[route.provider]
         key = context.row.key
         if key is not None and not context.env.get(key):
@@ -121,14 +137,19 @@ class Providers:
         return self._types.load(context.row.type).unavailable(context, route)
 
     def get(self, name: str) -> Provider:
-        """The instance of this name, built now if it is the first use."""
+        """The instance of this name, built now if it is the first use.
+
+        Raises:
+            DiscoveryError: the class of its type cannot be loaded.
+        """
         if name not in self._built:
             context = self._contexts[name]
             self._built[name] = self._types.load(context.row.type).create(context)
         return self._built[name]
 
     async def aclose(self) -> None:
-        """Close every instance that was built."""
-        for provider in self._built.values():
-            await provider.aclose()
-        self._built.clear()
+        """Close every instance that was built, each of them even when another fails."""
+        async with AsyncExitStack() as stack:
+            for provider in self._built.values():
+                stack.push_async_callback(provider.aclose)
+            self._built.clear()

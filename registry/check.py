@@ -12,7 +12,7 @@ from registry.schema import Catalogue, Model, ModelRow, ParameterRule, Price, Ro
 from registry.sizes import SIZE_WORDS, parse_size
 from registry.values import BadValue, read_native, read_value
 
-__all__ = ["check_catalogue", "model_price"]
+__all__ = ["check_catalogue", "model_price", "written_at"]
 
 
 def model_price(document: Document, name: str, row: ModelRow, markup: Decimal | None) -> Price:
@@ -39,6 +39,16 @@ def model_price(document: Document, name: str, row: ModelRow, markup: Decimal | 
             dearest = max(costs, key=lambda cost: getattr(cost, unit))
             return msgspec.structs.replace(dearest, **{unit: max(rates) * markup})
     raise document.error("its routes cost by different units: give a price", path)
+
+
+def written_at(document: Document, route: Path, *tail: str) -> Path:
+    """Where a part of a route is written: in the route, in its dialect or in one that this extends."""
+    row = document.data["models"][route[1]]["routes"][route[3]]
+    here, dialect = route, row["dialect"]
+    while not document.has((*here, *tail)) and dialect is not None:
+        here = ("dialects", dialect)
+        dialect = document.data["dialects"][dialect].get("extends")
+    return (*here, *tail) if document.has((*here, *tail)) else (*route, *tail)
 
 
 def check_catalogue(document: Document, catalogue: Catalogue) -> None:
@@ -134,9 +144,9 @@ def _check_route(document: Document, catalogue: Catalogue, route: Route) -> None
         raise document.error(
             f"no tier is called {route.pipeline.tier!r}; known: {known}", (*path, "pipeline", "tier")
         )
-    _check_size(document, route.size, (*path, "size"))
+    _check_size(document, route.size, written_at(document, path, "size"))
     for name, rule in route.parameters.items():
-        _check_parameter(document, catalogue, name, rule, (*path, "parameters", name))
+        _check_parameter(document, catalogue, name, rule, written_at(document, path, "parameters", name))
     _check_spellings(document, route, path)
 
 
@@ -147,7 +157,9 @@ def _check_spellings(document: Document, route: Route, path: Path) -> None:
     for name, rule in route.parameters.items():
         sent = rule.send or name
         if sent in owner:
-            raise document.error(f"{sent!r} already carries {owner[sent]}", (*path, "parameters", name))
+            raise document.error(
+                f"{sent!r} already carries {owner[sent]}", written_at(document, path, "parameters", name)
+            )
         owner[sent] = name
 
 

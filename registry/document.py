@@ -45,6 +45,10 @@ class Document:
         except RecursionError as error:
             raise RegistryError(TOO_DEEP, file=file) from error
 
+    def has(self, path: Path) -> bool:
+        """True when the file has something at this path."""
+        return path in self._lines
+
     def line(self, path: Path) -> int:
         """The line of a path, or of the nearest part of it that the file has."""
         while path and path not in self._lines:

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from registry.check import check_catalogue, model_price
+from registry.check import check_catalogue, model_price, written_at
 from registry.document import Document, Path
 from registry.errors import RegistryError
 from registry.schema import (
@@ -115,9 +115,10 @@ def _convert(document: Document, value: Any, into: type[T], path: Path) -> T:
         message = str(error)
         found = AT.search(message)
         inner = _locate(value, into, found[2], message) if found else ()
+        message = AT.sub("", message)
         if unknown := UNKNOWN.search(message):
             inner = (*inner, unknown[1])
-        raise document.error(AT.sub("", message), (*path, *inner)) from error
+        raise document.error(message, (*path, *inner)) from error
 
 
 def _locate(value: Any, into: type[T], at: str, message: str) -> Path:
@@ -227,11 +228,11 @@ def _route(
         endpoint=row.endpoint,
         dialect=row.dialect,
         parameters={
-            name: _convert(document, rule, ParameterRule, (*path, "parameters", name))
+            name: _convert(document, rule, ParameterRule, written_at(document, path, "parameters", name))
             for name, rule in merged["parameters"].items()
         },
         constants=merged["constants"],
-        size=_convert(document, merged["size"], SizeRule, (*path, "size")),
+        size=_convert(document, merged["size"], SizeRule, written_at(document, path, "size")),
         provider_cost=row.provider_cost,
         pipeline=row.pipeline,
     )

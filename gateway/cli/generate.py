@@ -93,8 +93,8 @@ async def _run(body: dict[str, Any], output: str | None, estimate: bool, as_json
 def _failure(job: dict[str, Any]) -> GatewayFailure:
     if job["status"] == "unknown":
         detail = (
-            f"the provider did not answer whether it took {job['jobId']}. It is not sent again, and its price "
-            "stays set aside until that is known; `GET /api/jobs/<id>` shows it"
+            f"the provider did not answer whether it took {job['jobId']}. It is not sent again, and its "
+            "price stays set aside until that is known; `GET /api/jobs/<id>` shows it"
         )
         return GatewayFailure({"code": "job_unknown", "detail": detail}, 202)
     error = job.get("error") or {"code": job["status"], "message": f"the job is {job['status']}"}

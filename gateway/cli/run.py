@@ -6,6 +6,7 @@ from pathlib import Path
 
 import rich_click as click
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from gateway import __version__
@@ -84,6 +85,6 @@ def config(as_json: bool) -> None:
         for title in ("setting", "value", "origin", "meaning"):
             table.add_column(title, overflow="fold")
         for setting, value, origin in rows:
-            table.add_row(setting.name, value, origin, setting.about)
+            table.add_row(setting.name, escape(value), origin, escape(setting.about))
         Console().print(table)
     load_settings()

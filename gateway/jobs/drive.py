@@ -205,7 +205,7 @@ class Drive:
                 raise ProviderTimeout(
                     "The job did not end in time. Nothing was charged.", provider=handle.provider
                 )
-            await self.pause(poll_delay(now - started), canceled_at is not None)
+            await self.pause(poll_delay(now - started))
 
     async def ask_cancel(self, provider: Provider, handle: Handle) -> bool:
         """Pass the wish to cancel on; False when the provider did not take it now."""
@@ -238,11 +238,15 @@ class Drive:
                 self.live.progress = ProgressView(phase=poll.phase, step=poll.step, steps=poll.steps)
         return None
 
-    async def pause(self, seconds: float, canceled: bool) -> None:
-        """Wait; a new wish to cancel ends the wait."""
-        if canceled or self.live.cancel.is_set():
+    async def pause(self, seconds: float) -> None:
+        """Wait for the next look. A new wish to cancel ends the wait; an old one was passed on."""
+        if self.live.cancel.is_set():
             await asyncio.sleep(seconds)
-            return
+        else:
+            await self.until_canceled(seconds)
+
+    async def until_canceled(self, seconds: float) -> None:
+        """Wait, unless the job is canceled."""
         try:
             async with asyncio.timeout(seconds):
                 await self.live.cancel.wait()
@@ -301,7 +305,7 @@ class Drive:
         await self.write(lambda c: store.next_attempt(c, self.job.id, self.attempt.id, error, new, at))
         if candidate == self.attempt.route_index:
             wanted = float(number) if error.retry_after is None else error.retry_after
-            await self.pause(max(0.0, min(wanted, self.seconds_left())), canceled=False)
+            await self.until_canceled(max(0.0, min(wanted, self.seconds_left())))
         self.attempt = AttemptRow(
             id=new.id,
             number=number,

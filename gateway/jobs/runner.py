@@ -27,6 +27,7 @@ class Runner:
         self._tools = tools
         self._live: dict[str, Live] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._released = asyncio.Event()
         self._closed = False
 
     def start(self, job_id: str, *, recovered: bool = False) -> None:
@@ -48,15 +49,20 @@ class Runner:
         return len(job_ids)
 
     async def wait(self, job_id: str, seconds: float) -> None:
-        """Wait until a job ends here, or the time is up."""
+        """Wait until a job ends here, the time is up, or everybody is let go."""
         live = self._live.get(job_id)
         if live is None:
             return
+        waits = [asyncio.ensure_future(event.wait()) for event in (live.done, self._released)]
         try:
-            async with asyncio.timeout(seconds):
-                await live.done.wait()
-        except TimeoutError:
-            return
+            await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+
+    def release(self) -> None:
+        """Let everybody who waits go, for the process is about to stop; jobs run on."""
+        self._released.set()
 
     def live(self, job_id: str) -> Live | None:
         """What is known of a job that runs here."""

@@ -3,6 +3,7 @@
 from typing import Any
 
 from litestar import Request, Response, get, post
+from litestar.di import NamedDependency
 
 from billing.money import usd
 from gateway.bodies import read_body, read_wait
@@ -29,7 +30,7 @@ def diffusers_models(core: Core) -> dict[str, Model]:
     tags=["Diffusers"],
     media_type="image/png",
 )
-async def generate_raw(request: Request[Any, Any, Any], core: Core) -> Response[bytes]:
+async def generate_raw(request: Request[Any, Any, Any], core: NamedDependency[Core]) -> Response[bytes]:
     """Make one image and answer its bytes: `curl -o image.png` saves it.
 
     Waits until the job ends, unless `Prefer: wait=N` says otherwise.
@@ -54,7 +55,7 @@ async def generate_raw(request: Request[Any, Any, Any], core: Core) -> Response[
 
 
 @get("/diffusers/models", summary="The diffusers models", tags=["Diffusers"])
-async def list_diffusers_models(core: Core) -> dict[str, Any]:
+async def list_diffusers_models(core: NamedDependency[Core]) -> dict[str, Any]:
     """The model ids that `/diffusers/generate` takes, with their GPU tier. Wakes no backend."""
     models = []
     for model in diffusers_models(core).values():

@@ -1,6 +1,7 @@
 """`/health/live`, `/health/ready`: for whoever watches the process. They tell no configuration."""
 
 from litestar import Response, get
+from litestar.di import NamedDependency
 from sqlalchemy import text
 
 from gateway.core import Core
@@ -17,7 +18,7 @@ async def live() -> HealthView:
 
 
 @get("/health/ready", summary="Can it serve", tags=["Health"])
-async def ready(core: Core) -> Response[HealthView]:
+async def ready(core: NamedDependency[Core]) -> Response[HealthView]:
     """200 when requests can be served: the database answers and the process is not stopping."""
     checks = {"database": "ok"}
     try:

@@ -3,7 +3,8 @@
 from typing import Annotated, Any
 
 from litestar import Request, Response, get, post
-from litestar.params import Parameter
+from litestar.di import NamedDependency
+from litestar.params import QueryParameter
 
 from gateway.bodies import read_body, read_wait
 from gateway.core import OPERATOR, Core
@@ -45,9 +46,9 @@ def failure(job: JobRow) -> Problem:
 @post("/api/images/generate", status_code=200, summary="Make images", tags=["Images"])
 async def generate(
     request: Request[Any, Any, Any],
-    core: Core,
+    core: NamedDependency[Core],
     dry_run: Annotated[
-        bool, Parameter(query="dryRun", description="Answer the estimate; spend nothing")
+        bool, QueryParameter(name="dryRun", description="Answer the estimate; spend nothing")
     ] = False,
 ) -> Response[JobView | EstimateView]:
     """Make images with a model, or for an intent.
@@ -63,14 +64,14 @@ async def generate(
 
 
 @post("/api/images/estimate", status_code=200, summary="What it would cost and send", tags=["Images"])
-async def estimate(request: Request[Any, Any, Any], core: Core) -> Response[EstimateView]:
+async def estimate(request: Request[Any, Any, Any], core: NamedDependency[Core]) -> Response[EstimateView]:
     """The price of a request, what would be sent, and an account of each parameter. Spends nothing."""
     body = await read_body(request, GenerateRequest)
     return json_response(estimate_view(core.plan(body)))
 
 
 @get("/images/{image_id:str}", summary="A picture", tags=["Images"], media_type="image/png")
-async def image(image_id: str, core: Core) -> Response[bytes]:
+async def image(image_id: str, core: NamedDependency[Core]) -> Response[bytes]:
     """The bytes of a picture, as the provider made them."""
     row, data = await core.image(image_id)
     return Response(

@@ -5,7 +5,8 @@ import binascii
 from typing import Annotated, Literal
 
 from litestar import Response, delete, get
-from litestar.params import Parameter
+from litestar.di import NamedDependency
+from litestar.params import QueryParameter
 
 from gateway.core import OPERATOR, Core
 from gateway.jobs import queries
@@ -19,10 +20,10 @@ JobStatus = Literal["scheduled", "queued", "running", "storing", "completed", "f
 
 @get("/api/jobs", summary="Your jobs", tags=["Jobs"])
 async def list_jobs(
-    core: Core,
-    limit: Annotated[int, Parameter(ge=1, le=100, description="Jobs a page")] = 20,
-    cursor: Annotated[str | None, Parameter(description="`nextCursor` of the page before")] = None,
-    status: Annotated[JobStatus | None, Parameter(description="Of this status alone")] = None,
+    core: NamedDependency[Core],
+    limit: Annotated[int, QueryParameter(ge=1, le=100, description="Jobs a page")] = 20,
+    cursor: Annotated[str | None, QueryParameter(description="`nextCursor` of the page before")] = None,
+    status: Annotated[JobStatus | None, QueryParameter(description="Of this status alone")] = None,
 ) -> Response[JobList]:
     """Your jobs, newest first."""
     before = _read_cursor(cursor) if cursor else None
@@ -35,13 +36,13 @@ async def list_jobs(
 
 
 @get("/api/jobs/{job_id:str}", summary="A job", tags=["Jobs"])
-async def get_job(job_id: str, core: Core) -> Response[JobView]:
+async def get_job(job_id: str, core: NamedDependency[Core]) -> Response[JobView]:
     """A job at any stage: what generate answered, as it is now."""
     return json_response(core.view(await core.job(job_id, OPERATOR)))
 
 
 @delete("/api/jobs/{job_id:str}", status_code=200, summary="Cancel a job", tags=["Jobs"])
-async def cancel_job(job_id: str, core: Core) -> Response[JobView]:
+async def cancel_job(job_id: str, core: NamedDependency[Core]) -> Response[JobView]:
     """Cancel a job, at its provider too. A job that has ended stays as it is."""
     return json_response(core.view(await core.cancel(job_id, OPERATOR)))
 

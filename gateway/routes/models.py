@@ -3,6 +3,7 @@
 from typing import Any
 
 from litestar import Response, get
+from litestar.di import NamedDependency
 
 from gateway.core import Core
 from gateway.problems import Problem
@@ -16,7 +17,7 @@ __all__ = ["get_model", "list_intents", "list_models"]
 
 
 @get("/api/models", summary="The models", tags=["Models"])
-async def list_models(core: Core) -> Response[ModelList]:
+async def list_models(core: NamedDependency[Core]) -> Response[ModelList]:
     """Every model of the registry: what it takes, what it costs, whether it can be used now."""
     catalog = core.catalog
     views = (model_view(m, catalog.vocabulary, core.providers) for m in catalog.models.values())
@@ -24,7 +25,7 @@ async def list_models(core: Core) -> Response[ModelList]:
 
 
 @get("/api/models/{model_id:path}", summary="A model", tags=["Models"])
-async def get_model(model_id: str, core: Core) -> Response[ModelView]:
+async def get_model(model_id: str, core: NamedDependency[Core]) -> Response[ModelView]:
     """One model, by id or alias; with `/schema` behind it, the JSON Schema of its inputs."""
     name = model_id.removeprefix("/")
     if name.endswith("/schema"):
@@ -34,7 +35,7 @@ async def get_model(model_id: str, core: Core) -> Response[ModelView]:
 
 
 @get("/api/intents", summary="The intents", tags=["Models"])
-async def list_intents(core: Core) -> dict[str, Any]:
+async def list_intents(core: NamedDependency[Core]) -> dict[str, Any]:
     """Each intent, with the models that serve it, best first."""
     data = core.catalog.data
     intents = [

@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 from litestar import Request, Response, get, post
+from litestar.di import NamedDependency
 
 from gateway.bodies import read_body, read_wait
 from gateway.core import OPERATOR, Core
@@ -17,14 +18,16 @@ __all__ = ["list_templates", "run_template"]
 
 
 @get("/api/templates", summary="The templates", tags=["Templates"])
-async def list_templates(core: Core) -> dict[str, Any]:
+async def list_templates(core: NamedDependency[Core]) -> dict[str, Any]:
     """Each template with its variables."""
     found = core.templates.templates.values()
     return {"templates": [_shown(template) for template in found]}
 
 
 @post("/api/templates/{name:str}", status_code=200, summary="Run a template", tags=["Templates"])
-async def run_template(name: str, request: Request[Any, Any, Any], core: Core) -> Response[JobView]:
+async def run_template(
+    name: str, request: Request[Any, Any, Any], core: NamedDependency[Core]
+) -> Response[JobView]:
     """Make a template's picture from its variables. Answers as `/api/images/generate` does."""
     body = await read_body(request, TemplateRequest)
     template = core.templates.templates.get(name)

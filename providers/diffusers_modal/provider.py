@@ -5,6 +5,7 @@ Today it runs jobs on an engine process (`gateway engine`), on this machine or o
 `DIFFUSERS_TARGET=local`, and is for Modal otherwise.
 """
 
+import functools
 import importlib.util
 from collections.abc import Mapping
 from pathlib import Path
@@ -162,11 +163,16 @@ class DiffusersModalProvider:
         return error(message, provider=self._name, raw=f"{record.code}: {record.message}")
 
 
+@functools.cache
+def _torch_is_installed() -> bool:
+    """A look at the folders of the environment, once a process; nothing is imported."""
+    return all(importlib.util.find_spec(name) is not None for name in ("torch", "diffusers"))
+
+
 def _engine_unavailable(env: Mapping[str, str]) -> Unavailable | None:
     remote = env.get("GATEWAY_ENGINE", "")
     if not remote:
-        # A look at the folders of the environment; nothing is imported.
-        if importlib.util.find_spec("torch") and importlib.util.find_spec("diffusers"):
+        if _torch_is_installed():
             return None
         return Unavailable(
             reason="torch and diffusers are not installed here: install image-gateway[diffusers], or "

@@ -3,13 +3,14 @@
 import os
 import signal
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import pytest
 from support.gateway_process import GatewayProcess, until
 
-# Some 10 seconds of work on one core.
-LONG = {"inputs": {"prompt": "x", "size": "512x512", "steps": 50, "n": 2}}
+# Some seconds of work on one core.
+LONG = {"inputs": {"prompt": "x", "size": "384x384", "steps": 50, "n": 2}}
 SHORT = {"inputs": {"prompt": "x", "size": "64x64", "steps": 2}}
 
 
@@ -77,6 +78,17 @@ def test_a_stop_leaves_nothing_running_and_the_next_start_ends_the_job(
     gateway.start()
     assert gateway.ended(job_id, seconds=90)["status"] == "completed"
     gateway.check_books()
+
+
+def test_a_stop_answers_who_waits(own_gateway: Callable[..., GatewayProcess]) -> None:
+    gateway = own_gateway().start()
+    with ThreadPoolExecutor() as pool:
+        waiting = pool.submit(gateway.generate, LONG)
+        until("the job is in", lambda: gateway.query("select 1 from job"))
+        assert gateway.stop() == 0
+        assert waiting.result().status_code == 202
+    gateway.start()
+    assert gateway.ended(waiting.result().json()["jobId"], seconds=90)["status"] == "completed"
 
 
 def has_images(gateway: GatewayProcess, least: int) -> bool:

@@ -1,0 +1,137 @@
+"""A real core on a real SQLite file; its providers answer by script."""
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from billing import ledger
+from blockbuster import BlockBuster, blockbuster_ctx
+from support.scripted_provider import SCRIPTED_TYPES, SCRIPTS, Script, script_of
+from support.small_registry import small_catalog
+
+from gateway.ambient import Ambient
+from gateway.core import OPERATOR, Core, Parts
+from gateway.db.engine import Database, open_database
+from gateway.db.migrate import upgrade
+from gateway.jobs import store
+from gateway.jobs.drive import Tools
+from gateway.jobs.outputs import Collector
+from gateway.jobs.records import JobRow
+from gateway.jobs.runner import Runner
+from gateway.schemas import GenerateRequest
+from gateway.settings import load_settings
+from gateway.storage import open_store
+from providers.discovery import Providers
+from templates.engine import TemplateLibrary
+
+OURS = ["gateway", "providers", "registry", "billing"]
+
+
+@pytest.fixture(autouse=True)
+def no_blocking_calls() -> Iterator[BlockBuster]:
+    """A blocking call of ours in the event loop fails the test."""
+    with blockbuster_ctx(scanned_modules=OURS) as blockbuster:
+        yield blockbuster
+
+
+class Clock:
+    """Time that a test can push forward."""
+
+    def __init__(self) -> None:
+        self._real = Ambient()
+        self.ahead_s = 0.0
+        self._numbers = itertools.count()
+
+    def ambient(self) -> Ambient:
+        return Ambient(
+            now_ms=lambda: self._real.now_ms() + int(self.ahead_s * 1000),
+            monotonic=lambda: self._real.monotonic() + self.ahead_s,
+            unique=lambda: f"{next(self._numbers):032x}",
+            seed=lambda: 11,
+        )
+
+
+class World:
+    """A core, what its providers are told to do, and the questions that tests ask of both."""
+
+    def __init__(self, core: Core, clock: Clock, client: httpx.AsyncClient) -> None:
+        self.core = core
+        self.clock = clock
+        self.client = client
+        self.new_process()
+
+    @property
+    def db(self) -> Database:
+        return self.core.db
+
+    def script(self, name: str = "first") -> Script:
+        return script_of(str(self.core.settings.data_dir), name)
+
+    def new_process(self) -> None:
+        """A runner that knows nothing of jobs that ran before."""
+        collector = Collector(self.core.images, self.client, pauses_s=(0.0,))
+        self.core.runner = Runner(
+            Tools(
+                db=self.core.db,
+                providers=self.core.providers,
+                collector=collector,
+                ambient=self.core.ambient,
+                resend_pauses_s=(0.0, 0.0),
+            )
+        )
+
+    async def restart(self) -> None:
+        """Stop driving in the middle of things, and start again from what is stored."""
+        await self.core.runner.aclose(0)
+        self.new_process()
+
+    async def submit(self, model: str = "solo", **inputs: object) -> str:
+        return await self.core.submit(
+            GenerateRequest(model=model, inputs={"prompt": "a cat", **inputs}), OPERATOR
+        )
+
+    async def ended(self, job_id: str) -> JobRow:
+        """The job when this process is done with it; the ledger adds up then."""
+        await self.core.runner.wait(job_id, 20)
+        assert self.core.runner.live(job_id) is None
+        assert await self.db.read(ledger.verify) == []
+        return await self.core.job(job_id, OPERATOR)
+
+    async def run(self, model: str = "solo", **inputs: object) -> JobRow:
+        return await self.ended(await self.submit(model, **inputs))
+
+    async def money(self) -> tuple[int, int]:
+        """Micro-dollars spent and held by the operator."""
+        found = await self.db.read(lambda c: ledger.balance(c, OPERATOR))
+        return -found.available_micros - found.held_micros, found.held_micros
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    settings = load_settings({"GATEWAY_DATA_DIR": str(tmp_path)})
+    clock = Clock()
+    await asyncio.to_thread(upgrade, settings.database_url, at=1)
+    images = await asyncio.to_thread(open_store, (tmp_path / "store").as_uri())
+    catalog = small_catalog()
+    providers = Providers(catalog.data.providers, {}, str(tmp_path), SCRIPTED_TYPES)
+    parts = Parts(
+        catalog=catalog,
+        templates=TemplateLibrary({}),
+        providers=providers,
+        images=images,
+    )
+    core = Core(
+        settings=settings, parts=parts, db=open_database(settings.database_url), ambient=clock.ambient()
+    )
+    await core.db.write(
+        lambda c: store.ensure_account(c, account_id=OPERATOR, name="op", postpaid=True, at=1)
+    )
+    async with httpx.AsyncClient(trust_env=False) as client:
+        yield World(core, clock, client)
+        await core.runner.aclose(0)
+        await core.aclose()
+    for key in [key for key in SCRIPTS if key[0] == str(tmp_path)]:
+        del SCRIPTS[key]

@@ -1,0 +1,82 @@
+"""Reading jobs back: pages, owners, and what is stored comes back as it was."""
+
+from pathlib import Path
+
+from support.scripted_provider import done
+from support.small_registry import small_catalog
+
+from gateway.core import OPERATOR
+from gateway.jobs import queries, store
+from gateway.jobs.records import decode_admitted
+from gateway.schemas import GenerateRequest
+from providers.base import MediaRef
+
+
+async def three_jobs(world) -> list[str]:
+    """Three jobs of the same millisecond."""
+    at = world.core.ambient.now_ms()
+    world.core.ambient = type(world.core.ambient)(now_ms=lambda: at, unique=world.core.ambient.unique)
+    world.core.runner.start = lambda *_, **__: None
+    return [await world.submit() for _ in range(3)]
+
+
+async def test_pages_of_equal_times(world) -> None:
+    jobs = await three_jobs(world)
+    seen, before = [], None
+    while page := await world.db.read(lambda c, b=before: queries.list_jobs(c, OPERATOR, limit=1, before=b)):
+        seen.append(page[0].id)
+        before = (page[0].created_at, page[0].id)
+    assert seen == jobs[::-1]
+
+
+async def test_pages_by_status(world) -> None:
+    await three_jobs(world)
+    for status, count in (("queued", 3), ("completed", 0)):
+        found = await world.db.read(lambda c, s=status: queries.list_jobs(c, OPERATOR, limit=9, status=s))
+        assert len(found) == count
+
+
+async def test_another_account_sees_nothing(world) -> None:
+    job_id = (await three_jobs(world))[0]
+    await world.db.write(
+        lambda c: store.ensure_account(c, account_id="bob", name="Bob", postpaid=True, at=1)
+    )
+    assert await world.db.read(lambda c: queries.list_jobs(c, "bob", limit=9)) == []
+    assert await world.db.read(lambda c: queries.find_job(c, job_id, "bob")) is None
+    assert (await world.db.read(lambda c: queries.find_job(c, job_id))).id == job_id
+
+
+async def test_open_jobs_are_the_unended_oldest_first(world) -> None:
+    world.script().answers([done()])
+    ended = await world.run()
+    jobs = await three_jobs(world)
+    found = await world.db.read(queries.open_job_ids)
+    assert found == jobs
+    assert ended.id not in found
+
+
+async def test_a_picture_by_its_id(world) -> None:
+    world.script().answers([done()])
+    job = await world.run()
+    assert await world.db.read(lambda c: queries.find_image(c, job.images[0].id)) == job.images[0]
+    assert await world.db.read(lambda c: queries.find_image(c, "img_none")) is None
+
+
+async def test_what_was_admitted_comes_back(world) -> None:
+    world.core.runner.start = lambda *_, **__: None
+    request = GenerateRequest(
+        model="edit", inputs={"prompt": "x", "image_url": "https://a.test/i.png", "seed": 3}, user_id="u"
+    )
+    plan = world.core.plan(request)
+    job_id = await world.core.submit(request, OPERATOR)
+    job = await world.core.job(job_id, OPERATOR)
+    assert job.admitted.candidates == plan.candidates
+    assert job.admitted.candidates[0].payload["image_url"] == MediaRef(url="https://a.test/i.png")
+    assert (job.admitted.inputs, job.admitted.price) == (request.inputs, plan.model.price)
+    assert (job.report, job.routing, job.end_user) == (plan.report, plan.routing, "u")
+    assert job.registry_version == small_catalog().version
+
+
+def test_an_admitted_request_of_a_former_version_is_read(tmp_path: Path) -> None:
+    text = '{"inputs":{},"options":{},"candidates":[],"price":{"per_image":"0.03"},"later":1}'
+    assert str(decode_admitted(text).price.per_image) == "0.03"

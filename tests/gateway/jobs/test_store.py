@@ -1,0 +1,225 @@
+"""Each step of a job's life, on a real database; the ledger adds up after each."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from billing import ledger
+from sqlalchemy import Connection, create_engine, select
+from support.small_registry import small_catalog
+
+from billing.tables import hold
+from gateway.db.migrate import upgrade
+from gateway.db.tables import attempt, image, job
+from gateway.jobs import queries, store
+from gateway.jobs.records import Admitted, NewImage
+from gateway.schemas import RoutingView
+from providers.base import Handle
+from providers.errors import JobCanceled, ProviderFailed, SubmitUnknown
+
+HOLD, CHARGE = 60, 40
+BROKE = ProviderFailed("it broke", provider="first")
+CANCELED = JobCanceled("stopped")
+
+
+@pytest.fixture
+def conn(tmp_path: Path) -> Iterator[Connection]:
+    """Ann has paid 100 in."""
+    url = f"sqlite:///{tmp_path / 'gateway.db'}"
+    upgrade(url, at=1)
+    engine = create_engine(url)
+    with engine.connect() as connection:
+        store.ensure_account(connection, account_id="ann", name="Ann", postpaid=False, at=1)
+        ledger.top_up(connection, account_id="ann", amount_micros=100, reference="pay1", at=1)
+        yield connection
+        assert ledger.verify(connection) == []
+    engine.dispose()
+
+
+def new_job(number: int = 1, ceiling: int = HOLD) -> store.NewJob:
+    price = small_catalog().model("solo").price
+    return store.NewJob(
+        id=f"job{number}",
+        account_id="ann",
+        end_user="u1",
+        model="solo",
+        registry_version="abc",
+        admitted=Admitted(inputs={"prompt": "x"}, options={}, candidates=(), price=price),
+        report=(),
+        warnings=("careful",),
+        routing=RoutingView(rule="model", why="named", requested="solo", passed_over=()),
+        quote_micros=CHARGE,
+        ceiling_micros=ceiling,
+        deadline_at=99,
+        attempt=new_attempt(number),
+    )
+
+
+def new_attempt(number: int = 1, tries: int = 1) -> store.NewAttempt:
+    return store.NewAttempt(
+        id=f"att{number}.{tries}", number=tries, candidate=tries - 1, provider="first", endpoint="first/make"
+    )
+
+
+def new_image(position: int = 0) -> NewImage:
+    return NewImage(
+        id=f"img{position}",
+        position=position,
+        storage_key=f"images/img{position}.png",
+        content_type="image/png",
+        width=64,
+        height=48,
+        byte_size=9,
+        sha256="0" * 64,
+        seed=1,
+    )
+
+
+def complete(conn: Connection, job_id: str = "job1") -> bool:
+    return store.complete(
+        conn, job_id, "att1.1", (new_image(),), CHARGE, 5,
+        run_seconds=1.5, load_seconds=None, provider_cost_micros=7,
+    )  # fmt: skip
+
+
+def money(conn: Connection) -> tuple[int, int]:
+    found = ledger.balance(conn, "ann")
+    return found.available_micros, found.held_micros
+
+
+def state(conn: Connection, table: Any = job, key: str = "job1") -> str:
+    return conn.execute(select(table.c.status).where(table.c.id == key)).scalar_one()
+
+
+def test_admit(conn) -> None:
+    store.admit(conn, new_job(), 2)
+    found = queries.find_job(conn, "job1", "ann")
+    assert found is not None
+    assert (found.status, found.end_user, found.warnings, found.created_at) == ("queued", "u1", ("careful",), 2)
+    assert [(a.id, a.status, a.handle) for a in found.attempts] == [("att1.1", "not_sent", None)]
+    assert money(conn) == (40, 60)
+
+
+def test_admit_without_the_money_leaves_nothing(conn) -> None:
+    with pytest.raises(ledger.InsufficientFunds), conn.begin_nested():
+        store.admit(conn, new_job(ceiling=101), 2)
+    for table in (job, attempt, hold):
+        assert conn.execute(select(table)).first() is None
+    assert money(conn) == (100, 0)
+
+
+def test_an_account_is_made_once(conn) -> None:
+    store.ensure_account(conn, account_id="ann", name="Other", postpaid=True, at=9)
+    assert ledger.balance(conn, "ann").postpaid is False
+
+
+def test_complete_charges_and_stores(conn) -> None:
+    store.admit(conn, new_job(), 2)
+    assert complete(conn)
+    found = queries.find_job(conn, "job1")
+    assert (found.status, found.charge_micros, found.completed_at) == ("completed", CHARGE, 5)
+    assert (found.attempts[0].status, found.attempts[0].run_seconds) == ("succeeded", "1.500")
+    assert [i.id for i in found.images] == ["img0"]
+    assert money(conn) == (60, 0)
+
+
+def test_complete_twice_charges_once(conn) -> None:
+    store.admit(conn, new_job(), 2)
+    assert [complete(conn), complete(conn)] == [True, False]
+    assert money(conn) == (60, 0)
+    assert len(conn.execute(select(image)).all()) == 1
+
+
+@pytest.mark.parametrize(("error", "status"), [(BROKE, "failed"), (CANCELED, "canceled")])
+def test_an_end_without_images_gives_the_money_back(conn, error, status) -> None:
+    store.admit(conn, new_job(), 2)
+    assert store.end_without_images(conn, "job1", "att1.1", error, 5)
+    found = queries.find_job(conn, "job1")
+    assert (found.status, found.error_code, found.error_message) == (status, error.code, error.message)
+    assert (found.charge_micros, found.error_status) == (0, error.http_status)
+    assert (found.attempts[0].status, found.attempts[0].ended_at) == ("failed", 5)
+    assert money(conn) == (100, 0)
+
+
+def test_an_end_with_no_attempt_to_blame(conn) -> None:
+    store.admit(conn, new_job(), 2)
+    assert store.end_without_images(conn, "job1", None, BROKE, 5)
+    assert state(conn, attempt, "att1.1") == "not_sent"
+
+
+@pytest.mark.parametrize("complete_first", [True, False])
+def test_the_first_end_stands(conn, complete_first) -> None:
+    store.admit(conn, new_job(), 2)
+    ends = [lambda: complete(conn), lambda: store.end_without_images(conn, "job1", "att1.1", CANCELED, 6)]
+    first, second = ends if complete_first else reversed(ends)
+    assert (first(), second()) == (True, False)
+    assert state(conn) == ("completed" if complete_first else "canceled")
+    assert money(conn) == ((60, 0) if complete_first else (100, 0))
+
+
+def test_a_wish_to_cancel_is_noted(conn) -> None:
+    store.admit(conn, new_job(), 2)
+    assert store.request_cancel(conn, "job1", "ann") == "queued"
+    assert queries.find_job(conn, "job1").cancel_requested
+    assert money(conn) == (40, 60)
+
+
+def test_only_the_owner_cancels(conn) -> None:
+    store.admit(conn, new_job(), 2)
+    assert store.request_cancel(conn, "job1", "bob") is None
+    assert store.request_cancel(conn, "job9", "ann") is None
+    assert not queries.find_job(conn, "job1").cancel_requested
+
+
+def test_an_ended_job_is_not_canceled(conn) -> None:
+    store.admit(conn, new_job(), 2)
+    complete(conn)
+    assert store.request_cancel(conn, "job1", "ann") == "completed"
+    assert not queries.find_job(conn, "job1").cancel_requested
+
+
+def test_send_and_accept(conn) -> None:
+    store.admit(conn, new_job(), 2)
+    store.send_attempt(conn, "att1.1")
+    assert (state(conn), state(conn, attempt, "att1.1")) == ("queued", "sent")
+    taken = Handle(provider="first", remote_id="r", extra={"url": "u"})
+    store.accept_attempt(conn, "job1", "att1.1", taken)
+    found = queries.find_job(conn, "job1")
+    assert (found.status, found.attempts[0].status, found.attempts[0].handle) == ("running", "accepted", taken)
+    store.send_attempt(conn, "att1.1")  # a second time changes nothing
+    assert state(conn, attempt, "att1.1") == "accepted"
+
+
+def test_unknown_keeps_the_hold(conn) -> None:
+    store.admit(conn, new_job(), 2)
+    store.mark_unknown(conn, "job1", "att1.1", SubmitUnknown("no answer"))
+    assert (state(conn), state(conn, attempt, "att1.1")) == ("unknown", "unknown")
+    assert money(conn) == (40, 60)
+    assert queries.open_job_ids(conn) == ["job1"]
+
+
+def test_unknown_may_still_end(conn) -> None:
+    store.admit(conn, new_job(), 2)
+    store.mark_unknown(conn, "job1", "att1.1", SubmitUnknown("no answer"))
+    assert complete(conn)
+    assert money(conn) == (60, 0)
+
+
+def test_what_ended_does_not_become_unknown(conn) -> None:
+    store.admit(conn, new_job(), 2)
+    complete(conn)
+    store.mark_unknown(conn, "job1", "att1.1", SubmitUnknown("no answer"))
+    assert state(conn) == "completed"
+
+
+def test_the_next_attempt(conn) -> None:
+    store.admit(conn, new_job(), 2)
+    store.next_attempt(conn, "job1", "att1.1", BROKE, new_attempt(tries=2), 4)
+    found = queries.find_job(conn, "job1")
+    assert found.status == "queued"
+    assert [(a.number, a.status, a.error_code) for a in found.attempts] == [
+        (1, "failed", "provider_failed"),
+        (2, "not_sent", None),
+    ]
+    assert money(conn) == (40, 60)

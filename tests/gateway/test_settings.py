@@ -1,0 +1,111 @@
+"""Settings: a bad value names its variable, and no secret is ever shown."""
+
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from rich.pretty import pretty_repr
+
+from gateway.settings import SETTINGS, SettingsError, load_settings, show_settings
+
+SECRETS = {s.name for s in SETTINGS if s.secret}
+
+
+def test_defaults() -> None:
+    settings = load_settings({})
+    assert (settings.host, settings.port, settings.workers) == ("127.0.0.1", 8000, 1)
+    assert settings.data_dir == Path("data").absolute()
+    assert settings.database_url == f"sqlite:///{settings.data_dir / 'gateway.db'}"
+    assert settings.storage_url == (settings.data_dir / "store").as_uri()
+    assert settings.public_url == "http://127.0.0.1:8000"
+    assert (settings.sync_wait_s, settings.job_timeout_s, settings.shutdown_grace_s) == (30, 1800, 30)
+    assert (settings.registry, settings.templates_dir, settings.markup) == (None, None, None)
+    assert settings.allowed_hosts == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "attribute", "read"),
+    [
+        ("GATEWAY_HOST", "::1", "public_url", "http://[::1]:8000"),
+        ("GATEWAY_PORT", " 0 ", "port", 0),
+        ("GATEWAY_PORT", "", "port", 8000),
+        ("GATEWAY_MARKUP", "1.25", "markup", Decimal("1.25")),
+        ("GATEWAY_SYNC_WAIT_S", "0.5", "sync_wait_s", 0.5),
+        ("GATEWAY_ALLOWED_HOSTS", "a.org, b.org,", "allowed_hosts", ("a.org", "b.org")),
+        ("GATEWAY_PUBLIC_URL", "https://a.org/img/", "public_url", "https://a.org/img"),
+        ("GATEWAY_REGISTRY", "/r/m.yaml", "registry", Path("/r/m.yaml")),
+        ("GATEWAY_DATABASE_URL", "sqlite:///x.db", "database_url", "sqlite:///x.db"),
+    ],
+)
+def test_values(name, value, attribute, read) -> None:
+    assert getattr(load_settings({name: value}), attribute) == read
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("GATEWAY_PORT", "65536"),
+        ("GATEWAY_PORT", "-1"),
+        ("GATEWAY_PORT", "80.0"),
+        ("GATEWAY_PORT", "9" * 5000),
+        ("GATEWAY_WORKERS", "0"),
+        ("GATEWAY_WORKERS", "2"),
+        ("GATEWAY_HOST", "0.0.0.0"),
+        ("GATEWAY_HOST", "gateway.test"),
+        ("GATEWAY_AUTH", "required"),
+        ("GATEWAY_SYNC_WAIT_S", "nan"),
+        ("GATEWAY_SYNC_WAIT_S", "inf"),
+        ("GATEWAY_SYNC_WAIT_S", "30s"),
+        ("GATEWAY_SYNC_WAIT_S", "-1"),
+        ("GATEWAY_JOB_TIMEOUT_S", "0"),
+        ("GATEWAY_JOB_TIMEOUT_S", "86401"),
+        ("GATEWAY_SHUTDOWN_GRACE_S", "x"),
+        ("GATEWAY_MARKUP", "0.9"),
+        ("GATEWAY_MARKUP", "NaN"),
+        ("GATEWAY_MARKUP", "two"),
+        ("GATEWAY_LOG_LEVEL", "loud"),
+        ("GATEWAY_PUBLIC_URL", "a.org"),
+        ("GATEWAY_PUBLIC_URL", "ftp://a.org"),
+        ("GATEWAY_PUBLIC_URL", "https://"),
+        ("GATEWAY_PUBLIC_URL", "https://a.org/?x"),
+        ("GATEWAY_PUBLIC_URL", "https://me:pass@a.org"),
+        ("GATEWAY_ALLOWED_HOSTS", "a.org:8000"),
+        ("GATEWAY_ALLOWED_HOSTS", "https://a.org"),
+        ("GATEWAY_ALLOWED_HOSTS", "*"),
+    ],
+)
+def test_a_bad_value_names_its_variable(name, value) -> None:
+    with pytest.raises(SettingsError, match=name):
+        load_settings({name: value})
+
+
+@pytest.mark.parametrize("name", ["GATEWAY_PROT", "GATEWAY_", "GATEWAY_port"])
+def test_a_name_that_is_no_setting_is_refused(name) -> None:
+    with pytest.raises(SettingsError, match=name):
+        load_settings({name: "1"})
+
+
+def test_others_names_are_no_concern_of_ours() -> None:
+    assert load_settings({"PATH": "/bin", "MY_GATEWAY_X": "1"}).env["PATH"] == "/bin"
+
+
+def test_every_setting_shows_its_value_and_origin() -> None:
+    rows = show_settings({"GATEWAY_PORT": "9000"})
+    assert [s.name for s, _, _ in rows] == [s.name for s in SETTINGS]
+    shown = {s.name: (value, origin) for s, value, origin in rows}
+    assert shown["GATEWAY_PORT"] == ("9000", "environment")
+    assert shown["GATEWAY_HOST"] == ("127.0.0.1", "default")
+
+
+def test_the_secrets_are_those() -> None:
+    assert {"FAL_KEY", "GATEWAY_ENGINE_TOKEN", "MODAL_TOKEN_SECRET", "GATEWAY_DATABASE_URL"} <= SECRETS
+
+
+@pytest.mark.parametrize("name", sorted(SECRETS))
+def test_a_secret_is_not_shown(name) -> None:
+    value = "sqlite:///hush" if name == "GATEWAY_DATABASE_URL" else "hush"
+    shown = {s.name: value for s, value, _ in show_settings({name: value})}
+    assert shown[name] == "(set)"
+    settings = load_settings({name: value})
+    for text in (repr(settings), str(settings), f"{settings}", pretty_repr(settings)):
+        assert "hush" not in text
