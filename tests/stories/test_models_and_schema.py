@@ -33,10 +33,13 @@ def test_the_openapi_document_has_one_body_a_model(gateway: GatewayProcess) -> N
         "schema"
     ]
     mapping = body["discriminator"]["mapping"]
-    assert mapping.keys() == {m["id"] for m in gateway.http.get("/api/models").json()["models"]}
+    models = gateway.http.get("/api/models").json()["models"]
+    assert mapping.keys() == {name for m in models for name in (m["id"], *m["aliases"])}
     schemas = document["components"]["schemas"]
     flux = schemas[mapping["flux-lora"].rsplit("/", 1)[1]]
-    assert flux["properties"]["inputs"]["required"] == ["prompt", "lora_url"]
+    inputs = flux["properties"]["inputs"]
+    assert inputs["required"] == ["prompt"]
+    assert inputs["anyOf"] == [{"required": ["lora_url"]}, {"required": ["loras"]}]
     assert "Problem" in schemas
 
 
