@@ -9,6 +9,9 @@ from litestar.types import ASGIApp
 
 __all__ = ["running"]
 
+FAILURE_S = 5.0
+"""What an application that reported a failure has to raise it."""
+
 
 @asynccontextmanager
 async def running(app: ASGIApp) -> AsyncIterator[None]:
@@ -32,7 +35,10 @@ async def running(app: ASGIApp) -> AsyncIterator[None]:
             await _outcome(task)
             raise RuntimeError(f"the application ended during {name}")
         if answer.result()["type"].endswith("failed"):
-            await _outcome(task)
+            await asyncio.wait({task}, timeout=FAILURE_S)
+            if task.done():
+                await _outcome(task)
+            task.cancel()
             raise RuntimeError(answer.result().get("message") or f"the application failed at {name}")
 
     await step("startup")

@@ -38,7 +38,6 @@ CODES: dict[str, tuple[int, str]] = {
     "unsupported_media_type": (415, "The body must be JSON"),
     "bad_request": (400, "The request cannot be read"),
     "internal_error": (500, "Our fault"),
-    "bad_output": (502, "The provider's picture is broken"),
     "provider_not_configured": (503, "No provider can run this model now"),
     "database_unavailable": (503, "The database does not answer"),
     "shutting_down": (503, "The gateway is stopping"),

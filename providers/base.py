@@ -148,6 +148,13 @@ class ProviderContext(Struct, frozen=True, kw_only=True):
     data_dir: str
     """The gateway's data folder, absolute."""
 
+    def __repr__(self) -> str:
+        # The environment holds every key of the gateway.
+        return f"ProviderContext(name={self.name!r})"
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        return [("name", self.name)]
+
 
 @runtime_checkable
 class Provider(Protocol):

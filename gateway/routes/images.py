@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from litestar import Request, Response, get, post
 from litestar.di import NamedDependency
-from litestar.params import QueryParameter
+from litestar.params import FromPath, QueryParameter
 
 from gateway.bodies import read_body, read_wait
 from gateway.core import OPERATOR, Core
@@ -71,7 +71,7 @@ async def estimate(request: Request[Any, Any, Any], core: NamedDependency[Core])
 
 
 @get("/images/{image_id:str}", summary="A picture", tags=["Images"], media_type="image/png")
-async def image(image_id: str, core: NamedDependency[Core]) -> Response[bytes]:
+async def image(image_id: FromPath[str], core: NamedDependency[Core]) -> Response[bytes]:
     """The bytes of a picture, as the provider made them."""
     row, data = await core.image(image_id)
     return Response(

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from litestar import Response, delete, get
 from litestar.di import NamedDependency
-from litestar.params import QueryParameter
+from litestar.params import FromPath, QueryParameter
 
 from gateway.core import OPERATOR, Core
 from gateway.jobs import queries
@@ -36,13 +36,13 @@ async def list_jobs(
 
 
 @get("/api/jobs/{job_id:str}", summary="A job", tags=["Jobs"])
-async def get_job(job_id: str, core: NamedDependency[Core]) -> Response[JobView]:
+async def get_job(job_id: FromPath[str], core: NamedDependency[Core]) -> Response[JobView]:
     """A job at any stage: what generate answered, as it is now."""
     return json_response(core.view(await core.job(job_id, OPERATOR)))
 
 
 @delete("/api/jobs/{job_id:str}", status_code=200, summary="Cancel a job", tags=["Jobs"])
-async def cancel_job(job_id: str, core: NamedDependency[Core]) -> Response[JobView]:
+async def cancel_job(job_id: FromPath[str], core: NamedDependency[Core]) -> Response[JobView]:
     """Cancel a job, at its provider too. A job that has ended stays as it is."""
     return json_response(core.view(await core.cancel(job_id, OPERATOR)))
 

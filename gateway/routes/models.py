@@ -4,6 +4,7 @@ from typing import Any
 
 from litestar import Response, get
 from litestar.di import NamedDependency
+from litestar.params import FromPath
 
 from gateway.core import Core
 from gateway.problems import Problem
@@ -25,7 +26,7 @@ async def list_models(core: NamedDependency[Core]) -> Response[ModelList]:
 
 
 @get("/api/models/{model_id:path}", summary="A model", tags=["Models"])
-async def get_model(model_id: str, core: NamedDependency[Core]) -> Response[ModelView]:
+async def get_model(model_id: FromPath[str], core: NamedDependency[Core]) -> Response[ModelView]:
     """One model, by id or alias; with `/schema` behind it, the JSON Schema of its inputs."""
     name = model_id.removeprefix("/")
     if name.endswith("/schema"):

@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 from litestar import MediaType, Request, Response, get
 from litestar.openapi.plugins import OpenAPIRenderPlugin
+from litestar.params import FromPath
 
 from gateway.core import Core
 from gateway.openapi import complete_document
@@ -44,7 +45,7 @@ class SchemaPage(OpenAPIRenderPlugin):
 
 
 @get("/schema/assets/{name:str}", include_in_schema=False)
-async def schema_asset(name: str) -> Response[bytes]:
+async def schema_asset(name: FromPath[str]) -> Response[bytes]:
     """A script or style sheet of the page."""
     found = (INIT_JS, "text/javascript") if name == "init.js" else asset(name)
     if found is None:

@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 from litestar import Request, Response, get, post
 from litestar.di import NamedDependency
+from litestar.params import FromPath
 
 from gateway.bodies import read_body, read_wait
 from gateway.core import OPERATOR, Core
@@ -26,7 +27,7 @@ async def list_templates(core: NamedDependency[Core]) -> dict[str, Any]:
 
 @post("/api/templates/{name:str}", status_code=200, summary="Run a template", tags=["Templates"])
 async def run_template(
-    name: str, request: Request[Any, Any, Any], core: NamedDependency[Core]
+    name: FromPath[str], request: Request[Any, Any, Any], core: NamedDependency[Core]
 ) -> Response[JobView]:
     """Make a template's picture from its variables. Answers as `/api/images/generate` does."""
     body = await read_body(request, TemplateRequest)

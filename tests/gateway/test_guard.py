@@ -12,7 +12,9 @@ OURS = "127.0.0.1:8000"
 
 
 async def app(scope: Scope, receive: Receive, send: Send) -> None:
-    await send({"type": "http.response.start", "status": 200, "headers": [(b"x-frame-options", b"SAMEORIGIN")]})
+    await send(
+        {"type": "http.response.start", "status": 200, "headers": [(b"x-frame-options", b"SAMEORIGIN")]}
+    )
     await send({"type": "http.response.body", "body": b"let in", "more_body": False})
 
 
@@ -94,7 +96,9 @@ async def test_behind_a_proxy_the_public_origin_is_ours() -> None:
     assert (await ask("GET", "gate.org", other, guard=guard))[0] == 403
 
 
-@pytest.mark.parametrize("given", ["application/json", "Application/JSON; charset=utf-8", "application/x+json"])
+@pytest.mark.parametrize(
+    "given", ["application/json", "Application/JSON; charset=utf-8", "application/x+json"]
+)
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH"])
 async def test_json_bodies(method, given) -> None:
     assert (await ask(method, OURS, ("content-type", given)))[0] == 200

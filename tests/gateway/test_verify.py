@@ -130,7 +130,9 @@ def test_no_picture_of_ours(data) -> None:
     assert refused(data)
 
 
-@pytest.mark.parametrize(("width", "height"), [(20_000, 20_000), (0, 5), (5, 0), (16_385, 1), (1 << 31, 1), (12_000, 12_000)])
+@pytest.mark.parametrize(
+    ("width", "height"), [(20_000, 20_000), (0, 5), (5, 0), (16_385, 1), (1 << 31, 1), (12_000, 12_000)]
+)
 def test_sizes_that_nobody_means(width, height) -> None:
     assert refused(png(width, height, chunk(b"IDAT", b"x")))
 

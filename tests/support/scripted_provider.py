@@ -9,8 +9,18 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, ClassVar
 
 from PIL import Image
-from providers.base import Call, Handle, ImageBytes, Poll, Provider, ProviderContext, Succeeded, Unavailable
-from providers.base import Waiting
+
+from providers.base import (
+    Call,
+    Handle,
+    ImageBytes,
+    Poll,
+    Provider,
+    ProviderContext,
+    Succeeded,
+    Unavailable,
+    Waiting,
+)
 from providers.discovery import ProviderTypes
 from registry.schema import Route
 
@@ -55,7 +65,9 @@ class Script:
         self.polled: list[Handle] = []
         self.canceled: list[Handle] = []
 
-    def answers(self, submit: Iterable[Step] = (), poll: Iterable[Step] = (), cancel: Iterable[Step] = ()) -> None:
+    def answers(
+        self, submit: Iterable[Step] = (), poll: Iterable[Step] = (), cancel: Iterable[Step] = ()
+    ) -> None:
         """Write more of it down."""
         self.submit.extend(submit)
         self.poll.extend(poll)

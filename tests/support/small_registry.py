@@ -4,6 +4,7 @@ from importlib import resources
 from typing import Any
 
 import yaml
+
 from registry.catalog import Catalog
 from registry.load import parse_registry
 

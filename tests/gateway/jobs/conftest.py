@@ -7,11 +7,11 @@ from pathlib import Path
 
 import httpx
 import pytest
-from billing import ledger
 from blockbuster import BlockBuster, blockbuster_ctx
 from support.scripted_provider import SCRIPTED_TYPES, SCRIPTS, Script, script_of
 from support.small_registry import small_catalog
 
+from billing import ledger
 from gateway.ambient import Ambient
 from gateway.core import OPERATOR, Core, Parts
 from gateway.db.engine import Database, open_database

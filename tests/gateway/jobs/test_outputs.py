@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import httpx
 import pytest
+from blockbuster import BlockingError
 from support.scripted_provider import picture
 
 from gateway.jobs.outputs import Collector, OutputNotStored, image_id
@@ -142,3 +143,8 @@ async def test_a_store_that_refuses(refusing, tmp_path) -> None:
 def test_ids_are_derived() -> None:
     assert image_id("job_1", 0) == image_id("job_1", 0)
     assert len({image_id(job, n) for job in ("job_1", "job_11") for n in (0, 1, 11)}) == 6
+
+
+async def test_a_blocking_call_of_ours_is_noticed(tmp_path) -> None:
+    with pytest.raises(BlockingError):
+        open_store((tmp_path / "s").as_uri())

@@ -38,9 +38,7 @@ async def test_pages_by_status(world) -> None:
 
 async def test_another_account_sees_nothing(world) -> None:
     job_id = (await three_jobs(world))[0]
-    await world.db.write(
-        lambda c: store.ensure_account(c, account_id="bob", name="Bob", postpaid=True, at=1)
-    )
+    await world.db.write(lambda c: store.ensure_account(c, account_id="bob", name="Bob", postpaid=True, at=1))
     assert await world.db.read(lambda c: queries.list_jobs(c, "bob", limit=9)) == []
     assert await world.db.read(lambda c: queries.find_job(c, job_id, "bob")) is None
     assert (await world.db.read(lambda c: queries.find_job(c, job_id))).id == job_id

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from billing import ledger
 from sqlalchemy import Connection, create_engine, select
 from support.small_registry import small_catalog
 
+from billing import ledger
 from billing.tables import hold
 from gateway.db.migrate import upgrade
 from gateway.db.tables import attempt, image, job
@@ -96,7 +96,12 @@ def test_admit(conn) -> None:
     store.admit(conn, new_job(), 2)
     found = queries.find_job(conn, "job1", "ann")
     assert found is not None
-    assert (found.status, found.end_user, found.warnings, found.created_at) == ("queued", "u1", ("careful",), 2)
+    assert (found.status, found.end_user, found.warnings, found.created_at) == (
+        "queued",
+        "u1",
+        ("careful",),
+        2,
+    )
     assert [(a.id, a.status, a.handle) for a in found.attempts] == [("att1.1", "not_sent", None)]
     assert money(conn) == (40, 60)
 
@@ -186,7 +191,11 @@ def test_send_and_accept(conn) -> None:
     taken = Handle(provider="first", remote_id="r", extra={"url": "u"})
     store.accept_attempt(conn, "job1", "att1.1", taken)
     found = queries.find_job(conn, "job1")
-    assert (found.status, found.attempts[0].status, found.attempts[0].handle) == ("running", "accepted", taken)
+    assert (found.status, found.attempts[0].status, found.attempts[0].handle) == (
+        "running",
+        "accepted",
+        taken,
+    )
     store.send_attempt(conn, "att1.1")  # a second time changes nothing
     assert state(conn, attempt, "att1.1") == "accepted"
 

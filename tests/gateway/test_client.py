@@ -1,0 +1,92 @@
+"""The client of our own API, against the real application and against what else may answer."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+
+import httpx
+import pytest
+
+from gateway.client import GatewayClient, GatewayFailure
+
+
+@pytest.fixture
+async def make() -> AsyncIterator[Callable[..., GatewayClient]]:
+    """A client of a server that gives these answers, over a real socket."""
+    opened = []
+
+    async def start(*answers: tuple[int, str, object]) -> GatewayClient:
+        left = [*answers]
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b"\r\n\r\n")
+            status, kind, body = left.pop(0)
+            data = body if isinstance(body, bytes) else json.dumps(body).encode()
+            head = f"HTTP/1.1 {status} X\r\nContent-Type: {kind}\r\nContent-Length: {len(data)}\r\n"
+            writer.write((head + "Connection: close\r\n\r\n").encode() + data)
+            await writer.drain()
+            writer.close()
+            await writer.wait_closed()
+
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        http = httpx.AsyncClient(base_url=url, trust_env=False)
+        opened.append((server, http))
+        return GatewayClient(http)
+
+    yield start
+    for server, http in opened:
+        await http.aclose()
+        server.close()
+        await server.wait_closed()
+
+
+JSON = "application/json"
+PROBLEM = "application/problem+json"
+
+
+async def test_a_call(api) -> None:
+    answer = await GatewayClient(api).call("GET", "/api/models")
+    assert any(model["id"] == "embedded-mini" for model in answer["models"])
+
+
+async def test_a_refusal_is_a_failure(api) -> None:
+    with pytest.raises(GatewayFailure) as caught:
+        await GatewayClient(api).generate({"model": "nope", "inputs": {}})
+    assert (caught.value.code, caught.value.status) == ("unknown_model", 400)
+    assert "nope" in str(caught.value)
+
+
+@pytest.mark.parametrize("call", [lambda c: c.image("img_none"), lambda c: c.cancel("job_none")])
+async def test_what_is_not_there(api, call) -> None:
+    with pytest.raises(GatewayFailure) as caught:
+        await call(GatewayClient(api))
+    assert (caught.value.code, caught.value.status) == ("not_found", 404)
+
+
+async def test_an_answer_that_is_no_problem(make) -> None:
+    client = await make((502, "text/html", b"<h1>proxy</h1>"))
+    with pytest.raises(GatewayFailure) as caught:
+        await client.call("GET", "/api/models")
+    assert (str(caught.value), caught.value.code) == ("HTTP 502", "unknown")
+
+
+@pytest.mark.parametrize("end", ["completed", "failed", "canceled", "unknown"])
+async def test_a_job_is_followed_to_its_end(make, end) -> None:
+    stages = ["queued", "running", "storing", end]
+    client = await make(*((200, JSON, {"jobId": "job_1", "status": status}) for status in stages))
+    seen = []
+    job = await client.generate({"inputs": {}}, seen.append)
+    assert job["status"] == end
+    assert [look["status"] for look in seen] == stages[:-1]
+
+
+async def test_the_bytes_of_a_picture(make) -> None:
+    client = await make((200, "image/png", b"\x89PNG"))
+    assert await client.image("img_1") == b"\x89PNG"
+
+
+async def test_nobody_there() -> None:
+    async with httpx.AsyncClient(base_url="http://127.0.0.1:1", trust_env=False) as http:
+        with pytest.raises(httpx.TransportError):
+            await GatewayClient(http).call("GET", "/api/models")

@@ -1,0 +1,140 @@
+"""The OpenAPI document holds together, and shows each model's own inputs."""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+import pytest
+from support.small_registry import model, route, small_catalog
+
+from gateway.openapi import complete_document
+from registry.catalog import Catalog
+from registry.jsonschema import model_schema
+from registry.load import load_registry
+from templates.engine import TemplateLibrary
+
+CATALOG = Catalog(load_registry())
+METHODS = {"get", "put", "post", "delete", "options", "head", "patch", "trace"}
+
+
+@pytest.fixture
+async def document(api) -> dict[str, Any]:
+    response = await api.get("/schema/openapi.json")
+    assert response.status_code == 200
+    return response.json()
+
+
+def walk(value: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(value, dict):
+        yield value
+    for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from walk(item)
+
+
+def resolve(document: dict[str, Any], ref: str) -> Any:
+    assert ref.startswith("#/")
+    found: Any = document
+    for part in ref[2:].split("/"):
+        found = found[part.replace("~1", "/").replace("~0", "~")]
+    return found
+
+
+def operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    for path, item in document["paths"].items():
+        for method, operation in item.items():
+            assert method in METHODS
+            yield path, method, operation
+
+
+async def test_the_structure(document) -> None:
+    assert re.fullmatch(r"3\.1\.\d+", document["openapi"])
+    assert document["info"]["title"]
+    assert document["info"]["version"]
+    ids = [operation["operationId"] for _, _, operation in operations(document)]
+    assert len(ids) == len(set(ids)) > 10
+    for name in document["components"]["schemas"]:
+        assert re.fullmatch(r"[A-Za-z0-9._-]+", name)
+
+
+async def test_every_reference_leads_somewhere(document) -> None:
+    refs = [node["$ref"] for node in walk(document) if isinstance(node.get("$ref"), str)]
+    assert refs
+    for ref in refs:
+        assert isinstance(resolve(document, ref), dict)
+
+
+async def test_every_path_parameter_is_declared(document) -> None:
+    for path, method, operation in operations(document):
+        declared = {p["name"] for p in operation.get("parameters", []) if p["in"] == "path"}
+        assert set(re.findall(r"{(\w+)}", path)) == declared, (method, path)
+
+
+async def test_every_operation_has_answers_and_a_problem(document) -> None:
+    for _, _, operation in operations(document):
+        assert {"200"} <= operation["responses"].keys()
+        assert all(answer["description"] for answer in operation["responses"].values())
+        problem = operation["responses"]["default"]["content"]["application/problem+json"]["schema"]
+        assert resolve(document, problem["$ref"])["required"] == ["type", "title", "status", "code", "detail"]
+
+
+@pytest.mark.parametrize("path", ["/api/images/generate", "/api/images/estimate"])
+async def test_one_schema_a_model(document, path) -> None:
+    body = document["paths"][path]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    mapping = body["discriminator"]["mapping"]
+    names = {spelling for m in CATALOG.models.values() for spelling in (m.id, *m.aliases)}
+    assert mapping.keys() == names
+    assert {ref["$ref"] for ref in body["oneOf"]} == {
+        *mapping.values(),
+        "#/components/schemas/GenerateByIntent",
+    }
+    for m in CATALOG.models.values():
+        schema = resolve(document, mapping[m.id])
+        assert schema["properties"]["model"]["enum"] == [m.id, *m.aliases]
+        assert schema["properties"]["inputs"] == json.loads(
+            msgspec.json.encode(model_schema(m, CATALOG.vocabulary))
+        )
+
+
+async def test_models_differ(document) -> None:
+    schemas = document["components"]["schemas"]
+    swap = schemas["Generate.face-swap"]["properties"]["inputs"]
+    assert swap["required"] == ["image_url", "target_image_url"]
+    assert "num_inference_steps" not in swap["properties"]
+    assert "safety_tolerance" in schemas["Generate.flux-pro"]["properties"]["inputs"]["properties"]
+
+
+async def test_only_jobs_go_on(document) -> None:
+    may_wait = {path for path, _, operation in operations(document) if "202" in operation["responses"]}
+    assert may_wait == {"/api/images/generate", "/diffusers/generate", "/api/templates/{name}"}
+
+
+async def test_the_raw_route_names_its_models(document) -> None:
+    body = document["paths"]["/diffusers/generate"]["post"]["requestBody"]["content"]["application/json"]
+    ids = body["schema"]["properties"]["model_id"]["enum"]
+    assert "embedded-mini" in ids
+    assert "flux-dev" not in ids
+
+
+async def test_the_same_document_twice(api, document) -> None:
+    assert (await api.get("/schema/openapi.json")).json() == document
+
+
+def test_two_models_whose_names_come_to_one() -> None:
+    catalog = small_catalog(
+        {name: model(route("first")) for name in ("two", "solo", "org/keyed", "org.keyed")}
+    )
+    paths = ("/api/images/generate", "/api/images/estimate", "/diffusers/generate", "/api/templates/{name}")
+    done = complete_document(
+        {"paths": {path: {"post": {"responses": {}}} for path in paths}}, catalog, TemplateLibrary.load(), []
+    )
+    body = done["paths"][paths[0]]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    assert len(set(body["discriminator"]["mapping"].values())) == 4
+
+
+async def test_the_page_works_with_what_is_here(api) -> None:
+    page = await api.get("/schema")
+    assert page.headers["content-type"].startswith("text/html")
+    for link in re.findall(r'(?:src|href)="(/[^"]+)"', page.text):
+        assert (await api.get(link)).status_code == 200

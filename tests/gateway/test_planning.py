@@ -1,0 +1,177 @@
+"""What is decided before anything is spent."""
+
+from typing import Any
+
+import pytest
+from support.scripted_provider import SCRIPTED_TYPES, script_of
+from support.small_registry import small_catalog
+
+from gateway.planning import Plan, make_plan, price_words, usable
+from gateway.problems import Problem
+from gateway.schemas import GenerateRequest
+from providers.base import Unavailable
+from providers.discovery import Providers
+from registry.errors import InvalidInputs, UnknownModel
+
+CATALOG = small_catalog()
+
+
+@pytest.fixture
+def providers(tmp_path) -> Providers:
+    return Providers(CATALOG.data.providers, {}, str(tmp_path), SCRIPTED_TYPES)
+
+
+@pytest.fixture
+def away(tmp_path) -> Any:
+    """Takes a provider out of service."""
+
+    def take(name: str) -> None:
+        script_of(str(tmp_path), name).unavailable = Unavailable(reason=f"{name} is away", setting="X")
+
+    return take
+
+
+@pytest.fixture
+def plan(providers) -> Any:
+    def make(
+        model: str | None = "solo", options: dict | None = None, intent: str | None = None, **inputs
+    ) -> Plan:
+        request = GenerateRequest(
+            model=model, intent=intent, inputs={"prompt": "x", **inputs}, options=options or {}
+        )
+        return make_plan(CATALOG, providers, request, fresh_seed=11)
+
+    return make
+
+
+def routes(plan: Plan) -> list[str]:
+    return [candidate.route.provider for candidate in plan.candidates]
+
+
+def test_candidates_are_the_fitting_routes_in_order(plan) -> None:
+    found = plan("two")
+    assert routes(found) == ["first", "second"]
+    assert [c.payload["seed"] for c in found.candidates] == [11, 11]
+    assert [c.cost_micros for c in found.candidates] == [20_000, 20_000]
+    assert found.unavailable is None
+
+
+def test_a_route_that_is_away_is_passed_over(plan, away) -> None:
+    away("first")
+    assert routes(plan("two")) == ["second"]
+
+
+def test_a_fallback_that_cannot_honour_the_request_is_left_out(plan) -> None:
+    assert routes(plan("narrow", seed=5, options={"on_unsupported": "error"})) == ["second"]
+    assert routes(plan("narrow", seed=5)) == ["first", "second"]  # a hint: with a warning
+
+
+def test_no_route_can_be_used(plan, away) -> None:
+    away("first")
+    away("second")
+    found = plan("two")
+    assert found.unavailable == Unavailable(reason="first is away", setting="X")
+    assert routes(found) == ["first"]
+
+
+def test_a_key_that_is_missing_is_named(plan) -> None:
+    assert plan("org/keyed").unavailable.setting == "SCRIPT_KEY"
+
+
+def test_usable_gives_the_first_reason(providers, away) -> None:
+    assert usable(CATALOG.model("two"), providers) is None
+    away("first")
+    assert usable(CATALOG.model("two"), providers) is None
+    away("second")
+    assert usable(CATALOG.model("two"), providers).reason == "first is away"
+
+
+def test_a_retired_model(plan, providers) -> None:
+    with pytest.raises(Problem) as caught:
+        plan("gone")
+    document = caught.value.document
+    assert (document.code, document.status) == ("unknown_model", 400)
+    assert "gone" not in document.supported
+    assert "solo" in document.supported
+    assert usable(CATALOG.model("gone"), providers).reason == "it is retired"
+
+
+def test_a_deprecated_model_warns(plan) -> None:
+    assert plan("old").warnings == ("old is deprecated",)
+
+
+def test_an_unknown_model(plan) -> None:
+    with pytest.raises(UnknownModel):
+        plan("nope")
+
+
+@pytest.mark.parametrize(
+    ("model", "intent", "rule", "served", "passed"),
+    [
+        ("solo", None, "model", "solo", []),
+        ("only", None, "model", "solo", []),
+        ("solo", "plain", "model", "solo", []),
+        (None, "plain", "intent", "solo", ["org/keyed"]),
+        (None, "odd", "default", "two", []),
+        (None, None, "default", "two", []),
+    ],
+)
+def test_routing(plan, model, intent, rule, served, passed) -> None:
+    found = plan(model, intent=intent)
+    assert (found.routing.rule, found.model.id) == (rule, served)
+    assert [p.model for p in found.routing.passed_over] == passed
+    assert found.routing.requested == (model or intent)
+    assert any("odd" in warning for warning in found.warnings) == (intent == "odd")
+
+
+@pytest.mark.parametrize("part", ["inputs", "options"])
+@pytest.mark.parametrize("policy", ["warn", "drop", "error", None])
+def test_the_policy_is_read_from_either_part(plan, part, policy) -> None:
+    more = {"on_unsupported": policy}
+    found = plan(**more) if part == "inputs" else plan(options=more)
+    assert "on_unsupported" not in found.candidates[0].payload
+
+
+@pytest.mark.parametrize(
+    ("given", "pointer", "code"),
+    [
+        ({"options": {"on_unsupported": "shout"}}, "/options/on_unsupported", "not_allowed"),
+        ({"on_unsupported": ["warn"]}, "/inputs/on_unsupported", "not_allowed"),
+        ({"on_unsupported": "warn", "options": {"on_unsupported": "drop"}}, "/options/on_unsupported",
+         "conflicting_values"),
+        ({"options": {"max_cost": 1}}, "/options/max_cost", "unknown_parameter"),
+        ({"image_url": "https://a.test/i.png"}, "/inputs/image_url", "unsupported_parameter"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_honoured(plan, given, pointer, code) -> None:
+    with pytest.raises(InvalidInputs) as caught:
+        plan(**given)
+    assert [(f.pointer, f.code) for f in caught.value.faults] == [(pointer, code)]
+
+
+def test_no_route_fits(plan) -> None:
+    with pytest.raises(InvalidInputs) as caught:
+        plan("edit")
+    (fault,) = caught.value.faults
+    assert (fault.pointer, fault.code, fault.allowed) == ("/inputs", "missing", "image")
+
+
+@pytest.mark.parametrize(("count", "price"), [(1, 30_000), (4, 120_000)])
+def test_the_quote(plan, count, price) -> None:
+    quote = plan(num_images=count).quote
+    assert (quote.price_micros, quote.ceiling_micros) == (price, price)
+
+
+def test_a_candidate_is_small_and_keeps_what_a_provider_needs(plan) -> None:
+    candidate = plan().candidates[0]
+    assert candidate.route.parameters == {}
+    assert candidate.route.endpoint == "first/make"
+    assert (candidate.width, candidate.height, candidate.num_images, candidate.seed) == (64, 48, 1, 11)
+
+
+def test_the_same_request_gives_the_same_plan(plan) -> None:
+    assert plan("two", seed=5) == plan("two", seed=5)
+
+
+def test_prices_for_people() -> None:
+    assert price_words(CATALOG.model("solo").price) == "0.03 USD per image"

@@ -1,0 +1,126 @@
+"""What callers see of rows and registry entries."""
+
+import msgspec
+import pytest
+from support.scripted_provider import SCRIPTED_TYPES
+from support.small_registry import small_catalog
+
+from gateway.jobs.live import Live
+from gateway.jobs.records import Admitted, AttemptRow, ImageRow, JobRow
+from gateway.planning import make_plan
+from gateway.schemas import GenerateRequest, ProgressView, RoutingView, json_response
+from gateway.views import estimate_view, job_view, model_view
+from providers.discovery import Providers
+
+CATALOG = small_catalog()
+URL = "https://gate.test"
+RUNNING = JobRow(
+    id="job_1", account_id="ann", end_user="u", status="running", model="solo", provider="first",
+    registry_version="abc",
+    admitted=Admitted(inputs={}, options={}, candidates=(), price=CATALOG.model("solo").price),
+    report=(), warnings=("w",),
+    routing=RoutingView(rule="model", why="named", requested="solo", passed_over=()),
+    quote_micros=30_000, ceiling_micros=45_000, charge_micros=None, error_code=None, error_message=None,
+    error_status=None, cancel_requested=False, deadline_at=9, created_at=1_763_683_200_000, completed_at=None,
+    attempts=(AttemptRow(id="att_1", number=1, route_index=0, provider="first", endpoint="first/make",
+                         status="accepted", handle=None, error_code=None, run_seconds=None,
+                         started_at=1_763_683_200_001, ended_at=None),),
+    images=(),
+)  # fmt: skip
+IMAGE = ImageRow(id="img_1", storage_key="images/img_1.png", content_type="image/png", width=64, height=48,
+                 sha256="ab", seed=7)  # fmt: skip
+COMPLETED = msgspec.structs.replace(
+    RUNNING, status="completed", charge_micros=30_000, completed_at=1_763_683_201_500, images=(IMAGE,)
+)
+FAILED = msgspec.structs.replace(
+    RUNNING,
+    status="failed",
+    charge_micros=0,
+    completed_at=2,
+    error_code="provider_failed",
+    error_message="It broke.",
+)
+
+
+def wire(struct: msgspec.Struct) -> dict:
+    return msgspec.json.decode(json_response(struct).content)
+
+
+@pytest.fixture
+def providers(tmp_path) -> Providers:
+    return Providers(CATALOG.data.providers, {}, str(tmp_path), SCRIPTED_TYPES)
+
+
+def test_a_completed_job_is_the_contract() -> None:
+    body = wire(job_view(COMPLETED, None, URL))
+    assert {
+        "jobId", "status", "model", "provider", "imageUrl", "images", "cost", "costMicros", "currency", "report",
+        "attempts", "warnings", "createdAt", "completedAt",
+    } <= body.keys()  # fmt: skip
+    assert (body["cost"], body["costMicros"], body["currency"]) == (0.03, 30_000, "USD")
+    assert body["imageUrl"] == body["images"][0]["url"] == f"{URL}/images/img_1"
+    assert set(body["images"][0]) == {"id", "url", "width", "height", "contentType", "seed", "sha256"}
+    assert (body["createdAt"], body["completedAt"]) == (
+        "2025-11-21T00:00:00.000Z",
+        "2025-11-21T00:00:01.500Z",
+    )
+    assert body["userId"] == "u"
+
+
+def test_money_is_a_number_with_its_own_digits() -> None:
+    assert b'"cost":0.03,' in json_response(job_view(COMPLETED, None, URL)).content
+
+
+def test_a_running_job_shows_its_progress() -> None:
+    live = Live()
+    live.progress = ProgressView(phase="denoise", step=2, steps=9)
+    view = job_view(RUNNING, live, URL)
+    assert (view.status, view.progress.step, view.cost, view.image_url) == ("running", 2, None, None)
+
+
+def test_storing_shows_only_until_the_end() -> None:
+    live = Live()
+    live.status = "storing"
+    assert job_view(RUNNING, live, URL).status == "storing"
+    assert job_view(COMPLETED, live, URL).status == "completed"
+    assert job_view(COMPLETED, live, URL).progress is None
+
+
+def test_a_failed_job_says_why() -> None:
+    view = job_view(FAILED, None, URL)
+    assert (view.error.code, view.error.message, view.cost_micros) == ("provider_failed", "It broke.", 0)
+
+
+def test_nothing_of_our_insides_is_shown() -> None:
+    text = json_response(job_view(COMPLETED, None, URL)).content.decode()
+    for hidden in ("storageKey", "storage_key", "accountId", "handle", "deadline", "providerCost"):
+        assert hidden not in text
+
+
+def test_an_estimate(providers) -> None:
+    inputs = {"prompt": "x", "image_url": "https://a.test/i.png"}
+    request = GenerateRequest(model="edit", inputs=inputs)
+    body = wire(estimate_view(make_plan(CATALOG, providers, request, fresh_seed=3)))
+    assert body["payload"]["image_url"] == "https://a.test/i.png"
+    assert (body["cost"], body["costMicros"], body["available"]) == (0.03, 30_000, True)
+    assert {row["name"] for row in body["report"]} >= {"prompt", "image_url", "seed"}
+
+
+def test_a_model(providers) -> None:
+    body = wire(model_view(CATALOG.model("two"), CATALOG.vocabulary, providers))
+    assert {
+        "id", "aliases", "provider", "status", "available", "tasks", "inputs", "parameters", "price",
+    } <= body.keys()  # fmt: skip
+    assert body["price"] == {"per_image": 0.03, "round": "up", "currency": "USD"}
+    assert body["inputs"]["required"] == ["prompt"]
+    assert [route["provider"] for route in body["routes"]] == ["first", "second"]
+
+
+@pytest.mark.parametrize(
+    ("name", "available", "reason"),
+    [("solo", True, None), ("gone", False, "it is retired"), ("org/keyed", False, "SCRIPT_KEY")],
+)
+def test_what_can_be_used_now(providers, name, available, reason) -> None:
+    view = model_view(CATALOG.model(name), CATALOG.vocabulary, providers)
+    assert view.available is available
+    assert view.unavailable_because is None if reason is None else reason in view.unavailable_because
