@@ -26,6 +26,9 @@ def test_every_dependency_is_pinned_without_an_address() -> None:
     assert all(line.count("==") == 1 and "://" not in line and " " not in line for line in pins)
     pinned = {line.split("==")[0].lower().replace("_", "-") for line in pins}
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    wanted = [*project["dependencies"], *(d for extra in project["optional-dependencies"].values() for d in extra)]
+    wanted = [
+        *project["dependencies"],
+        *(d for extra in project["optional-dependencies"].values() for d in extra),
+    ]
     names = {d.split(">")[0].split("<")[0].split("[")[0].lower().replace("_", "-") for d in wanted}
     assert names - {"image-gateway"} <= pinned

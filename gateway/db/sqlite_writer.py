@@ -174,7 +174,8 @@ class Writer:
     def _checkpoint(self) -> None:
         """Move the log into the database and empty it, without waiting for readers.
 
-        When a reader is in the way the log stays, and the next try is one limit further on.
+        When a reader is in the way the log stays; the next try is after another idle while, or
+        one limit further on.
         """
         self._dirty = False
         if self._driver is None:
@@ -186,7 +187,9 @@ class Writer:
             logger.warning("The database's log could not be emptied; it stays valid.", exc_info=True)
         finally:
             self._driver.execute(f"PRAGMA busy_timeout={self._busy_timeout_ms}")
-        self._checkpoint_above = self._wal_size() + self._wal_limit
+        left = self._wal_size()
+        self._dirty = left > 0
+        self._checkpoint_above = left + self._wal_limit
 
     def _close(self) -> None:
         self._checkpoint()

@@ -19,4 +19,7 @@ def test_a_context_never_shows_its_environment() -> None:
 
 def test_media_come_back_from_json() -> None:
     stored = {"loras": [{"path": {"$type": "media", "url": "s3://b/l"}, "scale": 1.0}], "prompt": "x"}
-    assert revive_media(stored) == {"loras": [{"path": MediaRef(url="s3://b/l"), "scale": 1.0}], "prompt": "x"}
+    assert revive_media(stored) == {
+        "loras": [{"path": MediaRef(url="s3://b/l"), "scale": 1.0}],
+        "prompt": "x",
+    }
