@@ -22,6 +22,8 @@ __all__ = [
     "ImageBytes",
     "ImageUrl",
     "MediaRef",
+    "MediaSource",
+    "NoMedia",
     "Poll",
     "Provider",
     "ProviderContext",
@@ -41,14 +43,41 @@ class MediaRef(Struct, frozen=True, kw_only=True, tag_field="$type", tag="media"
     """
 
     url: str
-    """What the caller gave: https, data or s3 URL, or an upload id."""
+    """What the caller gave: https, data or s3 URL, or an upload id; for people."""
+    key: str | None = None
+    """Where our copy of it is; None until it was fetched and checked."""
+    content_type: str | None = None
+    size: int | None = None
+    """Bytes."""
+    sha256: str | None = None
+
+
+class MediaSource(Protocol):
+    """Gives a provider the bytes behind a `MediaRef`, at submit."""
+
+    async def read(self, ref: MediaRef) -> bytes:
+        """The bytes of our copy.
+
+        Raises:
+            OutputFetchFailed: it is gone from the store.
+        """
+        ...
+
+
+class NoMedia:
+    """The source of a call whose payload holds no media."""
+
+    async def read(self, ref: MediaRef) -> bytes:
+        """Never called: there is nothing to read."""
+        raise LookupError(f"nothing is kept of {ref.url[:80]}")
 
 
 def revive_media(value: Any) -> Any:
     """A payload read back from JSON, its media references made `MediaRef` again."""
     if isinstance(value, dict):
         if value.get("$type") == "media":
-            return MediaRef(url=value["url"])
+            fields = {name: value.get(name) for name in MediaRef.__struct_fields__}
+            return MediaRef(**fields)
         return {key: revive_media(item) for key, item in value.items()}
     return [revive_media(item) for item in value] if isinstance(value, list) else value
 
@@ -64,6 +93,8 @@ class Call(Struct, frozen=True, kw_only=True):
     num_images: int
     timeout_s: float
     """Seconds left until the job's deadline."""
+    media: "MediaSource" = NoMedia()
+    """Reads the media in the payload."""
 
 
 class Handle(Struct, frozen=True, kw_only=True):
