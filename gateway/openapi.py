@@ -1,19 +1,30 @@
 """The OpenAPI document: Litestar's, with each model's own request built from the registry."""
 
 import re
+from decimal import Decimal
 from typing import Any
 
+import msgspec
 from msgspec import Struct
 from msgspec.json import schema_components
 
 from gateway.problems import ProblemDocument
-from gateway.schemas import RawRequest, TemplateRequest
+from gateway.schemas import EstimateView, JobView, QuoteView, RawRequest, TemplateRequest
 from registry.catalog import Catalog
 from registry.jsonschema import model_schema
 from registry.schema import Model
 from templates.engine import TemplateLibrary
 
 __all__ = ["complete_document"]
+
+SAMPLES: dict[str, Any] = {
+    "prompt": "a red circle on a white background",
+    "image_url": "https://example.com/photo.jpg",
+    "mask_url": "https://example.com/mask.png",
+    "target_image_url": "https://example.com/face.jpg",
+    "lora_url": "https://example.com/style.safetensors",
+}
+"""What the page shows for an input that a model requires."""
 
 REF = "#/components/schemas/{name}"
 ESTIMATE = "/api/images/estimate"
@@ -50,17 +61,49 @@ def complete_document(
         },
     }
     for path in GENERATE:
-        _set_body(document, path, body)
+        _set_body(document, path, body, examples(catalog))
     raw = _struct(RawRequest, schemas)
     raw["properties"]["model_id"] = {"type": "string", "enum": diffusers}
-    _set_body(document, "/diffusers/generate", raw)
-    _set_body(document, "/api/templates/{name}", _template_request(templates, schemas))
+    first = next((m for m in catalog.data.default if m in diffusers), diffusers[0] if diffusers else "")
+    _set_body(document, "/diffusers/generate", raw, {first: {"model_id": first, "inputs": SAMPLES["prompt"]}})
+    _set_body(document, "/api/templates/{name}", _template_request(templates, schemas), _variables(templates))
+    for view in (JobView, EstimateView, QuoteView):
+        _write_money(view, schemas)
     for path, operations in document.get("paths", {}).items():
         for operation in operations.values():
             _describe_problems(operation)
             if "requestBody" in operation and path != ESTIMATE:
                 operation["responses"]["202"] = {"description": "The job goes on; ask at Location"}
     return document
+
+
+def examples(catalog: Catalog) -> dict[str, dict[str, Any]]:
+    """A request that each model accepts, the default's first: what the page offers to try."""
+    order = [*catalog.data.default, *(m for m in catalog.models if m not in catalog.data.default)]
+    return {
+        model: {
+            "model": model,
+            "inputs": {name: SAMPLES.get(name, "...") for name in catalog.models[model].required},
+        }
+        for model in order
+    }
+
+
+def _variables(templates: TemplateLibrary) -> dict[str, dict[str, Any]]:
+    return {
+        name: {"variables": {v: "Winter Sale" for v, row in found.row.variables.items() if row.required}}
+        for name, found in templates.templates.items()
+    }
+
+
+def _write_money(view: type[Struct], schemas: dict[str, Any]) -> None:
+    """A Decimal leaves as a JSON number; Litestar describes what its own encoder would write."""
+    properties = schemas.get(view.__name__, {}).get("properties", {})
+    for field in msgspec.structs.fields(view):
+        if field.type is Decimal:
+            properties[field.encode_name] = {"type": "number"}
+        elif field.type == Decimal | None:
+            properties[field.encode_name] = {"type": ["number", "null"]}
 
 
 def _names(catalog: Catalog) -> dict[str, str]:
@@ -150,9 +193,15 @@ def _struct(struct: type[Struct], schemas: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _set_body(document: dict[str, Any], path: str, schema: dict[str, Any]) -> None:
+def _set_body(
+    document: dict[str, Any], path: str, schema: dict[str, Any], values: dict[str, dict[str, Any]]
+) -> None:
     operation = document["paths"][path]["post"]
-    operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
+    shown = {name: {"summary": name, "value": value} for name, value in values.items()}
+    operation["requestBody"] = {
+        "required": True,
+        "content": {"application/json": {"schema": schema, "examples": shown}},
+    }
 
 
 def _describe_problems(operation: dict[str, Any]) -> None:

@@ -138,3 +138,21 @@ async def test_the_page_works_with_what_is_here(api) -> None:
     assert page.headers["content-type"].startswith("text/html")
     for link in re.findall(r'(?:src|href)="(/[^"]+)"', page.text):
         assert (await api.get(link)).status_code == 200
+
+
+async def test_each_example_is_a_request_that_the_gateway_takes(api, document) -> None:
+    post = document["paths"]["/api/images/estimate"]["post"]
+    examples = post["requestBody"]["content"]["application/json"]["examples"]
+    assert examples.keys() == set(CATALOG.models)
+    assert next(iter(examples)) == CATALOG.data.default[0]
+    for name, example in examples.items():
+        answer = await api.post("/api/images/estimate", json=example["value"])
+        assert answer.status_code == 200, (name, answer.text)
+        assert answer.json()["model"] == name
+
+
+async def test_money_is_a_number(document) -> None:
+    schemas = document["components"]["schemas"]
+    assert schemas["JobView"]["properties"]["cost"] == {"type": ["number", "null"]}
+    assert schemas["EstimateView"]["properties"]["cost"] == {"type": "number"}
+    assert schemas["QuoteView"]["properties"]["cost"] == {"type": "number"}
