@@ -19,7 +19,7 @@ from gateway.core import Core
 from gateway.db.engine import DatabaseUnavailable
 from gateway.guard import Guard
 from gateway.problems import Problem, problem_response
-from gateway.routes import diffusers, health, images, jobs, models, schema, templates
+from gateway.routes import admin, diffusers, health, images, jobs, models, schema, templates
 from gateway.server import DRAIN_SIGNAL, follow_parent
 from gateway.settings import Settings, load_settings
 
@@ -72,6 +72,8 @@ def create_app(settings: Settings, ambient: Ambient | None = None) -> ASGIApp:
             jobs.list_jobs,
             jobs.get_job,
             jobs.cancel_job,
+            admin.adopt_job,
+            admin.fail_job,
             models.list_models,
             models.get_model,
             models.list_intents,

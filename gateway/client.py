@@ -73,7 +73,12 @@ class GatewayClient:
             The ended job: completed, failed, canceled or unknown.
         """
         headers = {"Prefer": "respond-async"}
-        job = await self.call("POST", "/api/images/generate", body, headers)
+        return await self.follow(await self.call("POST", "/api/images/generate", body, headers), on_progress)
+
+    async def follow(
+        self, job: dict[str, Any], on_progress: Callable[[dict[str, Any]], None] | None = None
+    ) -> dict[str, Any]:
+        """Look at a job until it ends; the ended job."""
         while job["status"] not in ENDED:
             if on_progress is not None:
                 on_progress(job)

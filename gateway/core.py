@@ -9,7 +9,7 @@ from billing import ledger
 from gateway.ambient import Ambient
 from gateway.db.engine import Database, open_database
 from gateway.db.migrate import upgrade
-from gateway.jobs import queries, store
+from gateway.jobs import queries, settle, store
 from gateway.jobs.drive import Tools
 from gateway.jobs.outputs import Collector
 from gateway.jobs.records import Admitted, ImageRow, JobRow
@@ -225,6 +225,46 @@ class Core:
         self.runner.cancel(job_id)
         await self.runner.wait(job_id, 5.0)
         return await self.job(job_id, account_id)
+
+    async def adopt(self, job_id: str, request_id: str) -> JobRow:
+        """Follow an unknown job from the id that its provider has for it; the job as it is then.
+
+        Raises:
+            Problem: `not_found`, `job_not_unknown`, `provider_not_configured`.
+        """
+        job = await self._any_job(job_id)
+        route = job.admitted.candidates[job.attempts[-1].route_index].route
+        unavailable = self.providers.unavailable(route)
+        if unavailable is not None:
+            raise Problem("provider_not_configured", unavailable.reason, setting=unavailable.setting)
+        handle = self.providers.get(route.provider).handle_for(route, request_id)
+        deadline_at = self.ambient.now_ms() + int(self.settings.job_timeout_s * 1000)
+        if not await self.db.write(lambda c: settle.adopt(c, job_id, handle, deadline_at)):
+            raise Problem(
+                "job_not_unknown", f"{job_id} is {job.status}: nobody needs to say what became of it"
+            )
+        self.runner.start(job_id)
+        return await self._any_job(job_id)
+
+    async def fail_unknown(self, job_id: str) -> JobRow:
+        """End an unknown job that its provider never took; the job as it is then.
+
+        Raises:
+            Problem: `not_found`, `job_not_unknown`.
+        """
+        job = await self._any_job(job_id)
+        at = self.ambient.now_ms()
+        if not await self.db.write(lambda c: settle.fail(c, job_id, at)):
+            raise Problem(
+                "job_not_unknown", f"{job_id} is {job.status}: nobody needs to say what became of it"
+            )
+        return await self._any_job(job_id)
+
+    async def _any_job(self, job_id: str) -> JobRow:
+        found = await self.db.read(lambda c: queries.find_job(c, job_id))
+        if found is None:
+            raise Problem("not_found", f"No job has the id {job_id!r}")
+        return found
 
     async def image(self, image_id: str) -> tuple[ImageRow, bytes]:
         """A picture and its bytes.

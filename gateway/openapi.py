@@ -9,7 +9,15 @@ from msgspec import Struct
 from msgspec.json import schema_components
 
 from gateway.problems import ProblemDocument
-from gateway.schemas import EstimateView, JobView, QuoteView, RawRequest, TemplateRequest
+from gateway.schemas import (
+    AdoptRequest,
+    EstimateView,
+    FailRequest,
+    JobView,
+    QuoteView,
+    RawRequest,
+    TemplateRequest,
+)
 from registry.catalog import Catalog
 from registry.jsonschema import model_schema
 from registry.schema import Model
@@ -27,8 +35,8 @@ SAMPLES: dict[str, Any] = {
 """What the page shows for an input that a model requires."""
 
 REF = "#/components/schemas/{name}"
-ESTIMATE = "/api/images/estimate"
-GENERATE = ("/api/images/generate", ESTIMATE)
+STARTS_JOBS = ("/api/images/generate", "/diffusers/generate", "/api/templates/{name}")
+GENERATE = ("/api/images/generate", "/api/images/estimate")
 
 
 def complete_document(
@@ -67,12 +75,17 @@ def complete_document(
     first = next((m for m in catalog.data.default if m in diffusers), diffusers[0] if diffusers else "")
     _set_body(document, "/diffusers/generate", raw, {first: {"model_id": first, "inputs": SAMPLES["prompt"]}})
     _set_body(document, "/api/templates/{name}", _template_request(templates, schemas), _variables(templates))
+    for path, struct, sample in (
+        ("/api/admin/jobs/{job_id}/adopt", AdoptRequest, {"requestId": "the provider's own id"}),
+        ("/api/admin/jobs/{job_id}/fail", FailRequest, {}),
+    ):
+        _set_body(document, path, _struct(struct, schemas), {"example": sample})
     for view in (JobView, EstimateView, QuoteView):
         _write_money(view, schemas)
     for path, operations in document.get("paths", {}).items():
         for operation in operations.values():
             _describe_problems(operation)
-            if "requestBody" in operation and path != ESTIMATE:
+            if "requestBody" in operation and path in STARTS_JOBS:
                 operation["responses"]["202"] = {"description": "The job goes on; ask at Location"}
     return document
 

@@ -34,6 +34,7 @@ CODES: dict[str, tuple[int, str]] = {
     "not_found": (404, "Not here"),
     "unknown_template": (404, "No such template"),
     "method_not_allowed": (405, "This path does not take that method"),
+    "job_not_unknown": (409, "The job is not unknown"),
     "body_too_large": (413, "The body is too large"),
     "unsupported_media_type": (415, "The body must be JSON"),
     "bad_request": (400, "The request cannot be read"),

@@ -10,9 +10,11 @@ from msgspec import Struct
 from providers.normalizer import ReportRow
 
 __all__ = [
+    "AdoptRequest",
     "AttemptView",
     "ErrorView",
     "EstimateView",
+    "FailRequest",
     "GenerateRequest",
     "HealthView",
     "ImageView",
@@ -61,6 +63,17 @@ class TemplateRequest(Struct, frozen=True, kw_only=True, rename="camel", forbid_
     user_id: str | None = None
     template: str | None = None
     """The template's name once more, as the seed document writes it; must agree with the path."""
+
+
+class AdoptRequest(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """The body of `POST /api/admin/jobs/{id}/adopt`."""
+
+    request_id: str
+    """The provider's own id of the job."""
+
+
+class FailRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The body of `POST /api/admin/jobs/{id}/fail`: an empty object."""
 
 
 class ImageView(Struct, frozen=True, kw_only=True, rename="camel"):

@@ -10,6 +10,7 @@ A provider never sees an HTTP request of ours, an account or money.
 from collections.abc import Mapping
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
+import msgspec
 from msgspec import Struct
 
 from providers.errors import ProviderError
@@ -76,8 +77,7 @@ def revive_media(value: Any) -> Any:
     """A payload read back from JSON, its media references made `MediaRef` again."""
     if isinstance(value, dict):
         if value.get("$type") == "media":
-            fields = {name: value.get(name) for name in MediaRef.__struct_fields__}
-            return MediaRef(**fields)
+            return msgspec.convert(value, MediaRef)
         return {key: revive_media(item) for key, item in value.items()}
     return [revive_media(item) for item in value] if isinstance(value, list) else value
 
@@ -215,6 +215,15 @@ class Provider(Protocol):
         Raises:
             SubmitUnknown: the request may have been taken, but no answer came.
             ProviderError: any other class: it was provably not taken.
+        """
+        ...
+
+    def handle_for(self, route: Route, remote_id: str) -> Handle:
+        """The handle of a job that the provider has under this id, for an operator who looked it
+        up after a submit that got no answer. No I/O.
+
+        Raises:
+            RequestRejected: that is no id of this provider.
         """
         ...
 

@@ -14,6 +14,7 @@
     |- JobCanceled            409  the job was canceled
     |- OutputFetchFailed      502  the result could not be fetched; only the fetch is repeated
     |- MalformedOutput        502  its answer is not what its protocol says
+    |- NotTaken               502  an operator found out that a submit was never taken
     `- SubmitUnknown          502  a submit was sent and got no answer: never sent again blindly
 
 `retry_same` and `try_next` say what the runner may do, and are False unless a class says
@@ -28,6 +29,7 @@ __all__ = [
     "JobCanceled",
     "JobLost",
     "MalformedOutput",
+    "NotTaken",
     "OutputFetchFailed",
     "ProviderError",
     "ProviderFailed",
@@ -173,6 +175,12 @@ class MalformedOutput(ProviderError):
     """The provider's answer, or its picture, is not what its protocol says."""
 
     code = "provider_bad_response"
+
+
+class NotTaken(ProviderError):
+    """The provider never took the job, as an operator found out."""
+
+    code = "provider_not_taken"
 
 
 class SubmitUnknown(ProviderError):

@@ -3,23 +3,19 @@
 import asyncio
 import json
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx
 import rich_click as click
-from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from gateway.cli.connect import MESSAGES, open_gateway
 from gateway.client import GatewayClient, GatewayFailure
-from gateway.settings import Settings, load_settings
+from gateway.settings import load_settings
 
 __all__ = ["generate"]
 
-MESSAGES = Console(stderr=True)
 FLAGS = ("size", "steps", "guidance", "seed", "n", "negative_prompt")
 
 
@@ -70,7 +66,7 @@ def _no_constant(text: str) -> None:
 
 
 async def _run(body: dict[str, Any], output: str | None, estimate: bool, as_json: bool) -> None:
-    async with _gateway(load_settings()) as client:
+    async with open_gateway(load_settings()) as client:
         if estimate:
             answer = await client.call("POST", "/api/images/estimate", body)
             click.echo(json.dumps(answer, indent=2) if as_json else _estimate_words(answer))
@@ -152,49 +148,3 @@ async def _save(client: GatewayClient, job: dict[str, Any], output: str | None) 
         await asyncio.to_thread(path.write_bytes, data)
         files.append(path)
     return files
-
-
-@asynccontextmanager
-async def _gateway(settings: Settings) -> AsyncIterator[GatewayClient]:
-    """The gateway that runs here, or one inside this process for as long as the command takes."""
-    async with httpx.AsyncClient(base_url=settings.public_url, timeout=30, trust_env=False) as http:
-        if await _answers(http):
-            yield GatewayClient(http)
-            return
-    async with _own_gateway(settings) as client:
-        yield client
-
-
-async def _answers(http: httpx.AsyncClient) -> bool:
-    try:
-        return (await http.get("/health/live", timeout=2)).is_success
-    except httpx.TransportError:
-        return False
-
-
-@asynccontextmanager
-async def _own_gateway(settings: Settings) -> AsyncIterator[GatewayClient]:
-    from gateway.app import create_app
-    from gateway.lifespan import running
-    from gateway.locks import hold_folder
-    from gateway.server import engine_supervisor
-
-    MESSAGES.print("no gateway runs here: starting one for this command", style="dim")
-    with hold_folder(settings.data_dir):
-        supervisor = engine_supervisor(settings)
-        if supervisor is not None:
-            await asyncio.to_thread(supervisor.start)
-            await asyncio.to_thread(supervisor.wait_ready, 60.0)
-        try:
-            app = create_app(settings)
-            async with (
-                running(app),
-                httpx.AsyncClient(
-                    transport=httpx.ASGITransport(app=app),  # type: ignore[arg-type]  # Litestar types scopes itself
-                    base_url=settings.public_url,
-                ) as http,
-            ):
-                yield GatewayClient(http)
-        finally:
-            if supervisor is not None:
-                await asyncio.to_thread(supervisor.stop)

@@ -7,6 +7,7 @@ import rich_click as click
 from gateway import __version__
 from gateway.cli.errors import known_failure
 from gateway.cli.generate import generate
+from gateway.cli.jobs import jobs
 from gateway.cli.registry import models, registry
 from gateway.cli.run import config, engine, serve
 
@@ -19,7 +20,7 @@ def cli() -> None:
     """One gateway in front of every image model."""
 
 
-for command in (serve, engine, generate, models, registry, config):
+for command in (serve, engine, generate, jobs, models, registry, config):
     cli.add_command(command)
 
 

@@ -16,6 +16,7 @@ from billing.pricing import charge
 from gateway.ambient import Ambient
 from gateway.db.engine import Database, DatabaseUnavailable
 from gateway.jobs import store
+from gateway.jobs.cadence import Cadence
 from gateway.jobs.live import Live
 from gateway.jobs.outputs import Collector
 from gateway.jobs.records import AttemptRow, JobRow
@@ -32,7 +33,7 @@ from providers.errors import (
     SubmitUnknown,
 )
 
-__all__ = ["Drive", "Tools", "poll_delay", "read_until_done", "write_until_done"]
+__all__ = ["Drive", "Tools", "read_until_done", "write_until_done"]
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -53,12 +54,8 @@ class Tools(msgspec.Struct, frozen=True, kw_only=True):
     providers: Providers
     collector: Collector
     ambient: Ambient
+    cadence: Cadence = msgspec.field(default_factory=Cadence)
     resend_pauses_s: tuple[float, ...] = RESEND_PAUSES_S
-
-
-def poll_delay(elapsed_s: float) -> float:
-    """Seconds until the next look at a job: a tenth of its age, from 0.05 to 2."""
-    return min(2.0, max(0.05, elapsed_s / 10))
 
 
 async def write_until_done(db: Database, fn: Callable[[Connection], T]) -> T:
@@ -198,6 +195,8 @@ class Drive:
                 raise JobCanceled("The job was canceled.", provider=handle.provider)
             done = await self.look(provider, handle)
             if done is not None:
+                if not self.recovered:
+                    self.tools.cadence.ended(self.attempt.endpoint, now - started)
                 return done
             # After the look: what ended while the gateway was down is still brought home.
             if self.seconds_left() <= 0:
@@ -205,7 +204,7 @@ class Drive:
                 raise ProviderTimeout(
                     "The job did not end in time. Nothing was charged.", provider=handle.provider
                 )
-            await self.pause(poll_delay(now - started))
+            await self.pause(self.tools.cadence.delay_s(self.attempt.endpoint, now - started))
 
     async def ask_cancel(self, provider: Provider, handle: Handle) -> bool:
         """Pass the wish to cancel on; False when the provider did not take it now."""

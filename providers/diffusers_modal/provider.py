@@ -119,6 +119,10 @@ class DiffusersModalProvider:
         await self._client.submit(job)
         return Handle(provider=self._name, remote_id=call.id)
 
+    def handle_for(self, route: Route, remote_id: str) -> Handle:
+        """The handle of an engine's job: its id is the attempt's."""
+        return Handle(provider=self._name, remote_id=remote_id)
+
     async def poll(self, handle: Handle) -> Poll:
         """See `providers.base.Provider.poll`."""
         reply = await self._client.poll(handle.remote_id)

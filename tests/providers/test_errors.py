@@ -30,6 +30,7 @@ FLAGS = {
     "JobCanceled": (409, False, False),
     "OutputFetchFailed": (502, False, False),
     "MalformedOutput": (502, False, False),
+    "NotTaken": (502, False, False),
     "SubmitUnknown": (502, False, False),
 }
 

@@ -22,6 +22,7 @@ from providers.base import (
     Waiting,
 )
 from providers.discovery import ProviderTypes
+from providers.errors import RequestRejected
 from registry.schema import Route
 
 Step = Any
@@ -103,6 +104,11 @@ class ScriptedProvider:
     async def submit(self, call: Call) -> Handle | Succeeded:
         self.script.calls.append(call)
         return await _play(self.script.submit.popleft())  # an unwritten submit is an IndexError
+
+    def handle_for(self, route: Route, remote_id: str) -> Handle:
+        if not remote_id.startswith("r"):
+            raise RequestRejected("That is no id of mine: they start with r.", provider="scripted")
+        return Handle(provider=route.provider, remote_id=remote_id)
 
     async def poll(self, handle: Handle) -> Poll:
         self.script.polled.append(handle)

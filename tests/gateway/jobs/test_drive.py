@@ -5,7 +5,7 @@ from support.job_checks import AWAY, BUSY, LOST_REPLY, PRICE, Gate, charged, fai
 from support.scripted_provider import done, handle
 
 from gateway.core import OPERATOR
-from gateway.jobs.drive import MAX_TRIES, poll_delay
+from gateway.jobs.drive import MAX_TRIES
 from gateway.storage import StorageError
 from providers.base import Failed, ImageBytes, Running, Succeeded, Waiting
 from providers.errors import (
@@ -226,8 +226,3 @@ async def test_nothing_is_sent_after_the_deadline(world) -> None:
     await world.core.runner.resume()
     await failed(world, await world.ended(job_id), "provider_timeout")
     assert world.script().calls == []
-
-
-@pytest.mark.parametrize(("age", "pause"), [(0, 0.05), (0.4, 0.05), (5, 0.5), (20, 2), (9999, 2)])
-def test_looks_get_rarer(age, pause) -> None:
-    assert poll_delay(age) == pytest.approx(pause)

@@ -1,0 +1,59 @@
+"""The SQL of an operator's word on a job whose submit got no answer.
+
+Such a job is `unknown`: nobody here knows whether the provider took it, its hold is kept and it
+is never sent again. An operator finds out (at the provider's dashboard) and says so: it was
+taken under this id, or it was not.
+"""
+
+import msgspec
+from sqlalchemy import Connection, select, update
+
+from gateway.db.tables import attempt, job
+from gateway.jobs import store
+from providers.base import Handle
+from providers.errors import NotTaken
+
+__all__ = ["adopt", "fail"]
+
+
+def adopt(conn: Connection, job_id: str, handle: Handle, deadline_at: int) -> bool:
+    """Give an unknown job the handle under which the provider has it; it can be polled then.
+
+    Returns:
+        False when the job is not unknown (any more); nothing was changed.
+    """
+    changed = conn.execute(
+        update(job)
+        .where(job.c.id == job_id, job.c.status == "unknown")
+        .values(status="running", deadline_at=deadline_at)
+    )
+    if changed.rowcount != 1:
+        return False
+    conn.execute(
+        update(attempt)
+        .where(attempt.c.job_id == job_id, attempt.c.status == "unknown")
+        .values(
+            status="accepted",
+            handle=msgspec.json.encode(handle).decode(),
+            error_code=None,
+            error_message=None,
+        )
+    )
+    return True
+
+
+def fail(conn: Connection, job_id: str, at: int) -> bool:
+    """End an unknown job that was not taken: its hold is released, nothing is charged.
+
+    Returns:
+        False when the job is not unknown (any more); nothing was changed.
+    """
+    found = conn.execute(
+        select(attempt.c.id)
+        .join(job, job.c.id == attempt.c.job_id)
+        .where(job.c.id == job_id, job.c.status == "unknown", attempt.c.status == "unknown")
+    ).scalar_one_or_none()
+    if found is None:
+        return False
+    error = NotTaken("The provider did not take the job, as the operator found out. Nothing was charged.")
+    return store.end_without_images(conn, job_id, found, error, at)
