@@ -24,14 +24,10 @@ GROUP = "image_gateway.providers"
 
 BUILT_IN: Mapping[str, str] = {
     "diffusers_modal": "providers.diffusers_modal.provider:DiffusersModalProvider",
-}
-# Types that the registry may name although this version cannot run them: their models load,
-# validate and price, and show as not available.
-PLANNED: Mapping[str, str] = {
-    "fal": "the fal provider is not part of this version",
+    "fal": "providers.fal.provider:FalProvider",
 }
 # A provider's methods: the protocol itself cannot be asked of a class, only of an instance.
-MEMBERS = ("unavailable", "create", "submit", "poll", "cancel", "aclose")
+MEMBERS = ("unavailable", "create", "submit", "handle_for", "poll", "cancel", "aclose")
 
 
 class DiscoveryError(Exception):
@@ -53,7 +49,7 @@ class ProviderTypes(Struct, frozen=True, kw_only=True):
             DiscoveryError: nobody provides it, it cannot be imported, or is no provider.
         """
         if type_name not in self.targets:
-            raise DiscoveryError(PLANNED.get(type_name, f"no provider type is called {type_name!r}"))
+            raise DiscoveryError(f"no provider type is called {type_name!r}")
         target = self.targets[type_name]
         module, _, name = target.partition("[")[0].strip().partition(":")
         try:
@@ -82,7 +78,7 @@ def provider_types(installed: tuple[EntryPoint, ...] | None = None) -> ProviderT
     """
     targets = dict(BUILT_IN)
     for point in entry_points(group=GROUP) if installed is None else installed:
-        if point.name in targets or point.name in PLANNED:
+        if point.name in targets:
             owner = point.dist.name if point.dist else point.value
             raise DiscoveryError(f"{owner} registers the provider type {point.name!r}, which exists already")
         targets[point.name] = point.value
@@ -115,8 +111,8 @@ class Providers:
         }
         self._built: dict[str, Provider] = {}
         for name, row in rows.items():
-            if row.type not in self._types.targets and row.type not in PLANNED:
-                known = ", ".join(sorted([*self._types.targets, *PLANNED]))
+            if row.type not in self._types.targets:
+                known = ", ".join(sorted(self._types.targets))
                 raise DiscoveryError(
                     f"the registry's provider {name!r} has the unknown type {row.type!r}; known: {known}. "
                     "A type of another package shows once that package is installed"
@@ -132,8 +128,6 @@ class Providers:
         key = context.row.key
         if key is not None and not context.env.get(key):
             return Unavailable(reason=f"the provider {route.provider!r} has no key: set {key}", setting=key)
-        if context.row.type in PLANNED:
-            return Unavailable(reason=PLANNED[context.row.type])
         return self._types.load(context.row.type).unavailable(context, route)
 
     def get(self, name: str) -> Provider:

@@ -178,6 +178,7 @@ def complete(
     charge_micros: int,
     at: int,
     *,
+    warnings: tuple[str, ...] | None = None,
     run_seconds: float | None,
     load_seconds: float | None,
     provider_cost_micros: int,
@@ -186,6 +187,8 @@ def complete(
     owner = _end(conn, job_id, "completed", charge_micros, at)
     if owner is None:
         return False
+    if warnings is not None:
+        conn.execute(update(job).where(job.c.id == job_id).values(warnings=_text(warnings)))
     ledger.capture(conn, job_id=job_id, amount_micros=charge_micros, at=at)
     for new in images:
         row = msgspec.structs.asdict(new)

@@ -1,5 +1,1 @@
-"""The fal.ai provider: queue client, error table and uploads.
-
-Empty until the fal issue lands. The registry's fal models load, validate and price without
-it; they show as not available.
-"""
+"""The fal.ai provider: addresses, the queue, errors, uploads, results."""

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from providers.base import Provider, ProviderContext
-from providers.discovery import GROUP, PLANNED, DiscoveryError, Providers, ProviderTypes, provider_types
+from providers.discovery import GROUP, DiscoveryError, Providers, ProviderTypes, provider_types
 from registry.load import load_registry
 from registry.schema import ProviderRow, Route
 
@@ -26,6 +26,7 @@ class Acme:
     @classmethod
     def create(cls, context): return cls(context)
     async def submit(self, call): raise NotImplementedError
+    def handle_for(self, route, remote_id): raise NotImplementedError
     async def poll(self, handle): raise NotImplementedError
     async def cancel(self, handle): raise NotImplementedError
     async def aclose(self): self.closed += 1
@@ -91,7 +92,7 @@ def test_an_instance_is_built_once_from_its_row() -> None:
     )
 
 
-@pytest.mark.parametrize("name", ["diffusers_modal", *PLANNED])
+@pytest.mark.parametrize("name", ["diffusers_modal", "fal"])
 def test_a_name_of_ours_is_taken(name: str) -> None:
     with pytest.raises(DiscoveryError, match=f"registers the provider type '{name}', which exists already"):
         provider_types((point(name, "acme_images:Acme"),))
@@ -118,7 +119,7 @@ def test_an_unknown_type_names_those_that_exist() -> None:
         ("acme_images", "cannot be loaded"),
         (":X", "cannot be loaded"),
         ("acme_images:Acme", "is not a provider of type 'half'"),
-        ("acme_images:Half", "it has no unavailable, create, poll, cancel, aclose"),
+        ("acme_images:Half", "it has no unavailable, create, handle_for, poll, cancel, aclose"),
     ],
 )
 def test_what_cannot_be_loaded_says_why(value: str, message: str) -> None:
@@ -135,15 +136,9 @@ def test_a_built_in_that_cannot_be_loaded_names_its_extra() -> None:
         types.load("diffusers_modal")
 
 
-def test_a_planned_type_validates_and_is_never_built() -> None:
-    if not PLANNED:
-        pytest.skip("every type of the shipped registry runs")
-    found = providers({"fal": ProviderRow(type="fal", key="FAL_KEY")}, FAL_KEY="k")
-    answer = found.unavailable(route("fal"))
-    assert answer is not None
-    assert answer.reason == PLANNED["fal"]
-    with pytest.raises(DiscoveryError, match="not part of this version"):
-        found.get("fal")
+def test_fal_is_there_once_its_key_is_set() -> None:
+    found = providers({"fal": ProviderRow(type="fal", key="FAL_KEY")}, FAL_KEY="id:secret")
+    assert found.unavailable(route("fal")) is None
 
 
 @pytest.mark.parametrize("env", [{}, {"FAL_KEY": ""}])

@@ -1,0 +1,190 @@
+"""The provider `fal`: models that fal.ai hosts."""
+
+import asyncio
+import functools
+import importlib.util
+import re
+from typing import TYPE_CHECKING, ClassVar
+from weakref import WeakValueDictionary
+
+from providers.base import (
+    Call,
+    Failed,
+    Handle,
+    Poll,
+    ProviderContext,
+    Running,
+    Succeeded,
+    Unavailable,
+    Waiting,
+)
+from providers.errors import JobCanceled, JobLost, ProviderError
+from providers.fal.addresses import Addresses, read_addresses
+from providers.fal.errors import of_result, of_run
+from providers.fal.link import Link
+from providers.fal.replies import Said
+from providers.fal.results import last_line, read_result
+from providers.http import create_client
+from registry.schema import Route
+
+if TYPE_CHECKING:
+    from fal_client import Completed
+
+    from providers.fal.queue import Queue, Timeouts
+    from providers.fal.uploads import Uploads
+
+__all__ = ["FalProvider"]
+
+KEY = "FAL_KEY"
+MOST_ASKING = 400
+"""Requests in flight to fal."""
+
+
+class FalProvider:
+    """Runs jobs on fal's queue. Build it with `create`."""
+
+    type: ClassVar[str] = "fal"
+    idempotent_submit: ClassVar[bool] = False
+
+    def __init__(self, link: Link, addresses: Addresses, queue: "Queue", uploads: "Uploads") -> None:
+        self._link = link
+        self._addresses = addresses
+        self._queue = queue
+        self._uploads = uploads
+        self._asking: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._canceled: set[str] = set()
+
+    @classmethod
+    def unavailable(cls, context: ProviderContext, route: Route) -> Unavailable | None:
+        """See `providers.base.Provider.unavailable`."""
+        name = context.row.key or KEY
+        key = context.env.get(name, "").strip()
+        if not key:
+            return Unavailable(reason=f"the provider {context.name!r} has no key: set {name}", setting=name)
+        if not re.fullmatch(r"[\x21-\x7e]+", key):
+            return Unavailable(
+                reason=f"{name} is no key: it holds blanks or strange characters.", setting=name
+            )
+        try:
+            read_addresses(context.env, context.row.base_url)
+        except ValueError as error:
+            return Unavailable(reason=str(error), setting=str(error).partition(" ")[0])
+        if not _fal_client_is_installed():
+            return Unavailable(reason="fal-client is not installed here: install image-gateway[fal].")
+        return None
+
+    @classmethod
+    def create(cls, context: ProviderContext, timeouts: "Timeouts | None" = None) -> "FalProvider":
+        """See `providers.base.Provider.create`.
+
+        Raises:
+            ValueError: an address is none.
+        """
+        # Imported here: fal-client takes a tenth of a second, and `gateway models` has no use for it.
+        from providers.fal.queue import Queue, Timeouts
+        from providers.fal.uploads import Uploads
+
+        limits = timeouts or Timeouts()
+        addresses = read_addresses(context.env, context.row.base_url)
+        link = Link(
+            create_client(timeout_s=limits.upload_s, max_connections=MOST_ASKING),
+            context.env[context.row.key or KEY].strip(),
+            context.name,
+        )
+        uploads = Uploads(link, addresses, timeout_s=limits.upload_s)
+        return cls(link, addresses, Queue(link, addresses, limits), uploads)
+
+    async def submit(self, call: Call) -> Handle | Succeeded:
+        """See `providers.base.Provider.submit`. Files go up first; then one POST, never repeated."""
+        arguments = await self._uploads.place(call)
+        return await self._queue.submit(call.route.endpoint, arguments, call.timeout_s)
+
+    def handle_for(self, route: Route, remote_id: str) -> Handle:
+        """See `providers.base.Provider.handle_for`."""
+        return self._queue.handle_for(route.endpoint, remote_id)
+
+    async def poll(self, handle: Handle) -> Poll:
+        """See `providers.base.Provider.poll`. One look at a job at a time.
+
+        Raises:
+            ProviderUnavailable: fal could not be asked; the job may well go on.
+        """
+        async with self._asking.setdefault(handle.remote_id, asyncio.Lock()):
+            try:
+                return await self._look(handle)
+            except ProviderError as error:
+                if error.retry_same or error.try_next:
+                    raise  # of this look, not of the job
+                return self._ended(handle, error)
+
+    async def cancel(self, handle: Handle) -> None:
+        """See `providers.base.Provider.cancel`. What runs already may still end, and be billed.
+
+        Raises:
+            ProviderUnavailable: fal could not be asked.
+        """
+        if await self._queue.cancel(handle):
+            self._canceled.add(handle.remote_id)
+
+    async def aclose(self) -> None:
+        """See `providers.base.Provider.aclose`."""
+        await self._link.client.aclose()
+
+    async def _look(self, handle: Handle) -> Poll:
+        # Lazy, as in `create`.
+        from fal_client import InProgress, Queued
+
+        status = await self._queue.status(handle)
+        if isinstance(status, Queued):
+            return Waiting(position=status.position)
+        if isinstance(status, InProgress):
+            line = last_line(status.logs)
+            return Running(phase=self._link.clean(line) if line else None)
+        return await self._collect(handle, status)
+
+    async def _collect(self, handle: Handle, status: "Completed") -> Poll:
+        """The end of a job. The result tells more of a failure than the status does."""
+        reply = await self._queue.result(handle)
+        name = self._link.provider
+        if not isinstance(reply, Said):
+            if status.error or status.error_type:
+                return self._ended(handle, of_run(_said(status), name))
+            done = read_result(reply, self._addresses, name, status.metrics)
+            self._canceled.discard(handle.remote_id)
+            return done
+        if _not_ready(reply):
+            return Running()
+        error = of_result(reply, name)
+        if (status.error or status.error_type) and (reply.status in (404, 410) or error.retry_same):
+            error = of_run(_said(status), name)
+        if error.retry_same:
+            raise error  # the result could not be asked for: the next look does
+        return self._ended(handle, error)
+
+    def _ended(self, handle: Handle, error: ProviderError) -> Failed:
+        if handle.remote_id in self._canceled:
+            self._canceled.discard(handle.remote_id)
+            if isinstance(error, JobLost):  # it was taken out of the queue, as we had asked
+                error = JobCanceled("The job was canceled.", provider=error.provider, raw=error.raw)
+        return Failed(error=error)
+
+
+def _said(status: "Completed") -> Said:
+    return Said(
+        status=500,
+        text=str(status.error or status.error_type)[:300],
+        # fal-client types this as text; what comes is not checked by it.
+        error_type=status.error_type if isinstance(status.error_type, str) else None,
+        is_json=True,
+        from_fal=True,
+    )
+
+
+def _not_ready(said: Said) -> bool:
+    return said.status == 400 and "in progress" in said.text.lower()
+
+
+@functools.cache
+def _fal_client_is_installed() -> bool:
+    """A look at the folders of the environment, once a process; nothing is imported."""
+    return importlib.util.find_spec("fal_client") is not None

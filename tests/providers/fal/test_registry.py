@@ -1,0 +1,95 @@
+"""The shipped registry's fal models, through the normalizer, are what fal's endpoints take."""
+
+import pytest
+from support.loopback_fal import LoopbackFal
+from support.loopback_fal_client import provider_of
+
+from providers.base import Call, Handle, Succeeded
+from providers.conformance import finish
+from providers.normalizer import fitting_routes, translate
+from registry.load import load_registry
+from registry.validate import validate
+
+SHIPPED = load_registry()
+PHOTO, FACE = "https://a.org/photo.png", "https://a.org/face.png"
+WEIGHTS = "https://a.org/style.safetensors"
+
+ASKED = [
+    ("flux-pro", {"prompt": "a cat"}, "fal-ai/flux-pro/v1.1"),
+    ("flux-pro", {"prompt": "a cat", "size": "1024x768", "n": 2, "seed": 3}, "fal-ai/flux-pro/v1.1"),
+    (
+        "flux-pro",
+        {"prompt": "a cat", "safety_tolerance": "5", "optimize_prompt": True},
+        "fal-ai/flux-pro/v1.1",
+    ),
+    ("flux-pro", {"prompt": "a cat", "aspect_ratio": "16:9", "format": "jpg"}, "fal-ai/flux-pro/v1.1"),
+    ("flux-pro", {"prompt": "a hat", "image_url": PHOTO}, "fal-ai/flux-pro/kontext"),
+    (
+        "flux-pro",
+        {"prompt": "a hat", "image_url": PHOTO, "aspect_ratio": "9:16", "cfg": 4, "n": 2},
+        "fal-ai/flux-pro/kontext",
+    ),
+    ("flux-dev", {"prompt": "a cat"}, "fal-ai/flux/dev"),
+    (
+        "flux-dev",
+        {"prompt": "a cat", "width": 512, "height": 768, "steps": 50, "cfg": 20, "n": 4},
+        "fal-ai/flux/dev",
+    ),
+    (
+        "flux-dev",
+        {"prompt": "a cat", "width": 2048, "height": 2048, "acceleration": "high"},
+        "fal-ai/flux/dev",
+    ),
+    ("flux-dev", {"prompt": "a cat", "enable_safety_checker": False}, "fal-ai/flux/dev"),
+    ("flux-dev", {"prompt": "a cat", "image_url": PHOTO, "strength": 0.4}, "fal-ai/flux/dev/image-to-image"),
+    ("flux-dev", {"prompt": "a cat", "lora_url": WEIGHTS, "guidance": 0}, "fal-ai/flux-lora"),
+    (
+        "flux-dev",
+        {"prompt": "a cat", "loras": [{"url": WEIGHTS, "scale": 0.5}, {"url": WEIGHTS}], "image_url": PHOTO},
+        "fal-ai/flux-lora/image-to-image",
+    ),
+    ("flux-lora", {"prompt": "a cat", "lora_url": WEIGHTS, "lora_scale": 0.8}, "fal-ai/flux-lora"),
+    (
+        "flux-lora",
+        {"prompt": "a cat", "lora_url": WEIGHTS, "image_url": PHOTO, "size": "1024x1024"},
+        "fal-ai/flux-lora/image-to-image",
+    ),
+    ("face-swap", {"image_url": PHOTO, "target_image_url": FACE}, "fal-ai/face-swap"),
+    ("image-to-image", {"prompt": "a cat", "image_url": PHOTO}, "fal-ai/flux/dev/image-to-image"),
+    (
+        "image-to-image",
+        {"prompt": "a cat", "image_url": PHOTO, "denoising_strength": 0.01, "num_inference_steps": 1},
+        "fal-ai/flux/dev/image-to-image",
+    ),
+]
+
+
+def read(model, asked):
+    return validate({"inputs": asked}, SHIPPED.models[model], SHIPPED.vocabulary)
+
+
+@pytest.mark.parametrize(("model", "asked", "endpoint"), ASKED)
+async def test_the_endpoint_takes_what_the_registry_makes(model, asked, endpoint):
+    inputs = read(model, asked)
+    route = fitting_routes(SHIPPED.models[model].routes, inputs.features)[0]
+    assert route.endpoint == endpoint
+    done = translate(inputs, route, SHIPPED.vocabulary, fresh_seed=(1 << 53) - 1)
+    with LoopbackFal(refuse_at="submit") as fal:
+        provider = provider_of(fal)
+        given = Call(id="a", route=route, payload=done.payload, num_images=done.num_images, timeout_s=60)
+        handle = await provider.submit(given)
+        assert isinstance(handle, Handle)
+        ended = await finish(provider, handle)
+        assert isinstance(ended, Succeeded)
+        assert len(ended.images) == done.num_images
+        await provider.aclose()
+
+
+def test_every_fal_endpoint_is_asked_for():
+    endpoints = {
+        route.endpoint
+        for model in SHIPPED.models.values()
+        for route in model.routes
+        if route.provider == "fal"
+    }
+    assert endpoints == {endpoint for _, _, endpoint in ASKED}
