@@ -19,7 +19,7 @@ from gateway.core import Core
 from gateway.db.engine import DatabaseUnavailable
 from gateway.guard import Guard
 from gateway.problems import Problem, problem_response
-from gateway.routes import admin, diffusers, health, images, jobs, models, schema, templates
+from gateway.routes import admin, diffusers, health, images, jobs, models, schema, templates, uploads
 from gateway.server import DRAIN_SIGNAL, follow_parent
 from gateway.settings import Settings, load_settings
 
@@ -69,6 +69,7 @@ def create_app(settings: Settings, ambient: Ambient | None = None) -> ASGIApp:
             images.generate,
             images.estimate,
             images.image,
+            uploads.upload,
             jobs.list_jobs,
             jobs.get_job,
             jobs.cancel_job,

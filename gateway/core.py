@@ -3,7 +3,7 @@
 import asyncio
 import logging
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from billing import ledger
 from gateway.ambient import Ambient
@@ -14,6 +14,8 @@ from gateway.jobs.drive import Tools
 from gateway.jobs.outputs import Collector
 from gateway.jobs.records import Admitted, ImageRow, JobRow
 from gateway.jobs.runner import Runner
+from gateway.media.library import open_library, sweep
+from gateway.media.references import bring_references
 from gateway.planning import Plan, make_plan
 from gateway.problems import Problem
 from gateway.schemas import GenerateRequest, JobView
@@ -59,6 +61,7 @@ def prepare(settings: Settings, ambient: Ambient) -> Parts:
     templates = TemplateLibrary.load(settings.templates_dir)
     providers = Providers(catalog.data.providers, settings.env, str(settings.data_dir))
     settings.data_dir.mkdir(parents=True, exist_ok=True)
+    sweep(settings.data_dir / "tmp")
     images = open_store(settings.storage_url)
     upgraded = upgrade(settings.database_url, at=ambient.now_ms())
     if upgraded.backup is not None:
@@ -91,7 +94,10 @@ class Core:
         self._admissions: set[asyncio.Task[None]] = set()
         self._client = create_client()
         collector = Collector(self.images, self._client)
-        self.runner = Runner(Tools(db=db, providers=self.providers, collector=collector, ambient=ambient))
+        self.media = open_library(settings, self.images, db, ambient)
+        self.runner = Runner(
+            Tools(db=db, providers=self.providers, collector=collector, ambient=ambient, media=self.media)
+        )
 
     @classmethod
     async def open(cls, settings: Settings, ambient: Ambient | None = None) -> "Core":
@@ -127,6 +133,7 @@ class Core:
         await self.runner.aclose(min(5.0, self.settings.shutdown_grace_s))
         await self.providers.aclose()
         await self._client.aclose()
+        self.media.close()
         await self.db.aclose()
 
     # -- what callers do ----------------------------------------------------------------
@@ -140,7 +147,7 @@ class Core:
 
         Raises:
             Problem: `provider_not_configured`, `insufficient_funds`, `shutting_down`.
-            UnknownModel, InvalidInputs: as `plan`.
+            UnknownModel, InvalidInputs: as `plan`; also for a reference that cannot be fetched.
         """
         if self.stopping:
             raise Problem(
@@ -154,6 +161,10 @@ class Core:
                 "Nothing was charged. `GET /api/models` shows what is available",
                 setting=plan.unavailable.setting,
             )
+        candidates = await bring_references(
+            self.media, plan.candidates, request, self.catalog.vocabulary, account_id
+        )
+        plan = structs.replace(plan, candidates=candidates)
         new = self._new_job(plan, request, account_id)
         at = self.ambient.now_ms()
 

@@ -3,7 +3,8 @@
 Without accounts, whoever reaches the loopback address is the operator. So a web page that the
 operator has open must not be able to call: a request must be addressed to a loopback name
 (else DNS rebinding turns any name into this machine), carry no foreign Origin, and a body must
-be JSON (which a form of another page cannot send without asking first).
+be JSON, or on one path a picture or plain bytes (none of which a form of another page can send
+without asking first).
 Also gives each request its id and each response the headers that every one has.
 """
 
@@ -21,6 +22,8 @@ from gateway.routes.schema_page import CONTENT_SECURITY_POLICY
 
 __all__ = ["Guard"]
 
+UPLOADS = "/api/uploads"
+UPLOAD_TYPES = frozenset({b"application/octet-stream", b"image/png", b"image/jpeg", b"image/webp"})
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 # Every answer has these; a picture and the API page add their own policy.
 HEADERS = (
@@ -99,11 +102,13 @@ class Guard:
         return f"{scope['scheme']}://{host.lower()}", self.public_origin
 
     def body_refusal(self, scope: HTTPScope, headers: dict[bytes, bytes]) -> Problem | None:
-        """A body must be JSON."""
+        """A body must be JSON; an upload may be what it is."""
         if scope["method"] not in ("POST", "PUT", "PATCH"):
             return None
         media_type = headers.get(b"content-type", b"").split(b";")[0].strip().lower()
         if media_type == b"application/json" or media_type.endswith(b"+json"):
+            return None
+        if scope["path"].rstrip("/") == UPLOADS and media_type in UPLOAD_TYPES:
             return None
         shown = media_type.decode("latin-1") or "nothing"
         return Problem(

@@ -36,11 +36,13 @@ CODES: dict[str, tuple[int, str]] = {
     "method_not_allowed": (405, "This path does not take that method"),
     "job_not_unknown": (409, "The job is not unknown"),
     "body_too_large": (413, "The body is too large"),
-    "unsupported_media_type": (415, "The body must be JSON"),
+    "unsupported_media_type": (415, "The body has a type that is not taken"),
+    "invalid_upload": (422, "The upload cannot be used"),
     "bad_request": (400, "The request cannot be read"),
     "internal_error": (500, "Our fault"),
     "provider_not_configured": (503, "No provider can run this model now"),
     "database_unavailable": (503, "The database does not answer"),
+    "storage_unavailable": (503, "The store does not answer"),
     "shutting_down": (503, "The gateway is stopping"),
 }
 

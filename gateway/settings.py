@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,6 +18,7 @@ __all__ = ["SETTINGS", "Setting", "Settings", "SettingsError", "load_settings", 
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 PUBLIC_URL = re.compile(r"https?://[^/@?#\s]+(/[^?#\s]*)?")
+BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,62}")
 HOST_NAME = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f]*:[0-9A-Fa-f]*:[0-9A-Fa-f:.]*")
 
 
@@ -55,6 +57,10 @@ SETTINGS = (
             about="How clients reach the gateway, for links; from host and port"),
     Setting(name="GATEWAY_ALLOWED_HOSTS", default="",
             about="More Host names to answer to, with commas; loopback names always"),
+    Setting(name="GATEWAY_FETCH_ALLOW", default="",
+            about="host:port pairs, with commas, that a user's URL may reach although private or plain HTTP"),
+    Setting(name="GATEWAY_INPUT_BUCKETS", default="",
+            about="Buckets, with commas, that s3:// inputs may name; any caller can read them"),
     Setting(name="GATEWAY_SYNC_WAIT_S", default="30",
             about="Seconds a request waits for its images before it gets 202"),
     Setting(name="GATEWAY_JOB_TIMEOUT_S", default="1800", about="Seconds a job may take in all"),
@@ -67,8 +73,16 @@ SETTINGS = (
     Setting(name="DIFFUSERS_TARGET", default="",
             about="modal, or local: run any diffusers model on this machine; local without a Modal token"),
     Setting(name="FAL_KEY", default="", about="fal.ai's key", secret=True),
+    Setting(name="FAL_QUEUE_URL", default="https://queue.fal.run", about="fal.ai's queue"),
+    Setting(name="FAL_REST_URL", default="https://rest.fal.ai", about="fal.ai's REST API, for uploads"),
+    Setting(name="FAL_CDN_URL", default="https://v3.fal.media", about="fal.ai's file store"),
     Setting(name="MODAL_TOKEN_ID", default="", about="Modal's token", secret=True),
     Setting(name="MODAL_TOKEN_SECRET", default="", about="Modal's token secret", secret=True),
+    Setting(name="AWS_ACCESS_KEY_ID", default="", about="S3's key; without it objects are read unsigned"),
+    Setting(name="AWS_SECRET_ACCESS_KEY", default="", about="S3's secret", secret=True),
+    Setting(name="AWS_SESSION_TOKEN", default="", about="S3's session token", secret=True),
+    Setting(name="AWS_REGION", default="", about="S3's region"),
+    Setting(name="AWS_ENDPOINT_URL", default="", about="Another S3 server than AWS's"),
 )  # fmt: skip
 
 
@@ -87,6 +101,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     auth: Literal["open"]
     public_url: str
     allowed_hosts: tuple[str, ...]
+    fetch_allow: tuple[tuple[str, int], ...]
+    """Host and port: names in lower case, addresses as Python writes them."""
+    input_buckets: tuple[str, ...]
     sync_wait_s: float
     job_timeout_s: float
     shutdown_grace_s: float
@@ -134,6 +151,8 @@ def load_settings(env: Mapping[str, str] | None = None) -> Settings:
         auth="open",
         public_url=_public_url(values["GATEWAY_PUBLIC_URL"]) or _own_url(host, port),
         allowed_hosts=_hosts(values["GATEWAY_ALLOWED_HOSTS"]),
+        fetch_allow=tuple(_pair(text) for text in _listed(values["GATEWAY_FETCH_ALLOW"])),
+        input_buckets=tuple(_bucket(text) for text in _listed(values["GATEWAY_INPUT_BUCKETS"])),
         sync_wait_s=_seconds(values, "GATEWAY_SYNC_WAIT_S"),
         job_timeout_s=_seconds(values, "GATEWAY_JOB_TIMEOUT_S", low=1),
         shutdown_grace_s=_seconds(values, "GATEWAY_SHUTDOWN_GRACE_S"),
@@ -190,13 +209,36 @@ def _public_url(text: str) -> str:
 
 
 def _hosts(text: str) -> tuple[str, ...]:
-    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    names = _listed(text)
     for name in names:
         if not HOST_NAME.fullmatch(name):
             raise SettingsError(
                 f"GATEWAY_ALLOWED_HOSTS: {name!r} must be a host name alone, without scheme, port or *"
             )
     return names
+
+
+def _listed(text: str) -> tuple[str, ...]:
+    return tuple(item.strip() for item in text.split(",") if item.strip())
+
+
+def _pair(text: str) -> tuple[str, int]:
+    """`Store.internal:9000` as `("store.internal", 9000)`, `[::1]:80` as `("::1", 80)`."""
+    host, colon, port = text.rpartition(":")
+    named = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    right = colon and HOST_NAME.fullmatch(named) and (":" in named) == (host != named)
+    if not right or not port.isdecimal() or len(port) > 5 or not 0 < int(port) < 65536:
+        raise SettingsError(f"GATEWAY_FETCH_ALLOW: {text!r} must be host:port, like store.internal:9000")
+    try:
+        return str(ip_address(named)), int(port)
+    except ValueError:  # a name
+        return named.lower(), int(port)
+
+
+def _bucket(name: str) -> str:
+    if not BUCKET.fullmatch(name):
+        raise SettingsError(f"GATEWAY_INPUT_BUCKETS: {name!r} must be the name of a bucket alone")
+    return name
 
 
 def _seconds(values: Mapping[str, str], name: str, low: float = 0) -> float:

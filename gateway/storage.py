@@ -19,8 +19,9 @@ class ImageStore:
     def __init__(self, store: ObjectStore) -> None:
         self._store = store
 
-    async def put(self, key: str, data: bytes, content_type: str) -> None:
-        """Store bytes; a second put of a key replaces the first whole.
+    async def put(self, key: str, data: bytes | Path, content_type: str) -> None:
+        """Store bytes, or a file of them, which is never whole in memory. A second put of a key
+        replaces the first whole.
 
         Raises:
             StorageError: the store refused, or is full.

@@ -127,7 +127,7 @@ def _boolean(term: Term, value: Any) -> bool:
 def _reference(term: Term, value: Any) -> str:
     if not isinstance(value, str):
         raise _wrong_type(value, REFERENCE_FORMS)
-    if not value.startswith(("https://", "data:", "s3://", "upl_")):
+    if not value.startswith(("https://", "http://", "data:", "s3://", "upl_")):
         raise BadValue("invalid_reference", "cannot be read from there", REFERENCE_FORMS)
     if NOT_IN_REFERENCE.search(value):
         raise BadValue("invalid_reference", "holds a control character", REFERENCE_FORMS)

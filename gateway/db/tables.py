@@ -19,7 +19,7 @@ from sqlalchemy import (
     text,
 )
 
-__all__ = ["account", "attempt", "image", "job", "metadata"]
+__all__ = ["account", "attempt", "image", "job", "media", "metadata"]
 
 metadata = MetaData()
 
@@ -108,4 +108,22 @@ image = Table(
     Column("seed", BigInteger),
     Column("created_at", BigInteger, nullable=False),
     UniqueConstraint("job_id", "position"),
+)
+
+# Users' pictures and weights, as uploaded or fetched.
+media = Table(
+    "media",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("account_id", String(40), ForeignKey("account.id"), nullable=False),
+    # image, lora
+    Column("kind", String(10), nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("content_type", String(40), nullable=False),
+    Column("byte_size", BigInteger, nullable=False),
+    Column("width", Integer),
+    Column("height", Integer),
+    Column("storage_key", String(300), nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Index("ix_media_account_created", "account_id", "created_at", "id"),
 )

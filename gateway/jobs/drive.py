@@ -23,7 +23,17 @@ from gateway.jobs.records import AttemptRow, JobRow
 from gateway.planning import Candidate
 from gateway.pricing import provider_cost_micros
 from gateway.schemas import ProgressView
-from providers.base import Call, Failed, Handle, Provider, Running, Succeeded, Waiting
+from providers.base import (
+    Call,
+    Failed,
+    Handle,
+    MediaSource,
+    NoMedia,
+    Provider,
+    Running,
+    Succeeded,
+    Waiting,
+)
 from providers.discovery import Providers
 from providers.errors import (
     JobCanceled,
@@ -56,6 +66,8 @@ class Tools(msgspec.Struct, frozen=True, kw_only=True):
     ambient: Ambient
     cadence: Cadence = msgspec.field(default_factory=Cadence)
     resend_pauses_s: tuple[float, ...] = RESEND_PAUSES_S
+    media: MediaSource = NoMedia()
+    """Reads the inputs of a submit."""
 
 
 async def write_until_done(db: Database, fn: Callable[[Connection], T]) -> T:
@@ -167,6 +179,7 @@ class Drive:
             payload=candidate.payload,
             num_images=candidate.num_images,
             timeout_s=max(1.0, self.seconds_left()),
+            media=self.tools.media,
         )
         unknown: SubmitUnknown | None = None
         for pause in (*self.tools.resend_pauses_s, None):
@@ -270,6 +283,7 @@ class Drive:
                 images,
                 charged,
                 at,
+                warnings=(*self.job.warnings, *_size_warnings(candidate, sizes)),
                 run_seconds=done.run_seconds,
                 load_seconds=done.load_seconds,
                 provider_cost_micros=cost,
@@ -326,3 +340,15 @@ class Drive:
     async def write(self, fn: Callable[[Connection], T]) -> T:
         """A write that waits for the database."""
         return await write_until_done(self.tools.db, fn)
+
+
+def _size_warnings(candidate: Candidate, sizes: list[tuple[int, int]]) -> tuple[str, ...]:
+    """What to say of pictures that are not of the size that was asked for."""
+    asked = (candidate.width, candidate.height)
+    if None in asked:
+        return ()
+    return tuple(
+        f"picture {number} is {width}x{height}, not {asked[0]}x{asked[1]} as asked; it is charged as it is"
+        for number, (width, height) in enumerate(sizes, start=1)
+        if (width, height) != asked
+    )

@@ -24,6 +24,7 @@ async def ask(
     *more: tuple[str, str],
     guard: Guard | None = None,
     scheme: str = "http",
+    path: str = "/api/models",
 ) -> tuple[int, dict[str, str], bytes]:
     pairs = [("host", host)] if host is not None else []
     headers = [(name.encode(), value.encode("latin-1")) for name, value in (*pairs, *more)]
@@ -36,7 +37,7 @@ async def ask(
         sent.append(message)
 
     scope: Any = {
-        "type": "http", "method": method, "path": "/api/models", "raw_path": b"/api/models", "scheme": scheme,
+        "type": "http", "method": method, "path": path, "raw_path": path.encode(), "scheme": scheme,
         "query_string": b"", "root_path": "", "headers": headers, "server": ("127.0.0.1", 8000),
         "client": ("127.0.0.1", 5), "http_version": "1.1",
     }  # fmt: skip
@@ -113,6 +114,42 @@ async def test_other_bodies(given) -> None:
     more = [("content-type", given)] if given is not None else []
     status, _, body = await ask("POST", OURS, *more)
     assert (status, b"unsupported_media_type" in body) == (415, True)
+
+
+UPLOADS = ["application/octet-stream", "image/png", "image/jpeg", "IMAGE/WEBP; x=y"]
+
+
+@pytest.mark.parametrize("given", UPLOADS)
+@pytest.mark.parametrize("path", ["/api/uploads", "/api/uploads/"])
+async def test_an_upload_may_be_what_it_is(given, path) -> None:
+    assert (await ask("POST", OURS, ("content-type", given), path=path))[0] == 200
+
+
+@pytest.mark.parametrize("given", UPLOADS)
+@pytest.mark.parametrize("path", ["/api/images/generate", "/api/uploads/x", "/API/uploads", "//api/uploads"])
+async def test_and_nothing_else_may(given, path) -> None:
+    assert (await ask("POST", OURS, ("content-type", given), path=path))[0] == 415
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        None,
+        "text/plain",
+        "multipart/form-data; boundary=x",
+        "application/x-www-form-urlencoded",
+        "image/svg+xml",
+    ],
+)
+async def test_an_upload_that_a_form_could_send(given) -> None:
+    more = [("content-type", given)] if given is not None else []
+    assert (await ask("POST", OURS, *more, path="/api/uploads"))[0] == 415
+
+
+async def test_a_foreign_page_uploads_nothing() -> None:
+    origin = ("origin", "https://evil.test")
+    status, _, body = await ask("POST", OURS, origin, ("content-type", "image/png"), path="/api/uploads")
+    assert (status, b"foreign_origin" in body) == (403, True)
 
 
 @pytest.mark.parametrize("host", [OURS, "evil.test"])

@@ -73,7 +73,7 @@ async def test_every_path_parameter_is_declared(document) -> None:
 
 async def test_every_operation_has_answers_and_a_problem(document) -> None:
     for _, _, operation in operations(document):
-        assert {"200"} <= operation["responses"].keys()
+        assert {"200", "201"} & operation["responses"].keys()
         assert all(answer["description"] for answer in operation["responses"].values())
         problem = operation["responses"]["default"]["content"]["application/problem+json"]["schema"]
         assert resolve(document, problem["$ref"])["required"] == ["type", "title", "status", "code", "detail"]

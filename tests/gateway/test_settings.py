@@ -20,7 +20,7 @@ def test_defaults() -> None:
     assert settings.public_url == "http://127.0.0.1:8000"
     assert (settings.sync_wait_s, settings.job_timeout_s, settings.shutdown_grace_s) == (30, 1800, 30)
     assert (settings.registry, settings.templates_dir, settings.markup) == (None, None, None)
-    assert settings.allowed_hosts == ()
+    assert settings.allowed_hosts == settings.fetch_allow == settings.input_buckets == ()
 
 
 @pytest.mark.parametrize(
@@ -32,6 +32,13 @@ def test_defaults() -> None:
         ("GATEWAY_MARKUP", "1.25", "markup", Decimal("1.25")),
         ("GATEWAY_SYNC_WAIT_S", "0.5", "sync_wait_s", 0.5),
         ("GATEWAY_ALLOWED_HOSTS", "a.org, b.org,", "allowed_hosts", ("a.org", "b.org")),
+        (
+            "GATEWAY_FETCH_ALLOW",
+            "Store:9000, 10.0.0.1:80,[0::1]:443",
+            "fetch_allow",
+            (("store", 9000), ("10.0.0.1", 80), ("::1", 443)),
+        ),
+        ("GATEWAY_INPUT_BUCKETS", "a-b, c.d_e", "input_buckets", ("a-b", "c.d_e")),
         ("GATEWAY_PUBLIC_URL", "https://a.org/img/", "public_url", "https://a.org/img"),
         ("GATEWAY_REGISTRY", "/r/m.yaml", "registry", Path("/r/m.yaml")),
         ("GATEWAY_DATABASE_URL", "sqlite:///x.db", "database_url", "sqlite:///x.db"),
@@ -72,6 +79,18 @@ def test_values(name, value, attribute, read) -> None:
         ("GATEWAY_ALLOWED_HOSTS", "a.org:8000"),
         ("GATEWAY_ALLOWED_HOSTS", "https://a.org"),
         ("GATEWAY_ALLOWED_HOSTS", "*"),
+        ("GATEWAY_FETCH_ALLOW", "store"),
+        ("GATEWAY_FETCH_ALLOW", "store:"),
+        ("GATEWAY_FETCH_ALLOW", ":80"),
+        ("GATEWAY_FETCH_ALLOW", "store:0"),
+        ("GATEWAY_FETCH_ALLOW", "store:65536"),
+        ("GATEWAY_FETCH_ALLOW", "http://store:80"),
+        ("GATEWAY_FETCH_ALLOW", "*:80"),
+        ("GATEWAY_FETCH_ALLOW", "::1:80"),
+        ("GATEWAY_FETCH_ALLOW", "[store]:80"),
+        ("GATEWAY_INPUT_BUCKETS", "s3://a"),
+        ("GATEWAY_INPUT_BUCKETS", "a/b"),
+        ("GATEWAY_INPUT_BUCKETS", "*"),
     ],
 )
 def test_a_bad_value_names_its_variable(name, value) -> None:

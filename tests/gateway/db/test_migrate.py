@@ -17,6 +17,8 @@ from gateway.db.engine import DatabaseError, DatabaseUnavailable, open_database
 from gateway.db.migrate import DatabaseTooNew, MigrationFailed, UpgradeResult, upgrade
 from gateway.db.sqlite_file import open_engine
 
+HEAD = "0002"
+"""The revision of this version."""
 AT = 1_795_000_000_123
 METADATA = [gateway.db.tables.metadata, billing.tables.metadata]
 
@@ -24,8 +26,8 @@ NEXT = """
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0002"
-down_revision = "0001"
+revision = "9999"
+down_revision = "{head}"
 
 
 def upgrade():
@@ -51,7 +53,7 @@ def later(tmp_path: Path) -> Path:
     """The shipped migrations and one more, which rebuilds a table that others refer to."""
     folder = tmp_path / "100% later"
     shutil.copytree(Path(migrate.__file__).with_name("migrations"), folder)
-    (folder / "versions" / "0002_next.py").write_text(NEXT.format(last=""))
+    (folder / "versions" / "9999_next.py").write_text(NEXT.format(head=HEAD, last=""))
     return folder
 
 
@@ -80,8 +82,8 @@ def schema(path: Path) -> set[tuple[str, ...]]:
 
 
 def test_a_new_database_is_made_and_a_second_time_nothing_is_done(url: str, path: Path) -> None:
-    assert upgrade(url, at=AT) == UpgradeResult(from_revision=None, to_revision="0001", backup=None)
-    assert upgrade(url, at=AT) == UpgradeResult(from_revision="0001", to_revision="0001", backup=None)
+    assert upgrade(url, at=AT) == UpgradeResult(from_revision=None, to_revision=HEAD, backup=None)
+    assert upgrade(url, at=AT) == UpgradeResult(from_revision=HEAD, to_revision=HEAD, backup=None)
     assert [p.name for p in path.parent.iterdir()] == [path.name]
 
 
@@ -104,8 +106,8 @@ def test_the_migrations_make_what_the_code_declares(url: str, path: Path, tmp_pa
 @pytest.mark.usefixtures("connection")
 def test_an_old_database_is_copied_first(url: str, path: Path, later: Path) -> None:
     result = upgrade(url, at=AT, migrations=str(later))
-    copy = path.with_name("50% of it.before-0001-20261118T110640123Z.db")
-    assert result == UpgradeResult(from_revision="0001", to_revision="0002", backup=copy)
+    copy = path.with_name(f"50% of it.before-{HEAD}-20261118T110640123Z.db")
+    assert result == UpgradeResult(from_revision=HEAD, to_revision="9999", backup=copy)
     with closing(sqlite3.connect(copy)) as old, closing(sqlite3.connect(path)) as new:
         assert old.execute("select * from account").fetchall() == [("a", "Ann", "normal", 1)]
         assert new.execute("select * from account").fetchall() == [("a", "Ann", "normal", 1, None)]
@@ -117,12 +119,12 @@ def test_an_old_database_is_copied_first(url: str, path: Path, later: Path) -> N
 def test_a_failed_migration_leaves_the_database_as_it_was(
     url: str, path: Path, later: Path, last: str
 ) -> None:
-    (later / "versions" / "0002_next.py").write_text(NEXT.format(last=last))
+    (later / "versions" / "9999_next.py").write_text(NEXT.format(head=HEAD, last=last))
     before = schema(path)
-    with pytest.raises(MigrationFailed, match=r"before-0001-.*\.db"):
+    with pytest.raises(MigrationFailed, match=rf"before-{HEAD}-.*\.db"):
         upgrade(url, at=AT, migrations=str(later))
     assert schema(path) == before
-    assert upgrade(url, at=AT).from_revision == "0001"
+    assert upgrade(url, at=AT).from_revision == HEAD
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("select id from account").fetchall() == [("a",)]
 
@@ -130,7 +132,7 @@ def test_a_failed_migration_leaves_the_database_as_it_was(
 @pytest.mark.usefixtures("connection")
 def test_a_newer_database_is_refused(url: str, later: Path) -> None:
     upgrade(url, at=AT, migrations=str(later))
-    with pytest.raises(DatabaseTooNew, match=r"0002.*up to 0001"):
+    with pytest.raises(DatabaseTooNew, match=rf"9999.*up to {HEAD}"):
         upgrade(url, at=AT)
 
 

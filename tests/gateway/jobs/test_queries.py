@@ -1,8 +1,10 @@
 """Reading jobs back: pages, owners, and what is stored comes back as it was."""
 
+from base64 import b64encode
 from pathlib import Path
 
-from support.scripted_provider import done
+from msgspec import structs
+from support.scripted_provider import done, picture
 from support.small_registry import small_catalog
 
 from gateway.core import OPERATOR
@@ -62,14 +64,16 @@ async def test_a_picture_by_its_id(world) -> None:
 
 async def test_what_was_admitted_comes_back(world) -> None:
     world.core.runner.start = lambda *_, **__: None
-    request = GenerateRequest(
-        model="edit", inputs={"prompt": "x", "image_url": "https://a.test/i.png", "seed": 3}, user_id="u"
-    )
+    url = "data:image/png;base64," + b64encode(picture()).decode()
+    request = GenerateRequest(model="edit", inputs={"prompt": "x", "image_url": url, "seed": 3}, user_id="u")
     plan = world.core.plan(request)
     job_id = await world.core.submit(request, OPERATOR)
     job = await world.core.job(job_id, OPERATOR)
-    assert job.admitted.candidates == plan.candidates
-    assert job.admitted.candidates[0].payload["image_url"] == MediaRef(url="https://a.test/i.png")
+    ref = job.admitted.candidates[0].payload["image_url"]
+    assert isinstance(ref, MediaRef)
+    assert len(await world.core.media.read(ref)) == ref.size
+    payload = {**plan.candidates[0].payload, "image_url": ref}
+    assert job.admitted.candidates == (structs.replace(plan.candidates[0], payload=payload),)
     assert (job.admitted.inputs, job.admitted.price) == (request.inputs, plan.model.price)
     assert (job.report, job.routing, job.end_user) == (plan.report, plan.routing, "u")
     assert job.registry_version == small_catalog().version

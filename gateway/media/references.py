@@ -1,0 +1,136 @@
+"""From a plan's references to our copies of them: each fetched once, before anything is spent."""
+
+import asyncio
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import msgspec
+
+from gateway.media.decode import Kind
+from gateway.media.errors import MediaRefused
+from gateway.media.library import LIMITS, Library
+from gateway.media.rows import MediaRow
+from gateway.planning import Candidate
+from gateway.schemas import GenerateRequest
+from providers.base import MediaRef
+from registry.errors import Fault, InvalidInputs, pointer
+from registry.schema import Term
+
+__all__ = ["bring_references"]
+
+SHOWN_DATA = 60
+LORA_ROWS = ({"url", "scale"}, {"path", "scale"})
+"""How `providers.normalizer` writes a LoRA, in both shapes."""
+Wanted = tuple[str, Kind]
+
+
+async def bring_references(
+    library: Library,
+    candidates: tuple[Candidate, ...],
+    request: GenerateRequest,
+    vocabulary: Mapping[str, Term],
+    account_id: str,
+) -> tuple[Candidate, ...]:
+    """Fetch, check and keep what the candidates' payloads refer to.
+
+    Args:
+        library: keeps it.
+        candidates: payloads with `MediaRef(url)`.
+        request: says which input named what.
+        vocabulary: the registry's: how the inputs may be spelled.
+        account_id: whose it becomes.
+
+    Returns:
+        The candidates, their references complete: key, type, size, sha256.
+
+    Raises:
+        InvalidInputs: every reference that cannot be used, by the JSON pointer of its input.
+        Problem: `storage_unavailable`.
+    """
+    wanted = list(dict.fromkeys(one for candidate in candidates for one in _references(candidate.payload)))
+    if not wanted:
+        return candidates
+    # All of them end before a fault is told: the caller mends everything at once.
+    brought = await asyncio.gather(
+        *(library.bring(url, kind, account_id) for url, kind in wanted), return_exceptions=True
+    )
+    for row in brought:
+        if isinstance(row, BaseException) and not isinstance(row, MediaRefused):
+            raise row  # no fault of the request
+    ends = list(zip(wanted, brought, strict=True))
+    faults = [
+        fault
+        for (url, kind), row in ends
+        if isinstance(row, MediaRefused)
+        for fault in _faults(request, vocabulary, url, kind, str(row))
+    ]
+    if faults:
+        raise InvalidInputs(faults)
+    found = {one: _complete(one[0], row) for one, row in ends if isinstance(row, MediaRow)}
+    return tuple(
+        msgspec.structs.replace(
+            candidate, payload=_replaced(candidate.payload, lambda ref, kind: found[ref.url, kind])
+        )
+        for candidate in candidates
+    )
+
+
+def _complete(url: str, row: MediaRow) -> MediaRef:
+    shown = url if not url.startswith("data:") else f"{url[:SHOWN_DATA]}... ({len(url)} characters)"
+    return MediaRef(
+        url=shown,
+        key=row.storage_key,
+        content_type=row.content_type,
+        size=row.byte_size,
+        sha256=row.sha256,
+    )
+
+
+def _references(payload: Any) -> Iterator[Wanted]:
+    """Each reference in a payload, and what it must be."""
+    found: list[Wanted] = []
+
+    def note(ref: MediaRef, kind: Kind) -> MediaRef:
+        found.append((ref.url, kind))
+        return ref
+
+    _replaced(payload, note)
+    yield from found
+
+
+def _replaced(value: Any, change: Callable[[MediaRef, Kind], MediaRef], kind: Kind = "image") -> Any:
+    """A payload with its references changed; every one of them is a picture but those of LoRAs."""
+    if isinstance(value, MediaRef):
+        return change(value, kind)
+    if isinstance(value, dict):
+        inside: Kind = "lora" if value.keys() in LORA_ROWS else kind
+        return {name: _replaced(item, change, inside) for name, item in value.items()}
+    return [_replaced(item, change, kind) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _faults(
+    request: GenerateRequest, vocabulary: Mapping[str, Term], url: str, kind: Kind, why: str
+) -> list[Fault]:
+    """The fault of a reference, once for each input that names it."""
+    loras = {s for name in ("lora_url", "loras") for s in (name, *vocabulary[name].aliases)}
+    places = [
+        place
+        for part, given in (("inputs", request.inputs), ("options", request.options))
+        for spelling, value in given.items()
+        if (spelling in loras) == (kind == "lora")
+        for place in _places(value, url, (part, spelling))
+    ]
+    return [
+        Fault(pointer=place, code="invalid_reference", message=why, allowed=LIMITS[kind].words)
+        # A route's own default is in no input.
+        for place in places or [pointer("inputs")]
+    ]
+
+
+def _places(value: Any, url: str, at: tuple[str | int, ...]) -> Iterator[str]:
+    """The JSON pointers of a URL in a request."""
+    if value == url:
+        yield pointer(*at)
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for name, item in items:
+        yield from _places(item, url, (*at, name))

@@ -1,0 +1,210 @@
+"""Hostile pictures, through the real worker: each is refused in under two seconds."""
+
+import io
+import os
+import struct
+import subprocess
+import sys
+import time
+import zlib
+from pathlib import Path
+
+import pytest
+from PIL import Image, PngImagePlugin
+
+from gateway.media.decode import Inspector
+from gateway.media.errors import MediaRefused
+
+
+@pytest.fixture
+def inspector():
+    inspector = Inspector()
+    yield inspector
+    inspector.close()
+
+
+@pytest.fixture
+def look(inspector, tmp_path):
+    async def look(data: bytes, kind="image"):
+        (tmp_path / "source").write_bytes(data)
+        (tmp_path / "result").touch()
+        return await inspector.inspect(kind, tmp_path / "source", tmp_path / "result"), tmp_path / "result"
+
+    return look
+
+
+def encode(picture: Image.Image, kind: str, **more) -> bytes:
+    out = io.BytesIO()
+    picture.save(out, kind, **more)
+    return out.getvalue()
+
+
+def noise(mode: str = "RGB", size: tuple[int, int] = (64, 48)) -> Image.Image:
+    return Image.effect_noise(size, 80).convert(mode)
+
+
+def chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def png(width: int, height: int, data: bytes, *more: bytes, depth: int = 8, colour: int = 0) -> bytes:
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0))
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + head
+        + b"".join(more)
+        + chunk(b"IDAT", zlib.compress(data))
+        + chunk(b"IEND", b"")
+    )
+
+
+def bomb(width: int, height: int) -> bytes:
+    """A small file of many pixels, one bit each."""
+    packer = zlib.compressobj(9)
+    row = b"\0" * ((width + 7) // 8 + 1)
+    data = b"".join(packer.compress(row) for _ in range(height)) + packer.flush()
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", data) + chunk(b"IEND", b"")
+
+
+GOOD = {kind: encode(noise(), kind) for kind in ("PNG", "JPEG", "WEBP")}
+FRAMES = {"save_all": True, "append_images": [noise()], "duration": 50}
+SVG = b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><script>alert(1)</script></svg>'
+HOSTILE = {
+    "nothing": b"",
+    "text": b"hello",
+    "html": b"<!doctype html><script>alert(1)</script>",
+    "svg": SVG,
+    "svg with a prologue": b'<?xml version="1.0"?>' + SVG,
+    "zip": b"PK\x03\x04" + b"\0" * 100,
+    "a program": Path(sys.executable).read_bytes()[:100_000],
+    "random": os.urandom(10_000),
+    **{kind.lower(): encode(noise(), kind) for kind in ("GIF", "BMP", "TIFF", "ICO", "PPM", "TGA", "AVIF")},
+    **{f"{kind} cut in half": data[: len(data) // 2] for kind, data in GOOD.items()},
+    **{f"{kind} without its last byte": data[:-1] for kind, data in GOOD.items()},
+    **{f"{kind} head alone": data[:40] for kind, data in GOOD.items()},
+    **{f"{kind} and a page": data + b"<script>alert(1)</script>" for kind, data in GOOD.items()},
+    **{f"{kind} and a zip": data + b"PK\x05\x06" + b"\0" * 18 for kind, data in GOOD.items()},
+    **{f"{kind} after a page": b"<html>" + data for kind, data in GOOD.items()},
+    "animated png": encode(noise(), "PNG", **FRAMES),
+    "animated webp": encode(noise(), "WEBP", **FRAMES),
+    "two jpegs in one": encode(noise(), "MPO", save_all=True, append_images=[noise()]),
+    "wrong checksum": GOOD["PNG"][:60] + bytes([GOOD["PNG"][60] ^ 1]) + GOOD["PNG"][61:],
+    "20000 x 20000 by its header": png(20_000, 20_000, b"\0" * 1000),
+    "8000 x 8000 by its header": png(8_000, 8_000, b"\0" * 1000),
+    "2^31 x 1": png(2**31 - 1, 1, b"\0" * 100),
+    "0 x 5": png(0, 5, b"\0" * 100),
+    "12000 x 12000": bomb(12_000, 12_000),
+    "7500 x 7500": bomb(7_500, 7_500),
+    "fewer pixels than it says": png(600, 600, b"\0" * 100),
+    "pixels that do not unpack": GOOD["PNG"][:8] + GOOD["PNG"][8:33] + chunk(b"IDAT", b"no") + chunk(b"IEND", b""),
+    "a text bomb": png(9, 9, b"\0" * 100, chunk(b"zTXt", b"k\0\0" + zlib.compress(b"\0" * 90_000_000))),
+    "a profile bomb": png(9, 9, b"\0" * 100, chunk(b"iCCP", b"k\0\0" + zlib.compress(b"\0" * 90_000_000))),
+    "an unknown depth": png(9, 9, b"\0" * 100, depth=3),
+    "an unknown colour": png(9, 9, b"\0" * 400, colour=5),
+    "webp of nothing": b"RIFF\x16\0\0\0WEBPVP8 \x0a\0\0\0" + b"\0" * 10,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+async def test_a_hostile_picture_is_refused(name, look) -> None:
+    started = time.monotonic()
+    with pytest.raises(MediaRefused) as refused:
+        await look(HOSTILE[name])
+    assert str(refused.value)
+    assert time.monotonic() - started < 2
+
+
+@pytest.mark.parametrize("kind", GOOD)
+async def test_a_good_picture_is_written_anew(kind, look) -> None:
+    checked, result = await look(GOOD[kind])
+    written = "JPEG" if kind == "JPEG" else "PNG"
+    assert (checked.content_type, checked.width, checked.height) == (f"image/{written.lower()}", 64, 48)
+    with Image.open(result, formats=[written]) as picture, Image.open(io.BytesIO(GOOD[kind])) as given:
+        assert picture.size == given.size
+        if written == "PNG":
+            assert picture.convert("RGB").tobytes() == given.convert("RGB").tobytes()
+
+
+@pytest.mark.parametrize(
+    ("mode", "kind", "written"),
+    [("1", "PNG", "L"), ("L", "PNG", "L"), ("LA", "PNG", "RGBA"), ("P", "PNG", "RGB"), ("RGBA", "PNG", "RGBA"),
+     ("I;16", "PNG", "L"), ("RGBA", "WEBP", "RGBA"), ("L", "JPEG", "L"), ("CMYK", "JPEG", "RGB")],
+)  # fmt: skip
+async def test_every_mode_becomes_one_that_all_read(mode, kind, written, look) -> None:
+    picture = Image.new(mode, (9, 5)) if mode in ("I;16", "LA", "RGBA") else noise(mode, (9, 5))
+    _, result = await look(encode(picture, kind))
+    with Image.open(result) as found:
+        assert (found.mode, found.size) == (written, (9, 5))
+
+
+async def test_sixteen_bits_of_grey_keep_their_brightness(look) -> None:
+    _, result = await look(encode(Image.new("I;16", (4, 4), 32768), "PNG"))
+    with Image.open(result) as found:
+        assert found.getpixel((0, 0)) == 128
+
+
+async def test_a_photo_is_turned_and_tells_nothing_more(look) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn it by 90 degrees
+    exif[0x010F] = "a secret camera"
+    source = encode(noise(), "JPEG", exif=exif, comment=b"a secret note", icc_profile=b"a secret profile")
+    checked, result = await look(source)
+    assert (checked.width, checked.height) == (48, 64)
+    assert b"secret" in source
+    assert b"secret" not in result.read_bytes()
+    with Image.open(result) as found:
+        assert not found.getexif()
+
+
+async def test_texts_in_a_png_are_gone(look) -> None:
+    texts = PngImagePlugin.PngInfo()
+    texts.add_text("parameters", "a secret prompt")
+    _, result = await look(encode(noise(), "PNG", pnginfo=texts))
+    assert b"secret" not in result.read_bytes()
+
+
+async def test_what_hides_in_a_chunk_is_gone(look) -> None:
+    data = GOOD["PNG"]
+    _, result = await look(data[:33] + chunk(b"prVt", b"<script>") + data[33:])
+    assert b"<script>" not in result.read_bytes()
+
+
+async def test_a_lora_is_kept_as_it_came(look) -> None:
+    header = b'{"a":{"dtype":"U8","shape":[2],"data_offsets":[0,2]}}'
+    checked, result = await look(len(header).to_bytes(8, "little") + header + b"xy", "lora")
+    assert (checked.extension, checked.width, result.read_bytes()) == ("safetensors", None, b"")
+
+
+async def test_a_picture_is_no_lora(look) -> None:
+    with pytest.raises(MediaRefused, match="no safetensors"):
+        await look(GOOD["PNG"], "lora")
+
+
+async def test_a_worker_that_takes_too_long(tmp_path) -> None:
+    (tmp_path / "source").write_bytes(GOOD["PNG"])
+    inspector = Inspector(wall_s=0.001)
+    with pytest.raises(MediaRefused, match="too long"):
+        await inspector.inspect("image", tmp_path / "source", tmp_path / "result")
+    inspector.close()
+
+
+async def test_a_fault_of_ours_is_not_the_pictures(inspector, tmp_path) -> None:
+    with pytest.raises(RuntimeError, match="worker broke"):
+        await inspector.inspect("image", tmp_path / "not there", tmp_path / "result")
+
+
+LIMITED = "from gateway.media.worker import limit; limit(); "
+
+
+@pytest.mark.parametrize(
+    ("does", "ends"),
+    [
+        ("bytearray(2 << 30)", b"MemoryError"),
+        ("[open('/dev/null') for _ in range(100)]", b"Too many open files"),
+        ("open(sys.argv[1], 'wb').truncate(1 << 30)", b"File too large"),
+    ],
+)
+def test_the_workers_limits(does, ends, tmp_path) -> None:
+    command = [sys.executable, "-I", "-c", f"import sys; {LIMITED}x = {does}", str(tmp_path / "big")]
+    assert ends in subprocess.run(command, capture_output=True, timeout=20).stderr
