@@ -107,7 +107,7 @@ def test_the_callers_options_win(tmp_path: Path, options: dict[str, Any], kept: 
         ({"text": "a\ud800"}, [("/variables/text", "not_allowed")]),
         ({"text": "a", "count": "2"}, [("/variables/count", "wrong_type")]),
         ({"text": "a", "count": True}, [("/variables/count", "wrong_type")]),
-        ({"text": "a", "photo": "http://x"}, [("/variables/photo", "invalid_reference")]),
+        ({"text": "a", "photo": "ftp://x"}, [("/variables/photo", "invalid_reference")]),
         ({"text": "a", "b/c": 1, "a": 2}, [("/variables/b~1c", "unknown_variable"), ("/variables/a", "unknown_variable")]),
         ({"phot": 1}, [("/variables/phot", "unknown_variable"), ("/variables/text", "missing")]),
     ],
