@@ -131,7 +131,7 @@ def load_settings(env: Mapping[str, str] | None = None) -> Settings:
     values = {s.name: env.get(s.name, "").strip() or s.default for s in SETTINGS}
     _refuse_unknown(env)
     host = values["GATEWAY_HOST"]
-    port = _integer(values, "GATEWAY_PORT", 0, 65535)
+    port = _integer(values, "GATEWAY_PORT", 1, 65535)
     data_dir = Path(values["GATEWAY_DATA_DIR"]).expanduser().absolute()
     database_url = values["GATEWAY_DATABASE_URL"] or f"sqlite:///{data_dir / 'gateway.db'}"
     workers = _integer(values, "GATEWAY_WORKERS", 1, 64)

@@ -27,7 +27,7 @@ def test_defaults() -> None:
     ("name", "value", "attribute", "read"),
     [
         ("GATEWAY_HOST", "::1", "public_url", "http://[::1]:8000"),
-        ("GATEWAY_PORT", " 0 ", "port", 0),
+        ("GATEWAY_PORT", " 1 ", "port", 1),
         ("GATEWAY_PORT", "", "port", 8000),
         ("GATEWAY_MARKUP", "1.25", "markup", Decimal("1.25")),
         ("GATEWAY_SYNC_WAIT_S", "0.5", "sync_wait_s", 0.5),
@@ -51,6 +51,7 @@ def test_values(name, value, attribute, read) -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
+        ("GATEWAY_PORT", "0"),
         ("GATEWAY_PORT", "65536"),
         ("GATEWAY_PORT", "-1"),
         ("GATEWAY_PORT", "80.0"),

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from support.gateway_process import GatewayProcess
+from support.loopback_fal import LoopbackFal
 
 
 @pytest.fixture(scope="session")
@@ -27,3 +28,20 @@ def own_gateway(tmp_path: Path) -> Iterator[Callable[..., GatewayProcess]]:
     yield make
     for running in made:
         running.close()
+
+
+@pytest.fixture(scope="module")
+def fal() -> Iterator[LoopbackFal]:
+    """A loopback fal for a file's stories; a call against its protocol fails them."""
+    with LoopbackFal() as server:
+        yield server
+        assert server.violations == []
+
+
+@pytest.fixture(scope="module")
+def paid(fal: LoopbackFal, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
+    """A gateway with fal's key, for the stories that leave it as it was; its books are checked."""
+    running = GatewayProcess(tmp_path_factory.mktemp("paid") / "data", **fal.env()).start()
+    yield running
+    running.check_books()
+    running.close()

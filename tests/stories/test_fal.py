@@ -2,7 +2,7 @@
 
 import io
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 from PIL import Image
@@ -11,22 +11,6 @@ from support.loopback_fal import LoopbackFal
 
 Own = Callable[..., GatewayProcess]
 BODY = {"model": "flux-dev", "inputs": {"prompt": "a fox", "size": "256x192", "seed": 7}}
-
-
-@pytest.fixture(scope="module")
-def fal() -> Iterator[LoopbackFal]:
-    with LoopbackFal() as server:
-        yield server
-        assert server.violations == []
-
-
-@pytest.fixture(scope="module")
-def paid(fal: LoopbackFal, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
-    """A gateway with fal's key, for the stories that leave it as it was."""
-    running = GatewayProcess(tmp_path_factory.mktemp("fal") / "data", **fal.env()).start()
-    yield running
-    running.check_books()
-    running.close()
 
 
 def body(prompt: str, model: str = "flux-dev", **inputs: object) -> dict[str, object]:

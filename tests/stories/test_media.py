@@ -2,7 +2,6 @@
 
 import base64
 import io
-from collections.abc import Iterator
 
 import pytest
 from PIL import Image
@@ -14,21 +13,6 @@ def png(width: int = 96, height: int = 64, colour: str = "teal") -> bytes:
     out = io.BytesIO()
     Image.new("RGB", (width, height), colour).save(out, "PNG")
     return out.getvalue()
-
-
-@pytest.fixture(scope="module")
-def fal() -> Iterator[LoopbackFal]:
-    with LoopbackFal() as server:
-        yield server
-        assert server.violations == []
-
-
-@pytest.fixture(scope="module")
-def paid(fal: LoopbackFal, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
-    running = GatewayProcess(tmp_path_factory.mktemp("media") / "data", **fal.env()).start()
-    yield running
-    running.check_books()
-    running.close()
 
 
 def size_at_fal(fal: LoopbackFal, url: str) -> tuple[int, int]:

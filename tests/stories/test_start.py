@@ -44,7 +44,7 @@ def test_a_bad_setting_stops_the_start(tmp_path: Path, env: dict[str, str], said
 def test_two_gateways_never_share_a_folder(gateway: GatewayProcess) -> None:
     command = [sys.executable, "-m", "gateway", "serve"]
     ended = subprocess.run(
-        command, env={**gateway.env, "GATEWAY_PORT": "0"}, capture_output=True, text=True, timeout=60
+        command, env={**gateway.env, "GATEWAY_PORT": "1"}, capture_output=True, text=True, timeout=60
     )
     assert ended.returncode == 1
     assert "another gateway" in ended.stderr
