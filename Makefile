@@ -2,6 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
+# Two processes, a file of tests each: most tests wait for a gateway or an engine to start.
+SPREAD := -n 2 --dist loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test test-all check format bench wheel clean
@@ -22,10 +24,10 @@ run: $(STAMP) ## Serve the gateway on http://127.0.0.1:8000
 	$(BIN)/gateway serve
 
 test: $(STAMP) ## Run the tests (minutes)
-	$(BIN)/pytest -m 'not slow'
+	$(BIN)/pytest $(SPREAD) -m 'not slow'
 
-test-all: $(STAMP) ## Run the slow tests too: kill loops and long runs
-	$(BIN)/pytest
+test-all: test ## Run the slow tests too: kill loops and long runs
+	$(BIN)/pytest $(SPREAD) -m slow
 
 check: $(STAMP) ## Lint, types, layers
 	$(BIN)/ruff format --check .
@@ -38,8 +40,10 @@ format: $(STAMP) ## Format the code
 	$(BIN)/ruff check --fix .
 
 bench: $(STAMP) ## Run the benchmarks and print their tables
-	$(BIN)/python bench/job_cost.py
-	$(BIN)/python bench/http_client.py
+	$(BIN)/python -m bench.job_cost
+	$(BIN)/python -m bench.http_client
+	$(BIN)/python -m bench.auth
+	$(BIN)/python -m bench.engine
 
 wheel: $(STAMP) ## Build the wheel into dist/
 	rm -rf dist

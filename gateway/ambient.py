@@ -34,6 +34,8 @@ class Ambient(Struct, frozen=True, kw_only=True):
     unique: Callable[[], str] = _unique
     seed: Callable[[], int] = _seed
     """0 to 2**32 - 1, from the system's randomness."""
+    secret: Callable[[int], bytes] = secrets.token_bytes
+    """So many bytes that nobody can guess: for keys."""
 
     def new_id(self, prefix: str) -> str:
         """A new id: `new_id("job") == "job_0192..."`, at most 40 characters."""

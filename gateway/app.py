@@ -7,19 +7,31 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from litestar import Litestar, Response
+from litestar import Litestar, Response, Router
 from litestar.datastructures import State
 from litestar.di import Provide
 from litestar.openapi import OpenAPIConfig
 from litestar.types import ASGIApp
 
 from gateway import __version__
+from gateway.access import PUBLIC, authorise, principal
 from gateway.ambient import Ambient
 from gateway.core import Core
 from gateway.db.engine import DatabaseUnavailable
 from gateway.guard import Guard
 from gateway.problems import Problem, problem_response
-from gateway.routes import admin, diffusers, health, images, jobs, models, schema, templates, uploads
+from gateway.routes import (
+    accounts,
+    admin,
+    diffusers,
+    health,
+    images,
+    jobs,
+    models,
+    schema,
+    templates,
+    uploads,
+)
 from gateway.server import DRAIN_SIGNAL, follow_parent
 from gateway.settings import Settings, load_settings
 
@@ -39,18 +51,19 @@ def create_asgi() -> ASGIApp:
     return create_app(settings)
 
 
-def create_app(settings: Settings, ambient: Ambient | None = None) -> ASGIApp:
+def create_app(settings: Settings, ambient: Ambient | None = None, *, run_jobs: bool = True) -> ASGIApp:
     """The whole gateway as an ASGI application.
 
     Args:
         settings: the settings.
         ambient: time, ids and randomness; the system's when not given.
+        run_jobs: resume the jobs of the last run.
     """
     ambient = ambient or Ambient()
 
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
-        core = await Core.open(settings, ambient)
+        core = await Core.open(settings, ambient, run_jobs=run_jobs)
         app.state.core = core
         # The server says so before it waits for requests under way: they get their 202 now.
         asyncio.get_running_loop().add_signal_handler(DRAIN_SIGNAL, core.drain)
@@ -73,6 +86,15 @@ def create_app(settings: Settings, ambient: Ambient | None = None) -> ASGIApp:
             jobs.list_jobs,
             jobs.get_job,
             jobs.cancel_job,
+            accounts.your_account,
+            accounts.list_accounts,
+            accounts.create_account,
+            accounts.top_up,
+            accounts.account_keys,
+            accounts.create_key,
+            accounts.revoke_key,
+            admin.all_jobs,
+            admin.any_job,
             admin.adopt_job,
             admin.fail_job,
             models.list_models,
@@ -86,7 +108,11 @@ def create_app(settings: Settings, ambient: Ambient | None = None) -> ASGIApp:
             health.ready,
             schema.schema_asset,
         ],
-        dependencies={"core": Provide(_core, sync_to_thread=False)},
+        guards=[authorise],
+        dependencies={
+            "core": Provide(_core, sync_to_thread=False),
+            "principal": Provide(principal, sync_to_thread=False),
+        },
         exception_handlers={
             Problem: problem_response,
             DatabaseUnavailable: database_problem,
@@ -99,11 +125,12 @@ def create_app(settings: Settings, ambient: Ambient | None = None) -> ASGIApp:
             title="image-gateway",
             version=__version__,
             description="One gateway in front of every image model.",
-            path="/schema",
+            openapi_router=Router("/schema", route_handlers=[], opt=PUBLIC, include_in_schema=False),
             render_plugins=[schema.SchemaDocument(), schema.SchemaPage()],
         ),
     )
-    return Guard(app, settings.allowed_hosts, ambient, settings.public_url)
+    hosts = settings.allowed_hosts if settings.auth == "open" else None
+    return Guard(app, hosts, ambient, settings.public_url)
 
 
 def database_problem(request: Any, error: DatabaseUnavailable) -> Response[bytes]:

@@ -76,14 +76,24 @@ class GatewayClient:
         return await self.follow(await self.call("POST", "/api/images/generate", body, headers), on_progress)
 
     async def follow(
-        self, job: dict[str, Any], on_progress: Callable[[dict[str, Any]], None] | None = None
+        self,
+        job: dict[str, Any],
+        on_progress: Callable[[dict[str, Any]], None] | None = None,
+        *,
+        under: str = "/api/jobs",
     ) -> dict[str, Any]:
-        """Look at a job until it ends; the ended job."""
+        """Look at a job until it ends; the ended job.
+
+        Args:
+            job: as it was answered.
+            on_progress: told the job after each look at it.
+            under: where to look: an admin finds anybody's under `/api/admin/jobs`.
+        """
         while job["status"] not in ENDED:
             if on_progress is not None:
                 on_progress(job)
             await asyncio.sleep(0.1)
-            job = await self.call("GET", f"/api/jobs/{job['jobId']}")
+            job = await self.call("GET", f"{under}/{job['jobId']}")
         return job
 
     async def cancel(self, job_id: str) -> dict[str, Any]:

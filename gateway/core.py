@@ -6,6 +6,10 @@ import logging
 from msgspec import Struct, structs
 
 from billing import ledger
+from gateway.accounts.operator import read_operator_key
+from gateway.accounts.principals import OPERATOR, Gatekeeper
+from gateway.accounts.rows import ensure_account
+from gateway.accounts.service import Accounts
 from gateway.ambient import Ambient
 from gateway.db.engine import Database, open_database
 from gateway.db.migrate import upgrade
@@ -15,12 +19,12 @@ from gateway.jobs.outputs import Collector
 from gateway.jobs.records import Admitted, ImageRow, JobRow
 from gateway.jobs.runner import Runner
 from gateway.media.library import open_library, sweep
-from gateway.media.references import bring_references
+from gateway.media.references import bring_references, shown_inputs
 from gateway.planning import Plan, make_plan
 from gateway.problems import Problem
 from gateway.schemas import GenerateRequest, JobView
 from gateway.settings import Settings
-from gateway.storage import ImageStore, open_store
+from gateway.storage import ImageStore, StorageError, open_store
 from gateway.views import job_view
 from providers.discovery import Providers
 from providers.http import create_client
@@ -28,15 +32,12 @@ from registry.catalog import Catalog
 from registry.load import load_registry
 from templates.engine import TemplateLibrary
 
-__all__ = ["OPERATOR", "Core", "Parts", "prepare"]
+__all__ = ["Core", "Parts", "prepare"]
 
 log = logging.getLogger(__name__)
 
 # Alembic announces itself at every start; what it did is logged here.
 logging.getLogger("alembic").setLevel(logging.WARNING)
-
-OPERATOR = "acc_local_operator"
-"""Who calls in open mode: whoever reaches the loopback address. Pays afterwards."""
 
 
 class Parts(Struct, frozen=True, kw_only=True):
@@ -60,9 +61,9 @@ def prepare(settings: Settings, ambient: Ambient) -> Parts:
     catalog = Catalog(load_registry(settings.registry, markup=settings.markup))
     templates = TemplateLibrary.load(settings.templates_dir)
     providers = Providers(catalog.data.providers, settings.env, str(settings.data_dir))
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     sweep(settings.data_dir / "tmp")
-    images = open_store(settings.storage_url)
+    images = open_store(settings.storage_url, settings.env)
     upgraded = upgrade(settings.database_url, at=ambient.now_ms())
     if upgraded.backup is not None:
         log.info("the database was upgraded; its former state is kept in %s", upgraded.backup)
@@ -90,6 +91,14 @@ class Core:
         self.images = parts.images
         self.db = db
         self.ambient = ambient
+        self.accounts = Accounts(db, ambient)
+        operator = read_operator_key(settings.data_dir)
+        self.gatekeeper = Gatekeeper(
+            db,
+            ambient,
+            open_to_all=settings.auth == "open",
+            operator_key=None if operator is None else operator.key,
+        )
         self.stopping = False
         self._admissions: set[asyncio.Task[None]] = set()
         self._client = create_client()
@@ -100,8 +109,15 @@ class Core:
         )
 
     @classmethod
-    async def open(cls, settings: Settings, ambient: Ambient | None = None) -> "Core":
+    async def open(
+        cls, settings: Settings, ambient: Ambient | None = None, *, run_jobs: bool = True
+    ) -> "Core":
         """Load the registry, bring the database up to date, resume what was left.
+
+        Args:
+            settings: the settings.
+            ambient: time, ids and randomness.
+            run_jobs: resume the jobs of the last run; a command that only keeps accounts does not.
 
         Raises:
             RegistryError, TemplateError, DatabaseError, StorageError, DiscoveryError: what is
@@ -113,11 +129,11 @@ class Core:
         core = cls(settings=settings, parts=parts, db=db, ambient=ambient)
         at = ambient.now_ms()
         await db.write(
-            lambda c: store.ensure_account(
-                c, account_id=OPERATOR, name="local operator", postpaid=True, at=at
+            lambda c: ensure_account(
+                c, account_id=OPERATOR, name="local operator", postpaid=True, admin=True, at=at
             )
         )
-        resumed = await core.runner.resume()
+        resumed = await core.runner.resume() if run_jobs else 0
         if resumed:
             log.info("%d jobs of the last run are resumed", resumed)
         return core
@@ -134,6 +150,7 @@ class Core:
         await self.providers.aclose()
         await self._client.aclose()
         self.media.close()
+        await self.gatekeeper.aclose()
         await self.db.aclose()
 
     # -- what callers do ----------------------------------------------------------------
@@ -191,8 +208,8 @@ class Core:
             model=plan.model.id,
             registry_version=self.catalog.version,
             admitted=Admitted(
-                inputs=request.inputs,
-                options=request.options,
+                inputs=shown_inputs(request.inputs),
+                options=shown_inputs(request.options),
                 candidates=plan.candidates,
                 price=plan.model.price,
             ),
@@ -217,8 +234,8 @@ class Core:
         await self.runner.wait(job_id, wait_s)
         return await self.job(job_id, account_id)
 
-    async def job(self, job_id: str, account_id: str) -> JobRow:
-        """An account's job.
+    async def job(self, job_id: str, account_id: str | None) -> JobRow:
+        """An account's job; anybody's, for an admin, when the account is None.
 
         Raises:
             Problem: `not_found`.
@@ -243,7 +260,7 @@ class Core:
         Raises:
             Problem: `not_found`, `job_not_unknown`, `provider_not_configured`.
         """
-        job = await self._any_job(job_id)
+        job = await self.job(job_id, None)
         route = job.admitted.candidates[job.attempts[-1].route_index].route
         unavailable = self.providers.unavailable(route)
         if unavailable is not None:
@@ -255,7 +272,7 @@ class Core:
                 "job_not_unknown", f"{job_id} is {job.status}: nobody needs to say what became of it"
             )
         self.runner.start(job_id)
-        return await self._any_job(job_id)
+        return await self.job(job_id, None)
 
     async def fail_unknown(self, job_id: str) -> JobRow:
         """End an unknown job that its provider never took; the job as it is then.
@@ -263,28 +280,27 @@ class Core:
         Raises:
             Problem: `not_found`, `job_not_unknown`.
         """
-        job = await self._any_job(job_id)
+        job = await self.job(job_id, None)
         at = self.ambient.now_ms()
         if not await self.db.write(lambda c: settle.fail(c, job_id, at)):
             raise Problem(
                 "job_not_unknown", f"{job_id} is {job.status}: nobody needs to say what became of it"
             )
-        return await self._any_job(job_id)
+        return await self.job(job_id, None)
 
-    async def _any_job(self, job_id: str) -> JobRow:
-        found = await self.db.read(lambda c: queries.find_job(c, job_id))
-        if found is None:
-            raise Problem("not_found", f"No job has the id {job_id!r}")
-        return found
-
-    async def image(self, image_id: str) -> tuple[ImageRow, bytes]:
-        """A picture and its bytes.
+    async def image(self, image_id: str, account_id: str) -> tuple[ImageRow, bytes]:
+        """An account's picture and its bytes.
 
         Raises:
-            Problem: `not_found`.
+            Problem: `not_found`, `storage_unavailable`.
         """
-        row = await self.db.read(lambda c: queries.find_image(c, image_id))
-        data = await self.images.get(row.storage_key) if row is not None else None
+        row = await self.db.read(lambda c: queries.find_image(c, image_id, account_id))
+        try:
+            data = await self.images.get(row.storage_key) if row is not None else None
+        except StorageError as error:
+            log.error("a picture cannot be served: %s", error)
+            detail = "The store does not give the picture now; ask for it again later"
+            raise Problem("storage_unavailable", detail, retryable=True) from error
         if row is None or data is None:
             raise Problem("not_found", f"No picture has the id {image_id!r}")
         return row, data

@@ -1,10 +1,11 @@
-"""Who may call in open mode, decided before a body is read.
+"""What is refused whoever calls, before a body is read.
 
-Without accounts, whoever reaches the loopback address is the operator. So a web page that the
+In open mode whoever reaches the loopback address is the operator. So a web page that the
 operator has open must not be able to call: a request must be addressed to a loopback name
 (else DNS rebinding turns any name into this machine), carry no foreign Origin, and a body must
 be JSON, or on one path a picture or plain bytes (none of which a form of another page can send
-without asking first).
+without asking first). Where API keys are required, a page has none to send: the names and
+origins of callers say nothing there, and are not looked at.
 Also gives each request its id and each response the headers that every one has.
 """
 
@@ -39,19 +40,20 @@ class Guard:
 
     Args:
         app: what to guard.
-        allowed_hosts: Host names to answer to beside the loopback ones.
+        allowed_hosts: Host names to answer to beside the loopback ones; None where API keys are
+            required.
         ambient: makes the request ids.
         public_url: how clients reach the gateway where a proxy stands before it; pages of that
             origin are ours.
     """
 
     def __init__(
-        self, app: ASGIApp, allowed_hosts: tuple[str, ...], ambient: Ambient, public_url: str = ""
+        self, app: ASGIApp, allowed_hosts: tuple[str, ...] | None, ambient: Ambient, public_url: str = ""
     ) -> None:
         self.app = app
         parts = urlsplit(public_url.lower())
         self.public_origin = f"{parts.scheme}://{parts.netloc}" if parts.netloc else None
-        self.hosts = LOOPBACK | {host.lower() for host in allowed_hosts}
+        self.hosts = None if allowed_hosts is None else LOOPBACK | {host.lower() for host in allowed_hosts}
         self.ambient = ambient
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -81,13 +83,20 @@ class Guard:
     def refusal(self, scope: HTTPScope) -> Problem | None:
         """Why a request is not let through; None when it is."""
         headers = {name.lower(): value for name, value in scope["headers"]}
+        page = None if self.hosts is None else self.page_refusal(scope, headers, self.hosts)
+        return page or self.body_refusal(scope, headers)
+
+    def page_refusal(
+        self, scope: HTTPScope, headers: dict[bytes, bytes], names: frozenset[str]
+    ) -> Problem | None:
+        """A request that a web page could have sent in the operator's name."""
         hosts = [value.decode("latin-1") for name, value in scope["headers"] if name.lower() == b"host"]
         host = ", ".join(hosts)
-        if _name(host) not in self.hosts:
+        if _name(host) not in names:
             return Problem(
                 "foreign_host",
-                f"The request is addressed to {host!r}. Without accounts this gateway answers to loopback "
-                "names alone; add yours to GATEWAY_ALLOWED_HOSTS if it is meant to",
+                f"The request is addressed to {host!r}. With GATEWAY_AUTH=open the gateway answers to "
+                "loopback names alone; add yours to GATEWAY_ALLOWED_HOSTS if it is meant to",
             )
         origin = headers.get(b"origin", b"").decode("latin-1")
         if b"origin" in headers and origin.lower() not in self.own_origins(scope, host):
@@ -95,7 +104,7 @@ class Guard:
                 "foreign_origin",
                 f"A page of {origin!r} may not call this gateway: it would spend the operator's money",
             )
-        return self.body_refusal(scope, headers)
+        return None
 
     def own_origins(self, scope: HTTPScope, host: str) -> tuple[str | None, ...]:
         """The origins of our own pages: how this request was addressed, and the public one."""

@@ -22,7 +22,8 @@ def hold_folder(data_dir: Path) -> Iterator[None]:
     Raises:
         FolderBusyError: another process holds it.
     """
-    data_dir.mkdir(parents=True, exist_ok=True)
+    # Prompts, pictures and the operator's key: for nobody else on this machine.
+    data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor = os.open(data_dir / NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         try:

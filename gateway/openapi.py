@@ -8,8 +8,10 @@ import msgspec
 from msgspec import Struct
 from msgspec.json import schema_components
 
+from gateway.accounts.schemas import AccountRequest, BalanceView, KeyRequest, TopUpRequest
 from gateway.problems import ProblemDocument
 from gateway.schemas import (
+    AdminJobView,
     AdoptRequest,
     EstimateView,
     FailRequest,
@@ -36,11 +38,26 @@ SAMPLES: dict[str, Any] = {
 
 REF = "#/components/schemas/{name}"
 STARTS_JOBS = ("/api/images/generate", "/diffusers/generate", "/api/templates/{name}")
+KEY = "apiKey"
+KEY_SCHEME = {"type": "http", "scheme": "bearer", "description": "An API key: igw_..."}
 GENERATE = ("/api/images/generate", "/api/images/estimate")
 
 
+OPERATORS_BODIES: tuple[tuple[str, type[Struct], dict[str, Any]], ...] = (
+    ("/api/admin/jobs/{job_id}/adopt", AdoptRequest, {"requestId": "the provider's own id"}),
+    ("/api/admin/jobs/{job_id}/fail", FailRequest, {}),
+    ("/api/admin/accounts", AccountRequest, {"name": "Ann", "tier": "premium", "balance": 10}),
+    ("/api/admin/accounts/{account_id}/keys", KeyRequest, {"name": "laptop", "expiresInDays": 90}),
+    ("/api/admin/topup", TopUpRequest, {"accountId": "acc_...", "amount": 10, "reference": "payment 1"}),
+)
+
+
 def complete_document(
-    document: dict[str, Any], catalog: Catalog, templates: TemplateLibrary, diffusers: list[str]
+    document: dict[str, Any],
+    catalog: Catalog,
+    templates: TemplateLibrary,
+    diffusers: list[str],
+    closed: frozenset[tuple[str, str]],
 ) -> dict[str, Any]:
     """Add what Litestar cannot know: the bodies, one schema a model, and the problems.
 
@@ -49,6 +66,7 @@ def complete_document(
         catalog: whose models have their schemas.
         templates: whose variables have theirs.
         diffusers: the ids that `/diffusers/generate` takes.
+        closed: path and method, in lower case, of each operation that an API key is required for.
     """
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
     schemas["Problem"] = _struct(ProblemDocument, schemas)
@@ -75,16 +93,15 @@ def complete_document(
     first = next((m for m in catalog.data.default if m in diffusers), diffusers[0] if diffusers else "")
     _set_body(document, "/diffusers/generate", raw, {first: {"model_id": first, "inputs": SAMPLES["prompt"]}})
     _set_body(document, "/api/templates/{name}", _template_request(templates, schemas), _variables(templates))
-    for path, struct, sample in (
-        ("/api/admin/jobs/{job_id}/adopt", AdoptRequest, {"requestId": "the provider's own id"}),
-        ("/api/admin/jobs/{job_id}/fail", FailRequest, {}),
-    ):
+    for path, struct, sample in OPERATORS_BODIES:
         _set_body(document, path, _struct(struct, schemas), {"example": sample})
-    for view in (JobView, EstimateView, QuoteView):
+    for view in (JobView, AdminJobView, EstimateView, QuoteView, BalanceView):
         _write_money(view, schemas)
+    document["components"]["securitySchemes"] = {KEY: KEY_SCHEME}
     for path, operations in document.get("paths", {}).items():
-        for operation in operations.values():
+        for method, operation in operations.items():
             _describe_problems(operation)
+            operation["security"] = [{KEY: []}] if (path, method) in closed else []
             if "requestBody" in operation and path in STARTS_JOBS:
                 operation["responses"]["202"] = {"description": "The job goes on; ask at Location"}
     return document

@@ -10,6 +10,8 @@ from msgspec import Struct
 from providers.normalizer import ReportRow
 
 __all__ = [
+    "AdminJobList",
+    "AdminJobView",
     "AdoptRequest",
     "AttemptView",
     "ErrorView",
@@ -179,6 +181,20 @@ class JobList(Struct, frozen=True, kw_only=True, rename="camel"):
     jobs: tuple[JobView, ...]
     next_cursor: str | None
     """Give it as `cursor` for the next page; null on the last."""
+
+
+class AdminJobView(JobView, frozen=True, kw_only=True, rename="camel"):
+    """A job as an admin sees it."""
+
+    account_id: str
+    """Whose it is."""
+
+
+class AdminJobList(Struct, frozen=True, kw_only=True, rename="camel"):
+    """A page of everybody's jobs, newest first."""
+
+    jobs: tuple[AdminJobView, ...]
+    next_cursor: str | None
 
 
 class EstimateView(Struct, frozen=True, kw_only=True, rename="camel"):

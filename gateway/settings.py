@@ -17,6 +17,7 @@ from msgspec import Struct
 __all__ = ["SETTINGS", "Setting", "Settings", "SettingsError", "load_settings", "show_settings"]
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
+LOCAL = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # every address, this machine's own among them
 PUBLIC_URL = re.compile(r"https?://[^/@?#\s]+(/[^?#\s]*)?")
 BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,62}")
 HOST_NAME = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f]*:[0-9A-Fa-f]*:[0-9A-Fa-f:.]*")
@@ -37,7 +38,7 @@ class Setting(Struct, frozen=True, kw_only=True):
 
 SETTINGS = (
     Setting(name="GATEWAY_HOST", default="127.0.0.1",
-            about="Address to listen on; loopback only without accounts"),
+            about="Address to listen on; any but a loopback one requires API keys"),
     Setting(name="GATEWAY_PORT", default="8000", about="Port to listen on"),
     Setting(name="GATEWAY_WORKERS", default="1", about="Server processes; 1 with SQLite"),
     Setting(name="GATEWAY_DATA_DIR", default="./data",
@@ -45,14 +46,16 @@ SETTINGS = (
     Setting(name="GATEWAY_DATABASE_URL", default="", secret=True,
             about="sqlite:///path; gateway.db in the data folder"),
     Setting(name="GATEWAY_STORAGE_URL", default="",
-            about="file:///path for images; the data folder's own store"),
+            about="file:///path or s3://bucket/prefix for images; the data folder's own store"),
     Setting(name="GATEWAY_REGISTRY", default="", about="Path of a models.yaml; the shipped one"),
     Setting(name="GATEWAY_TEMPLATES_DIR", default="",
             about="Folder of more templates, beside the shipped ones"),
     Setting(name="GATEWAY_MARKUP", default="",
             about="Price of a model without one = its cost times this; none: such a model is an error"),
-    Setting(name="GATEWAY_AUTH", default="open",
-            about="open: whoever reaches the loopback address is the operator"),
+    Setting(name="GATEWAY_AUTH", default="",
+            about="open: whoever calls is the operator; required: an API key. Without it: open on loopback"),
+    Setting(name="GATEWAY_API_KEY", default="", secret=True,
+            about="What commands send, to GATEWAY_PUBLIC_URL; without it they call this machine's gateway"),
     Setting(name="GATEWAY_PUBLIC_URL", default="",
             about="How clients reach the gateway, for links; from host and port"),
     Setting(name="GATEWAY_ALLOWED_HOSTS", default="",
@@ -71,17 +74,35 @@ SETTINGS = (
     Setting(name="GATEWAY_ENGINE_TOKEN", default="", about="That engine's token", secret=True),
     Setting(name="GATEWAY_LOG_LEVEL", default="info", about="debug, info, warning or error"),
     Setting(name="DIFFUSERS_TARGET", default="",
-            about="modal, or local: run any diffusers model on this machine; local without a Modal token"),
+            about="local: the models of every GPU tier run on this machine's engine; else they run on Modal"),
+    Setting(name="DIFFUSERS_LEVERS", default="",
+            about="Speed levers of engines, with commas: channels_last, compile, autotune; not measured yet"),
+    Setting(name="DIFFUSERS_A10G_GPU", default="",
+            about="Modal's GPU of the tier A10G, read at `gateway backend deploy`; the tier's name"),
+    Setting(name="DIFFUSERS_A10G_MAX_CONTAINERS", default="1", about="Containers of the tier A10G at most"),
+    Setting(name="DIFFUSERS_A10G_SCALEDOWN", default="300",
+            about="Seconds that an idle container of it stays"),
+    Setting(name="DIFFUSERS_A10G_TIMEOUT", default="1800", about="Seconds that a job on it may run"),
+    Setting(name="DIFFUSERS_L40S_GPU", default="",
+            about="Modal's GPU of the tier L40S, read at `gateway backend deploy`; the tier's name"),
+    Setting(name="DIFFUSERS_L40S_MAX_CONTAINERS", default="1", about="Containers of the tier L40S at most"),
+    Setting(name="DIFFUSERS_L40S_SCALEDOWN", default="300",
+            about="Seconds that an idle container of it stays"),
+    Setting(name="DIFFUSERS_L40S_TIMEOUT", default="1800", about="Seconds that a job on it may run"),
+    Setting(name="HF_TOKEN", default="", about="The Hugging Face hub's token", secret=True),
     Setting(name="FAL_KEY", default="", about="fal.ai's key", secret=True),
     Setting(name="FAL_QUEUE_URL", default="https://queue.fal.run", about="fal.ai's queue"),
     Setting(name="FAL_REST_URL", default="https://rest.fal.ai", about="fal.ai's REST API, for uploads"),
     Setting(name="FAL_CDN_URL", default="https://v3.fal.media", about="fal.ai's file store"),
     Setting(name="MODAL_TOKEN_ID", default="", about="Modal's token", secret=True),
     Setting(name="MODAL_TOKEN_SECRET", default="", about="Modal's token secret", secret=True),
-    Setting(name="AWS_ACCESS_KEY_ID", default="", about="S3's key; without it objects are read unsigned"),
+    Setting(name="MODAL_ENVIRONMENT", default="", about="Modal's environment that has the backend"),
+    Setting(name="MODAL_SERVER_URL", default="", about="Another control plane than Modal's"),
+    Setting(name="AWS_ACCESS_KEY_ID", default="",
+            about="S3's key; without it inputs are read unsigned, and the store by this machine's role"),
     Setting(name="AWS_SECRET_ACCESS_KEY", default="", about="S3's secret", secret=True),
     Setting(name="AWS_SESSION_TOKEN", default="", about="S3's session token", secret=True),
-    Setting(name="AWS_REGION", default="", about="S3's region"),
+    Setting(name="AWS_REGION", default="", about="S3's region; us-east-1"),
     Setting(name="AWS_ENDPOINT_URL", default="", about="Another S3 server than AWS's"),
 )  # fmt: skip
 
@@ -98,8 +119,13 @@ class Settings(Struct, frozen=True, kw_only=True):
     registry: Path | None
     templates_dir: Path | None
     markup: Decimal | None
-    auth: Literal["open"]
+    auth: Literal["open", "required"]
+    api_key: str | None
+    """What commands send."""
     public_url: str
+    """How clients reach the gateway."""
+    local_url: str
+    """How this machine reaches it."""
     allowed_hosts: tuple[str, ...]
     fetch_allow: tuple[tuple[str, int], ...]
     """Host and port: names in lower case, addresses as Python writes them."""
@@ -135,7 +161,6 @@ def load_settings(env: Mapping[str, str] | None = None) -> Settings:
     data_dir = Path(values["GATEWAY_DATA_DIR"]).expanduser().absolute()
     database_url = values["GATEWAY_DATABASE_URL"] or f"sqlite:///{data_dir / 'gateway.db'}"
     workers = _integer(values, "GATEWAY_WORKERS", 1, 64)
-    _check_open(values["GATEWAY_AUTH"], host)
     if workers > 1 and database_url.startswith("sqlite"):
         raise SettingsError("GATEWAY_WORKERS is more than 1, but SQLite has one writer: set it to 1")
     return Settings(
@@ -148,8 +173,10 @@ def load_settings(env: Mapping[str, str] | None = None) -> Settings:
         registry=_path(values, "GATEWAY_REGISTRY"),
         templates_dir=_path(values, "GATEWAY_TEMPLATES_DIR"),
         markup=_markup(values["GATEWAY_MARKUP"]),
-        auth="open",
+        auth=_auth(values, host),
+        api_key=values["GATEWAY_API_KEY"] or None,
         public_url=_public_url(values["GATEWAY_PUBLIC_URL"]) or _own_url(host, port),
+        local_url=_own_url(LOCAL.get(host, host), port),
         allowed_hosts=_hosts(values["GATEWAY_ALLOWED_HOSTS"]),
         fetch_allow=tuple(_pair(text) for text in _listed(values["GATEWAY_FETCH_ALLOW"])),
         input_buckets=tuple(_bucket(text) for text in _listed(values["GATEWAY_INPUT_BUCKETS"])),
@@ -179,16 +206,17 @@ def _refuse_unknown(env: Mapping[str, str]) -> None:
             raise SettingsError(f"{name} is not a setting; `gateway config` lists them")
 
 
-def _check_open(auth: str, host: str) -> None:
-    if auth != "open":
-        raise SettingsError(
-            f"GATEWAY_AUTH={auth!r} is not possible yet: this version has no accounts; use open"
-        )
+def _auth(values: Mapping[str, str], host: str) -> Literal["open", "required"]:
+    if not values["GATEWAY_AUTH"]:
+        return "open" if host in LOOPBACK else "required"
+    if _one_of(values, "GATEWAY_AUTH", ("open", "required")) == "required":
+        return "required"
     if host not in LOOPBACK:
         raise SettingsError(
-            f"GATEWAY_HOST={host!r} is not a loopback address, and this version has no accounts: anybody who "
-            "reaches the port could spend your money. Use 127.0.0.1, behind a proxy that asks who calls"
+            f"GATEWAY_AUTH=open with GATEWAY_HOST={host!r}, which is no loopback address: whoever reaches "
+            "it could spend your money. Leave GATEWAY_AUTH out and make API keys: `gateway keys create`"
         )
+    return "open"
 
 
 def _own_url(host: str, port: int) -> str:

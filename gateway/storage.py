@@ -1,66 +1,110 @@
 """Where pictures are kept: an object store by URL, through obstore."""
 
+import re
+from collections.abc import Mapping
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from types import MappingProxyType
+from urllib.parse import SplitResult, unquote, urlsplit
 
 import obstore
 from obstore.store import LocalStore, MemoryStore, ObjectStore
 
+from gateway.s3 import AT_START, AT_WORK, S3Login, explain, open_bucket
+from gateway.settings import BUCKET
+
 __all__ = ["ImageStore", "StorageError", "open_store"]
+
+PREFIX = re.compile(r"(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*/?")
+CHECK_KEY = "start-check"
+PARTS_AT_ONCE = 4
+"""Of 5 MiB each: how much of a large file is in memory, and must go up before a request times out."""
+
+FAULTS = (obstore.exceptions.BaseError, OSError)
 
 
 class StorageError(Exception):
-    """The store cannot be opened or used; the message says why."""
+    """The store cannot be opened or used; the message says why, and holds no secret."""
 
 
 class ImageStore:
-    """Bytes by key. Keys are ids of ours, never names from outside."""
+    """Bytes by key. Keys are ids of ours, never names from outside.
 
-    def __init__(self, store: ObjectStore) -> None:
+    Args:
+        store: has them.
+        login: whose, where the store is S3.
+    """
+
+    def __init__(self, store: ObjectStore, login: S3Login | None = None) -> None:
         self._store = store
+        self._login = login
 
     async def put(self, key: str, data: bytes | Path, content_type: str) -> None:
         """Store bytes, or a file of them, which is never whole in memory. A second put of a key
         replaces the first whole.
 
         Raises:
-            StorageError: the store refused, or is full.
+            StorageError: the store refused, is full or is away.
         """
+        attributes = {"Content-Type": content_type} if not isinstance(self._store, LocalStore) else None
         try:
-            attributes = {"Content-Type": content_type} if not isinstance(self._store, LocalStore) else None
-            await obstore.put_async(self._store, key, data, attributes=attributes)
-        except (obstore.exceptions.BaseError, OSError) as error:
-            raise StorageError(f"the picture could not be stored: {error}") from error
+            await obstore.put_async(
+                self._store, key, data, attributes=attributes, max_concurrency=PARTS_AT_ONCE
+            )
+        except FAULTS as error:
+            raise self._fault(f"{key} could not be stored", error) from None
 
     async def get(self, key: str) -> bytes | None:
-        """The bytes of a key; None when there are none."""
+        """The bytes of a key; None when there are none.
+
+        Raises:
+            StorageError: the store refused or is away.
+        """
         try:
             found = await obstore.get_async(self._store, key)
-        except FileNotFoundError:
-            return None
-        return bytes(await found.bytes_async())
+            return bytes(await found.bytes_async())
+        except FAULTS as error:
+            if isinstance(error, FileNotFoundError) and "NoSuchBucket" not in str(error):
+                return None
+            raise self._fault(f"{key} could not be read", error) from None
 
     async def keys(self, prefix: str) -> list[str]:
-        """Every key that starts with a prefix."""
+        """Every key that starts with a prefix.
+
+        Raises:
+            StorageError: the store refused or is away.
+        """
         listed = []
-        async for page in obstore.list(self._store, prefix):
-            listed += [item["path"] for item in page]
+        try:
+            async for page in obstore.list(self._store, prefix):
+                listed += [item["path"] for item in page]
+        except FAULTS as error:
+            raise self._fault("the keys could not be listed", error) from None
         return listed
 
+    def _fault(self, what: str, error: Exception) -> StorageError:
+        why = explain(error, self._login) if self._login is not None else str(error).partition("\n")[0]
+        return StorageError(f"{what}: {why}")
 
-def open_store(url: str) -> ImageStore:
-    """Open the store of a URL: `file:///folder` (made when missing) or `memory://`.
+
+def open_store(url: str, env: Mapping[str, str] = MappingProxyType({})) -> ImageStore:
+    """Open the store of a URL, and try it. Blocks: with S3 for some 10 seconds at most.
+
+    Args:
+        url: `file:///folder` (made when missing), `s3://bucket/prefix` or `memory://`.
+        env: has the variables for S3 (`gateway.s3.S3Login`).
 
     Raises:
-        StorageError: another scheme, or a folder that cannot be used.
+        StorageError: another scheme, or a folder or bucket that cannot be used.
     """
     parts = urlsplit(url)
     if parts.scheme == "memory":
         return ImageStore(MemoryStore())
+    if parts.scheme == "s3":
+        return _open_s3(parts, env)
     if parts.scheme != "file" or parts.netloc or not parts.path.startswith("/"):
         # The URL may hold a key: only its scheme is repeated.
         raise StorageError(
-            f"GATEWAY_STORAGE_URL ({parts.scheme or 'no scheme'}): this version stores in file:///folder"
+            f"GATEWAY_STORAGE_URL ({parts.scheme or 'no scheme'}): set file:///folder or s3://bucket/prefix"
         )
     folder = Path(unquote(parts.path))
     try:
@@ -68,3 +112,37 @@ def open_store(url: str) -> ImageStore:
     except OSError as error:
         raise StorageError(f"{folder} cannot be used to store pictures: {error}") from error
     return ImageStore(LocalStore(folder))
+
+
+def _open_s3(parts: SplitResult, env: Mapping[str, str]) -> ImageStore:
+    bucket, prefix = parts.netloc, parts.path
+    if not (BUCKET.fullmatch(bucket) and PREFIX.fullmatch(prefix)) or parts.query or parts.fragment:
+        raise StorageError(
+            "GATEWAY_STORAGE_URL (s3) must be like s3://bucket/prefix, of letters, digits, dots, - and _; "
+            "the key goes into AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+        )
+    try:
+        login = S3Login.of(env, machine_role=True)
+    except ValueError as error:
+        raise StorageError(f"GATEWAY_STORAGE_URL is in S3, but {error}") from error
+    below = prefix.strip("/") or None
+    _check(bucket, login, below)
+    return ImageStore(open_bucket(bucket, login, AT_WORK, below), login)
+
+
+def _check(bucket: str, login: S3Login, prefix: str | None) -> None:
+    """Write an object and read it: the same one at every start, so that no right to delete is needed.
+
+    It ends by obstore's own time limits alone: a call of it that is given up while the process ends
+    makes it print a panic.
+    """
+    store = open_bucket(bucket, login, AT_START, prefix)
+    attributes = {"Content-Type": "text/plain"}
+    try:
+        obstore.put(store, CHECK_KEY, b"image-gateway writes this at its start.\n", attributes=attributes)
+        obstore.get(store, CHECK_KEY).bytes()
+    except FAULTS as error:
+        host = urlsplit(login.endpoint).netloc
+        raise StorageError(
+            f"GATEWAY_STORAGE_URL: the bucket {bucket} at {host} cannot be used: {explain(error, login)}"
+        ) from None

@@ -12,7 +12,7 @@ import zlib
 
 from msgspec import Struct
 
-__all__ = ["BrokenImage", "Verified", "verify_image"]
+__all__ = ["BrokenImage", "Verified", "find_image", "verify_image"]
 
 MAX_EDGE = 16_384
 MAX_PIXELS = 100_000_000
@@ -35,16 +35,35 @@ def verify_image(data: bytes) -> Verified:
     """Check a picture's container from end to end.
 
     Raises:
-        BrokenImage: empty, another format, cut short, a bad checksum, absurd dimensions.
+        BrokenImage: empty, another format, cut short, a bad checksum, absurd dimensions, or bytes
+            after its end.
+    """
+    verified, end = find_image(data)
+    if end != len(data):
+        raise BrokenImage(f"{len(data) - end} bytes follow the picture's end")
+    return verified
+
+
+def find_image(data: bytes) -> tuple[Verified, int]:
+    """Check the container of the picture that the bytes begin with.
+
+    Returns:
+        What it says, and how many bytes it has; what follows them was not looked at.
+
+    Raises:
+        BrokenImage: as `verify_image`, but for bytes after its end.
     """
     if not data:
         raise BrokenImage("it is empty")
     if data.startswith(b"\x89PNG\r\n\x1a\n"):
-        return _sane("image/png", "png", *_png(data))
+        width, height, end = _png(data)
+        return _sane("image/png", "png", width, height), end
     if data.startswith(b"\xff\xd8\xff"):
-        return _sane("image/jpeg", "jpg", *_jpeg(data))
+        width, height, end = _jpeg(data)
+        return _sane("image/jpeg", "jpg", width, height), end
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        return _sane("image/webp", "webp", *_webp(data))
+        end = struct.unpack_from("<I", data, 4)[0] + 8
+        return _sane("image/webp", "webp", *_webp(data, end)), end
     raise BrokenImage(f"it starts with {data[:8]!r}, which is no PNG, JPEG or WebP")
 
 
@@ -54,7 +73,8 @@ def _sane(content_type: str, extension: str, width: int, height: int) -> Verifie
     return Verified(content_type=content_type, extension=extension, width=width, height=height)
 
 
-def _png(data: bytes) -> tuple[int, int]:
+def _png(data: bytes) -> tuple[int, int, int]:
+    """Width, height and length."""
     at, size, pixels = 8, (0, 0), 0
     while True:
         if at + 12 > len(data):
@@ -75,9 +95,9 @@ def _png(data: bytes) -> tuple[int, int]:
         at = end
     if not pixels:
         raise BrokenImage("the PNG has no pixels")
-    if end != len(data) or length:
-        raise BrokenImage("bytes follow the PNG's end")
-    return size
+    if length:
+        raise BrokenImage("the PNG's end chunk is not empty")
+    return *size, end
 
 
 # Start-of-frame markers; C4 (tables), C8 (reserved) and CC (coding) lie between them.
@@ -87,7 +107,8 @@ JPEG_ALONE = frozenset({0x01, *range(0xD0, 0xD8)})
 JPEG_SCAN_END = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]")
 
 
-def _jpeg(data: bytes) -> tuple[int, int]:
+def _jpeg(data: bytes) -> tuple[int, int, int]:
+    """Width, height and length."""
     at, size, scans = 2, (0, 0), 0
     while True:
         marker, end = _jpeg_segment(data, at)
@@ -105,9 +126,7 @@ def _jpeg(data: bytes) -> tuple[int, int]:
         at = end
     if size == (0, 0) or not scans:
         raise BrokenImage("the JPEG has no picture")
-    if end != len(data):
-        raise BrokenImage("bytes follow the JPEG's end")
-    return size
+    return *size, end
 
 
 def _jpeg_segment(data: bytes, at: int) -> tuple[int, int]:
@@ -125,10 +144,10 @@ def _jpeg_segment(data: bytes, at: int) -> tuple[int, int]:
     return marker, at + 2 + length
 
 
-def _webp(data: bytes) -> tuple[int, int]:
-    if len(data) < 30 or struct.unpack_from("<I", data, 4)[0] + 8 != len(data):
+def _webp(data: bytes, end: int) -> tuple[int, int]:
+    if end < 30 or end > len(data):
         raise BrokenImage("the WebP is cut short")
-    kind, *rest = _riff_chunks(data)
+    kind, *rest = _riff_chunks(data, end)
     if kind == b"VP8X" and {b"VP8 ", b"VP8L", b"ANMF"} & set(rest):
         return 1 + int.from_bytes(data[24:27], "little"), 1 + int.from_bytes(data[27:30], "little")
     if kind == b"VP8 " and data[23:26] == b"\x9d\x01\x2a":
@@ -140,15 +159,15 @@ def _webp(data: bytes) -> tuple[int, int]:
     raise BrokenImage("the WebP has no picture")
 
 
-def _riff_chunks(data: bytes) -> list[bytes]:
-    """The names of the chunks, which must fill the file to its end."""
+def _riff_chunks(data: bytes, end: int) -> list[bytes]:
+    """The names of the chunks, which must fill the picture to its end."""
     at, names = 12, []
-    while at < len(data):
-        if at + 8 > len(data):
+    while at < end:
+        if at + 8 > end:
             raise BrokenImage("the WebP is cut short")
         name, length = struct.unpack_from("<4sI", data, at)
         names.append(name)
         at += 8 + length + length % 2
-    if at != len(data):
+    if at != end:
         raise BrokenImage("the WebP is cut short")
     return names

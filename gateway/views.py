@@ -10,6 +10,7 @@ from gateway.jobs.live import Live
 from gateway.jobs.records import AttemptRow, ImageRow, JobRow
 from gateway.planning import Plan, price_words, usable
 from gateway.schemas import (
+    AdminJobView,
     AttemptView,
     ErrorView,
     EstimateView,
@@ -24,7 +25,7 @@ from providers.discovery import Providers
 from registry.jsonschema import input_names, model_schema
 from registry.schema import Model, Price, Route, Term
 
-__all__ = ["estimate_view", "job_view", "model_view"]
+__all__ = ["admin_job_view", "estimate_view", "job_view", "model_view"]
 
 CURRENCY = "USD"
 
@@ -60,6 +61,11 @@ def job_view(job: JobRow, live: Live | None, public_url: str) -> JobView:
         created_at=iso(job.created_at),
         completed_at=iso(job.completed_at) if job.completed_at is not None else None,
     )
+
+
+def admin_job_view(view: JobView, account_id: str) -> AdminJobView:
+    """A job as an admin sees it."""
+    return AdminJobView(**msgspec.structs.asdict(view), account_id=account_id)
 
 
 def _image(image: ImageRow, public_url: str) -> ImageView:

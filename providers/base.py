@@ -193,9 +193,6 @@ class Provider(Protocol):
 
     type: ClassVar[str]
     """The `type` that the registry's `providers` rows name."""
-    idempotent_submit: ClassVar[bool]
-    """True when a second submit with the same `Call.id` returns the first one's job: then, and
-    only then, may a submit that got no answer be sent again."""
 
     @classmethod
     def unavailable(cls, context: ProviderContext, route: Route) -> Unavailable | None:
@@ -207,6 +204,12 @@ class Provider(Protocol):
     @classmethod
     def create(cls, context: ProviderContext) -> "Provider":
         """Build the provider. Called once, only when a route of it is about to be used."""
+        ...
+
+    def idempotent_submit(self, route: Route) -> bool:
+        """Whether a second submit with the same `Call.id` returns the first one's job, on this
+        route: then, and only then, may a submit that got no answer be sent again.
+        """
         ...
 
     async def submit(self, call: Call) -> Handle | Succeeded:

@@ -10,6 +10,7 @@ from copy import deepcopy
 from typing import Any, Literal
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from providers.base import MediaRef
 from providers.sizing import SizePlan, plan_size
@@ -177,7 +178,8 @@ class _Desk:
         fitted, problem, allowed = _fit(rule, value)
         if problem is not None:
             if self.refuses(name):
-                self.fault(words[0], "out_of_range", problem, allowed)
+                culprit = next((word for word in words if word.name == "lora_scale"), words[0])
+                self.fault(culprit, "out_of_range", problem, allowed)
                 self.done.update(word.name for word in words)
                 return
             self.warn(f"{problem} (allowed: {allowed})")
@@ -198,13 +200,13 @@ class _Desk:
         shown = _shape(rule, fitted)
         for word in words:
             how: How = "exact"
-            if problem is not None:
+            if problem is not None and word.name != "lora_url":  # of a LoRA the scale alone is moved
                 how = "clamped"
             elif sent_as != name or rule.shape != "value" or word.name != name or shown != word.requested:
                 how = "converted"
             elif word.requested_as != name:
                 how = "alias"
-            self.row(word, how, sent_as, shown, problem)
+            self.row(word, how, sent_as, shown, problem if how == "clamped" else None)
 
     def place_default(self, name: str, rule: ParameterRule, fresh_seed: int, *, quiet: bool = False) -> None:
         """Send what the route sends when the caller says nothing."""
@@ -304,13 +306,33 @@ def _fit(rule: ParameterRule, value: Any) -> tuple[Any, str | None, str | None]:
     """
     if rule.enum and str(value) not in rule.enum:
         return None, f"{value!r} is not one of the model's values", ", ".join(rule.enum)
+    if isinstance(value, tuple) and all(isinstance(item, Lora) for item in value):
+        return _fit_scales(rule, value)
     if isinstance(value, int | float) and not isinstance(value, bool):
-        low = value if rule.min is None else rule.min
-        high = value if rule.max is None else rule.max
-        fitted = min(max(value, low), high)
+        fitted = _clamped(rule, value)
         if fitted != value:
-            return fitted, f"{value} is out of this model's range", f"{low} to {high}"
+            return fitted, f"{value} is out of this model's range", _range(rule)
     return value, None, None
+
+
+def _fit_scales(rule: ParameterRule, loras: tuple[Lora, ...]) -> tuple[Any, str | None, str | None]:
+    fitted = tuple(replace(lora, scale=float(_clamped(rule, lora.scale))) for lora in loras)
+    moved = [str(lora.scale) for lora, kept in zip(loras, fitted, strict=True) if lora != kept]
+    if not moved:
+        return loras, None, None
+    return fitted, f"a LoRA's scale of {' and '.join(moved)} is out of this model's range", _range(rule)
+
+
+def _clamped(rule: ParameterRule, value: float) -> float:
+    low = value if rule.min is None else rule.min
+    high = value if rule.max is None else rule.max
+    return min(max(value, low), high)
+
+
+def _range(rule: ParameterRule) -> str:
+    if rule.min is None or rule.max is None:
+        return f"at most {rule.max}" if rule.min is None else f"at least {rule.min}"
+    return f"{rule.min} to {rule.max}"
 
 
 def _shape(rule: ParameterRule, value: Any) -> Any:

@@ -144,10 +144,24 @@ def _check_route(document: Document, catalogue: Catalogue, route: Route) -> None
         raise document.error(
             f"no tier is called {route.pipeline.tier!r}; known: {known}", (*path, "pipeline", "tier")
         )
+    _check_gpu_rate(document, catalogue, route, path)
     _check_size(document, route.size, written_at(document, path, "size"))
     for name, rule in route.parameters.items():
         _check_parameter(document, catalogue, name, rule, written_at(document, path, "parameters", name))
     _check_spellings(document, route, path)
+
+
+def _check_gpu_rate(document: Document, catalogue: Catalogue, route: Route, path: Path) -> None:
+    """A GPU second costs what its tier costs: a price that changes is changed in both places."""
+    rate = route.provider_cost.per_gpu_second
+    if rate is None or route.pipeline is None:
+        return
+    tier = route.pipeline.tier
+    if rate != catalogue.tiers[tier].per_second:
+        raise document.error(
+            f"a second of the tier {tier} costs {catalogue.tiers[tier].per_second}",
+            (*path, "provider_cost", "per_gpu_second"),
+        )
 
 
 def _check_spellings(document: Document, route: Route, path: Path) -> None:
@@ -200,8 +214,8 @@ def _check_parameter(
 
 
 def _check_limits(document: Document, rule: ParameterRule, kind: str | None, path: Path) -> None:
-    if kind not in ("integer", "number") and (rule.min is not None or rule.max is not None):
-        raise document.error("min and max are of numbers alone", path)
+    if kind not in ("integer", "number", "loras") and (rule.min is not None or rule.max is not None):
+        raise document.error("min and max are of numbers alone, and of the scale of loras", path)
     if kind not in ("string", "ratio", "integer") and rule.enum:
         raise document.error("enum is of text, ratios and integers alone", path)
     if kind == "integer" and not all(re.fullmatch("-?[0-9]{1,15}", value) for value in rule.enum):
@@ -219,8 +233,9 @@ def _check_default(
         )
     except BadValue as bad:
         raise document.error(f"its default does not fit: {bad.message}", (*path, "default")) from bad
-    low = rule.min is None or value >= rule.min
-    high = rule.max is None or value <= rule.max
+    limited = [lora.scale for lora in value] if name == "loras" else [value]
+    low = rule.min is None or min(limited) >= rule.min
+    high = rule.max is None or max(limited) <= rule.max
     if not (low and high) or (rule.enum and str(value) not in rule.enum):
         raise document.error("its default is not a value that it takes", (*path, "default"))
 

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from msgspec.structs import replace
+
 from registry.schema import Model, ParameterRule, SizeRule, Term
 from registry.sizes import SIZE_WORDS, parse_size
 from registry.values import MAX_REFERENCES
@@ -52,7 +54,9 @@ def model_schema(model: Model, vocabulary: Mapping[str, Term]) -> dict[str, Any]
     """
     properties = {name: _parameter(rule, vocabulary.get(name)) for name, rule in model.parameters().items()}
     if "loras" in properties:
-        properties.update(_words(("lora_url", "lora_scale"), vocabulary))
+        scale = model.parameters()["loras"]
+        properties.update(_words(("lora_url",), vocabulary))
+        properties.update(_words(("lora_scale",), vocabulary, ParameterRule(min=scale.min, max=scale.max)))
     sized = next((route.size for route in model.routes if route.size.style != "none"), None)
     if sized is not None:
         properties.update(_size(sized, vocabulary))
@@ -80,6 +84,8 @@ def input_names(model: Model, vocabulary: Mapping[str, Term]) -> dict[str, list[
 def _parameter(rule: ParameterRule, term: Term | None) -> dict[str, Any]:
     kind = term.type if term is not None else rule.type or "string"
     schema: dict[str, Any] = dict(TYPES[kind])
+    if kind == "loras":
+        schema["items"], rule = _lora(schema["items"], rule), replace(rule, min=None, max=None)
     limits = {
         "minimum": max((m for m in (rule.min, term.min if term else None) if m is not None), default=None),
         "maximum": min((m for m in (rule.max, term.max if term else None) if m is not None), default=None),
@@ -96,6 +102,16 @@ def _parameter(rule: ParameterRule, term: Term | None) -> dict[str, Any]:
     if term and term.aliases:
         schema["x-aliases"] = list(term.aliases)
     return schema
+
+
+def _lora(item: dict[str, Any], rule: ParameterRule) -> dict[str, Any]:
+    """One LoRA, its scale within the rule."""
+    scale = dict(item["properties"]["scale"])
+    if rule.min is not None:
+        scale["minimum"] = max(scale["minimum"], rule.min)
+    if rule.max is not None:
+        scale["maximum"] = min(scale["maximum"], rule.max)
+    return {**item, "properties": {**item["properties"], "scale": scale}}
 
 
 def _size(rule: SizeRule, vocabulary: Mapping[str, Term]) -> dict[str, Any]:
@@ -115,5 +131,8 @@ def _size(rule: SizeRule, vocabulary: Mapping[str, Term]) -> dict[str, Any]:
     return found
 
 
-def _words(names: tuple[str, ...], vocabulary: Mapping[str, Term]) -> dict[str, Any]:
-    return {name: _parameter(ParameterRule(), vocabulary[name]) for name in names if name in vocabulary}
+def _words(
+    names: tuple[str, ...], vocabulary: Mapping[str, Term], rule: ParameterRule | None = None
+) -> dict[str, Any]:
+    rule = rule or ParameterRule()
+    return {name: _parameter(rule, vocabulary[name]) for name in names if name in vocabulary}

@@ -164,6 +164,7 @@ class ParameterRule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     native: bool = False
     """A parameter of this endpoint that the vocabulary does not have, passed as it is."""
     min: int | float | None = None
+    """Of a number; of `loras`, of each one's scale."""
     max: int | float | None = None
     enum: tuple[str, ...] = ()
     default: Any = None

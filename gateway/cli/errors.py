@@ -10,7 +10,8 @@ from gateway.settings import SettingsError
 from gateway.storage import StorageError
 from providers.diffusers_modal.process import EngineRunningError
 from providers.discovery import DiscoveryError
-from registry.errors import RegistryError
+from providers.errors import ProviderError
+from registry.errors import RegistryError, UnknownModel
 from templates.engine import TemplateError
 
 __all__ = ["known_failure"]
@@ -41,6 +42,10 @@ def known_failure(error: Exception) -> tuple[str, int] | None:
         return "\n".join(lines), 7 if provider else BY_STATUS.get(
             error.status, 2 if error.status < 500 else 1
         )
+    if isinstance(error, ProviderError):
+        return f"{error.message} ({error.code})", 7
+    if isinstance(error, UnknownModel):
+        return f"{error} Supported: {', '.join(error.supported)}", 4
     if isinstance(error, NAMED):
         return str(error), 1
     if isinstance(error, httpx.TransportError):

@@ -10,12 +10,11 @@ from rich.console import Console
 from rich.table import Table
 
 from gateway.cli.connect import open_gateway, running_gateway
-from gateway.core import OPERATOR
 from gateway.db.engine import open_database
 from gateway.jobs import queries
-from gateway.schemas import JobList
+from gateway.schemas import AdminJobList
 from gateway.settings import Settings, load_settings
-from gateway.views import job_view
+from gateway.views import admin_job_view, job_view
 
 __all__ = ["jobs"]
 
@@ -26,7 +25,7 @@ __all__ = ["jobs"]
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @click.pass_context
 def jobs(context: click.Context, status: str | None, limit: int, as_json: bool) -> None:
-    """List the newest jobs, or settle one that is unknown.
+    """List the newest jobs (an admin: everybody's), or settle one that is unknown.
 
     A job is unknown when its submit got no answer: the provider may have taken it. It is never
     sent again, and its price stays set aside. Find out at the provider, then `adopt` or `fail` it.
@@ -38,13 +37,14 @@ def jobs(context: click.Context, status: str | None, limit: int, as_json: bool) 
         click.echo(json.dumps(found, indent=2))
         return
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for title in ("job", "status", "model", "provider", "USD", "created", "error"):
+    for title in ("job", "status", "model", "provider", "USD", "created", "account", "error"):
         table.add_column(title, overflow="fold")
     for job in found["jobs"]:
         cost = "" if job["cost"] is None else str(job["cost"])
         error = (job["error"] or {}).get("code", "")
+        account = job.get("accountId", "")
         table.add_row(
-            job["jobId"], job["status"], job["model"], job["provider"], cost, job["createdAt"], error
+            job["jobId"], job["status"], job["model"], job["provider"], cost, job["createdAt"], account, error
         )
     console = Console()
     (console if console.is_terminal else Console(width=200)).print(table)
@@ -69,23 +69,25 @@ async def _list(settings: Settings, status: str | None, limit: int) -> dict[str,
     query = f"?limit={limit}" + (f"&status={status}" if status else "")
     async with running_gateway(settings) as client:
         if client is not None:
-            return await client.call("GET", f"/api/jobs{query}")
+            mine = await client.call("GET", "/api/account")
+            path = "/api/admin/jobs" if mine["admin"] else "/api/jobs"
+            return await client.call("GET", f"{path}{query}")
     # Nobody runs: the file is read, and no job is resumed by looking at it.
     database = open_database(settings.database_url)
     try:
-        rows = await database.read(lambda c: queries.list_jobs(c, OPERATOR, limit=limit, status=status))
+        rows = await database.read(lambda c: queries.list_jobs(c, None, limit=limit, status=status))
     finally:
         await database.aclose()
-    views = tuple(job_view(row, None, settings.public_url) for row in rows)
+    views = tuple(admin_job_view(job_view(row, None, settings.public_url), row.account_id) for row in rows)
     encoder = msgspec.json.Encoder(decimal_format="number")
-    listed: dict[str, Any] = json.loads(encoder.encode(JobList(jobs=views, next_cursor=None)))
+    listed: dict[str, Any] = json.loads(encoder.encode(AdminJobList(jobs=views, next_cursor=None)))
     return listed
 
 
 async def _settle(job_id: str, how: str, body: dict[str, Any]) -> dict[str, Any]:
     async with open_gateway(load_settings()) as client:
         job = await client.call("POST", f"/api/admin/jobs/{job_id}/{how}", body)
-        return await client.follow(job)
+        return await client.follow(job, under="/api/admin/jobs")
 
 
 def _print(job: dict[str, Any]) -> None:

@@ -16,9 +16,16 @@ from gateway.settings import load_settings, show_settings
 __all__ = ["config", "engine", "serve"]
 
 
+WHO = {
+    "open": "whoever reaches it is the operator",
+    "required": "callers need an API key (`gateway account create`, `gateway keys create`)",
+}
+
+
 @click.command()
 def serve() -> None:
     """Serve the gateway: HTTP, jobs and this machine's engine."""
+    from gateway.accounts.operator import operator_key
     from gateway.ambient import Ambient
     from gateway.core import prepare
     from gateway.server import serve as run
@@ -27,12 +34,13 @@ def serve() -> None:
     logging.basicConfig(
         level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
-    with hold_folder(settings.data_dir):
-        parts = prepare(settings, Ambient())
+    ambient = Ambient()
+    with hold_folder(settings.data_dir), operator_key(settings.data_dir, settings.local_url, ambient):
+        parts = prepare(settings, ambient)
         count = len(parts.catalog.models)
         click.echo(
             f"image-gateway {__version__} at {settings.public_url} (API page: {settings.public_url}/schema)\n"
-            f"{count} models, data in {settings.data_dir}; Ctrl-C stops it",
+            f"{count} models, data in {settings.data_dir}; {WHO[settings.auth]}; Ctrl-C stops it",
             err=True,
         )
         run(settings)

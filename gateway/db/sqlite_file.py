@@ -79,7 +79,8 @@ def translate_error(error: E) -> E | DatabaseUnavailable:
 def warn_of_wal_reset_bug(version: tuple[int, int, int]) -> None:
     """Say once, in the log, that this SQLite has the bug and what keeps the gateway safe from it."""
     if (3, 7, 0) <= version <= (3, 51, 2):
-        logger.warning(
+        # No warning: there is nothing to do, and every command would print it.
+        logger.info(
             "SQLite %s has the WAL-reset bug (fixed in 3.51.3). This gateway is safe from it by "
             "keeping to one writer that also does the checkpoints; let no other program write to "
             "its database while it runs.",

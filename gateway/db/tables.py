@@ -16,10 +16,11 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
     text,
 )
 
-__all__ = ["account", "attempt", "image", "job", "media", "metadata"]
+__all__ = ["account", "api_key", "attempt", "image", "job", "media", "metadata"]
 
 metadata = MetaData()
 
@@ -28,8 +29,26 @@ account = Table(
     metadata,
     Column("id", String(40), primary_key=True),
     Column("name", String(200), nullable=False),
+    # normal, premium
     Column("tier", String(20), nullable=False),
     Column("created_at", BigInteger, nullable=False),
+    Column("admin", Boolean, nullable=False, server_default=false()),
+)
+
+api_key = Table(
+    "api_key",
+    metadata,
+    # The part of the key that is no secret: igw_<id>_...
+    Column("id", String(12), primary_key=True),
+    Column("account_id", String(40), ForeignKey("account.id"), nullable=False),
+    Column("name", String(200), nullable=False),
+    # SHA-256 of the secret
+    Column("digest", String(64), nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger),
+    Column("revoked_at", BigInteger),
+    Column("last_used_at", BigInteger),
+    Index("ix_api_key_account_created", "account_id", "created_at", "id"),
 )
 
 job = Table(

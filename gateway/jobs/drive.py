@@ -7,6 +7,7 @@ handle is polled. Every step that a crash could tear is one transaction of `gate
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from itertools import chain, repeat
 from typing import TypeVar
 
 import msgspec
@@ -18,7 +19,7 @@ from gateway.db.engine import Database, DatabaseUnavailable
 from gateway.jobs import store
 from gateway.jobs.cadence import Cadence
 from gateway.jobs.live import Live
-from gateway.jobs.outputs import Collector
+from gateway.jobs.outputs import Collector, OutputNotStored
 from gateway.jobs.records import AttemptRow, JobRow
 from gateway.planning import Candidate
 from gateway.pricing import provider_cost_micros
@@ -55,6 +56,8 @@ CANCEL_PATIENCE_S = 30.0
 RESEND_PAUSES_S = (0.2, 1.0, 5.0, 10.0, 20.0)
 """Before each resend of a submit that got no answer, to a provider that knows it again: an engine
 that died meanwhile is back in that time."""
+STORE_PAUSES_S = (0.5, 1.0, 2.0, 5.0, 10.0, 20.0)
+"""Before each further try at a store that is away; the last one stays, until the job's deadline."""
 
 
 class Tools(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,6 +69,7 @@ class Tools(msgspec.Struct, frozen=True, kw_only=True):
     ambient: Ambient
     cadence: Cadence = msgspec.field(default_factory=Cadence)
     resend_pauses_s: tuple[float, ...] = RESEND_PAUSES_S
+    store_pauses_s: tuple[float, ...] = STORE_PAUSES_S
     media: MediaSource = NoMedia()
     """Reads the inputs of a submit."""
 
@@ -106,6 +110,7 @@ class Drive:
         self.tools = tools
         self.live = live
         self.recovered = recovered
+        self.store_pauses = chain(tools.store_pauses_s, repeat(tools.store_pauses_s[-1]))
         self.attempt = job.attempts[-1]
         if job.cancel_requested:
             live.cancel.set()
@@ -154,7 +159,7 @@ class Drive:
         if handle is None:
             if self.live.cancel.is_set() and self.attempt.status == "not_sent":
                 raise JobCanceled("The job was canceled before it was sent.", provider=self.attempt.provider)
-            if self.attempt.status == "sent" and not provider.idempotent_submit:
+            if self.attempt.status == "sent" and not provider.idempotent_submit(candidate.route):
                 raise SubmitUnknown(
                     "The gateway stopped while it was sending.", provider=self.attempt.provider
                 )
@@ -191,7 +196,7 @@ class Drive:
                 # That a resend was not taken says nothing of the submit before it.
                 if unknown is None or not (error.retry_same or error.try_next):
                     raise
-            if not provider.idempotent_submit or pause is None:
+            if not provider.idempotent_submit(call.route) or pause is None:
                 raise unknown
             await asyncio.sleep(pause)
         raise AssertionError("the last pause is None")
@@ -270,7 +275,9 @@ class Drive:
     async def finish(self, candidate: Candidate, done: Succeeded) -> None:
         """Store the pictures, then end the job and charge for them in one transaction."""
         self.live.status = "storing"
-        images = await self.tools.collector.collect(self.job.id, done, provider=self.attempt.provider)
+        images = await self.tools.collector.collect(
+            self.job.id, done, provider=self.attempt.provider, wait=self.wait_for_store
+        )
         sizes = [(image.width, image.height) for image in images]
         charged = charge(self.job.admitted.price, sizes, ceiling_micros=self.job.ceiling_micros)
         cost = provider_cost_micros(candidate, done, sizes)
@@ -290,12 +297,28 @@ class Drive:
             )
         )
 
+    async def wait_for_store(self, error: OutputNotStored) -> None:
+        """The store did not take a picture, which we owe the provider for: wait for another try.
+
+        Raises:
+            OutputNotStored: the deadline is past.
+            JobCanceled: nobody wants the picture any more.
+        """
+        left = self.seconds_left()
+        log.warning("job %s: a picture is not stored yet: %s", self.job.id, error.raw)
+        if left <= 0:
+            raise error
+        await self.until_canceled(min(next(self.store_pauses), left))
+        if self.live.cancel.is_set():
+            raise JobCanceled("The job was canceled before its picture was kept.", provider=error.provider)
+
     def following(self, provider: Provider, error: ProviderError) -> int | None:
         """Which candidate to try next; None when the error ends the job."""
         here = self.attempt.route_index
+        route = self.job.admitted.candidates[here].route
         again = error.retry_same or (
             # Lost with the process that had it, when we were stopped too: run it once more.
-            isinstance(error, JobLost) and self.recovered and provider.idempotent_submit
+            isinstance(error, JobLost) and self.recovered and provider.idempotent_submit(route)
         )
         if again and self.attempt.number < MAX_TRIES:
             return here

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+from collections.abc import Awaitable, Callable
 
 import httpx
 
@@ -11,7 +12,7 @@ from gateway.verify import BrokenImage, Verified, verify_image
 from providers.base import ImageBytes, ImageUrl, RemoteImage, Succeeded
 from providers.errors import MalformedOutput, OutputFetchFailed, ProviderError
 
-__all__ = ["Collector", "OutputNotStored", "image_id"]
+__all__ = ["Collector", "OutputNotStored", "Wait", "image_id"]
 
 MAX_BYTES = 64 << 20
 FETCH_PAUSES_S = (0.5, 2.0, 8.0)
@@ -22,6 +23,14 @@ class OutputNotStored(ProviderError):
 
     code = "output_not_stored"
     http_status = 503
+
+
+Wait = Callable[[OutputNotStored], Awaitable[None]]
+"""Awaited each time that the store did not take a picture; returns for another try, or raises."""
+
+
+async def _give_up(error: OutputNotStored) -> None:
+    raise error
 
 
 class _TooLarge(Exception):
@@ -62,8 +71,16 @@ class Collector:
         self._pauses_s = pauses_s
         self._max_bytes = max_bytes
 
-    async def collect(self, job_id: str, done: Succeeded, *, provider: str) -> tuple[NewImage, ...]:
+    async def collect(
+        self, job_id: str, done: Succeeded, *, provider: str, wait: Wait = _give_up
+    ) -> tuple[NewImage, ...]:
         """Fetch, verify and store each picture of an ended job.
+
+        Args:
+            job_id: whose they are; their ids follow from it.
+            done: what the provider gave.
+            provider: the registry's name of it.
+            wait: between the tries at a store that is away; without it there is one try.
 
         Raises:
             OutputFetchFailed: a URL did not give its bytes.
@@ -75,7 +92,7 @@ class Collector:
         # All of them are here and whole before the first is stored.
         checked = [await self._bring(image, provider) for image in done.images]
         return tuple(
-            [await self._keep(job_id, position, *one, provider) for position, one in enumerate(checked)]
+            [await self._keep(job_id, position, *one, provider, wait) for position, one in enumerate(checked)]
         )
 
     async def _bring(self, image: RemoteImage, provider: str) -> tuple[bytes, Verified, str, int | None]:
@@ -98,17 +115,12 @@ class Collector:
         digest: str,
         seed: int | None,
         provider: str,
+        wait: Wait,
     ) -> NewImage:
         found = image_id(job_id, position)
         key = f"images/{found}.{verified.extension}"
-        try:
-            await self._store.put(key, data, verified.content_type)
-        except StorageError as error:
-            raise OutputNotStored(
-                "The picture was made, but could not be kept. Nothing was charged.",
-                provider=provider,
-                raw=str(error),
-            ) from error
+        while (refused := await self._put(key, data, verified.content_type, provider)) is not None:
+            await wait(refused)
         return NewImage(
             id=found,
             position=position,
@@ -120,6 +132,17 @@ class Collector:
             sha256=digest,
             seed=seed,
         )
+
+    async def _put(self, key: str, data: bytes, content_type: str, provider: str) -> OutputNotStored | None:
+        try:
+            await self._store.put(key, data, content_type)
+        except StorageError as error:
+            return OutputNotStored(
+                "The picture was made, but could not be kept. Nothing was charged.",
+                provider=provider,
+                raw=str(error),
+            )
+        return None
 
     async def _fetch(self, image: ImageUrl, provider: str) -> bytes:
         """The bytes behind a result's URL: a few tries at the fetch, never at the job."""

@@ -16,7 +16,7 @@ __all__ = ["find_image", "find_job", "list_jobs", "open_job_ids"]
 
 
 def find_job(conn: Connection, job_id: str, account_id: str | None = None) -> JobRow | None:
-    """A job; None when it is not there, or not the account's. Without an account: any (ours alone)."""
+    """A job; None when it is not there, or not the account's. Without an account: any (an admin's, ours)."""
     query = select(job).where(job.c.id == job_id)
     if account_id is not None:
         query = query.where(job.c.account_id == account_id)
@@ -26,22 +26,24 @@ def find_job(conn: Connection, job_id: str, account_id: str | None = None) -> Jo
 
 def list_jobs(
     conn: Connection,
-    account_id: str,
+    account_id: str | None,
     *,
     limit: int,
     status: str | None = None,
     before: tuple[int, str] | None = None,
 ) -> list[JobRow]:
-    """An account's jobs, newest first.
+    """An account's jobs, or everybody's (for an admin), newest first.
 
     Args:
         conn: the connection.
-        account_id: whose.
+        account_id: whose; None for everybody's.
         limit: at most so many.
         status: of this status alone.
         before: (created_at, id) of the last job of the page before.
     """
-    query = select(job).where(job.c.account_id == account_id)
+    query = select(job)
+    if account_id is not None:
+        query = query.where(job.c.account_id == account_id)
     if status is not None:
         query = query.where(job.c.status == status)
     if before is not None:
@@ -58,9 +60,10 @@ def open_job_ids(conn: Connection) -> list[str]:
     return [str(found) for found in conn.execute(query).scalars()]
 
 
-def find_image(conn: Connection, image_id: str) -> ImageRow | None:
-    """A picture's row."""
-    row = conn.execute(select(image).where(image.c.id == image_id)).mappings().first()
+def find_image(conn: Connection, image_id: str, account_id: str) -> ImageRow | None:
+    """An account's picture; None when it is not there, or another's."""
+    query = select(image).where(image.c.id == image_id, image.c.account_id == account_id)
+    row = conn.execute(query).mappings().first()
     return _image(row) if row is not None else None
 
 

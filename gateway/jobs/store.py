@@ -11,7 +11,7 @@ import msgspec
 from sqlalchemy import Connection, insert, select, update
 
 from billing import ledger
-from gateway.db.tables import account, attempt, image, job
+from gateway.db.tables import attempt, image, job
 from gateway.jobs.records import TERMINAL, Admitted, NewImage
 from gateway.schemas import RoutingView
 from providers.base import Handle
@@ -25,7 +25,6 @@ __all__ = [
     "admit",
     "complete",
     "end_without_images",
-    "ensure_account",
     "mark_unknown",
     "next_attempt",
     "request_cancel",
@@ -66,13 +65,6 @@ class NewJob(msgspec.Struct, frozen=True, kw_only=True):
 
 def _text(value: Any) -> str:
     return _json.encode(value).decode()
-
-
-def ensure_account(conn: Connection, *, account_id: str, name: str, postpaid: bool, at: int) -> None:
-    """Make an account and its wallet unless it is there."""
-    if conn.execute(select(account.c.id).where(account.c.id == account_id)).first() is None:
-        conn.execute(insert(account).values(id=account_id, name=name, tier="premium", created_at=at))
-        ledger.open_wallet(conn, account_id, postpaid=postpaid)
 
 
 def admit(conn: Connection, new: NewJob, at: int) -> None:

@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import obstore
 from msgspec import Struct
 
 from gateway.ambient import Ambient
@@ -152,7 +151,7 @@ class Library:
             raise LookupError(f"nothing is kept of {ref.url[:80]}")
         try:
             data = await self._store.get(ref.key)
-        except (StorageError, obstore.exceptions.BaseError) as error:
+        except StorageError as error:
             raise OutputFetchFailed("An input could not be read from the store.", raw=str(error)) from error
         if data is None:
             raise OutputFetchFailed("An input is gone from the store.", raw=ref.key)

@@ -16,9 +16,10 @@ from providers.base import MediaRef
 from registry.errors import Fault, InvalidInputs, pointer
 from registry.schema import Term
 
-__all__ = ["bring_references"]
+__all__ = ["SHOWN_DATA", "bring_references", "shown_inputs"]
 
 SHOWN_DATA = 60
+"""Characters of a `data:` URL that are kept, of up to a million."""
 LORA_ROWS = ({"url", "scale"}, {"path", "scale"})
 """How `providers.normalizer` writes a LoRA, in both shapes."""
 Wanted = tuple[str, Kind]
@@ -75,10 +76,25 @@ async def bring_references(
     )
 
 
+def shown_inputs(inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """A request's inputs or options as a job's row keeps them: of a `data:` URL its beginning and
+    how long it was. What the job runs with is in its candidates.
+    """
+    return {name: _shown(value) for name, value in inputs.items()}
+
+
+def _shown(value: Any) -> Any:
+    if isinstance(value, str):
+        long = value.startswith("data:") and len(value) > SHOWN_DATA
+        return f"{value[:SHOWN_DATA]}... ({len(value)} characters)" if long else value
+    if isinstance(value, dict):
+        return {name: _shown(item) for name, item in value.items()}
+    return [_shown(item) for item in value] if isinstance(value, list | tuple) else value
+
+
 def _complete(url: str, row: MediaRow) -> MediaRef:
-    shown = url if not url.startswith("data:") else f"{url[:SHOWN_DATA]}... ({len(url)} characters)"
     return MediaRef(
-        url=shown,
+        url=_shown(url),
         key=row.storage_key,
         content_type=row.content_type,
         size=row.byte_size,

@@ -6,14 +6,14 @@ import logging
 import re
 from base64 import b64decode
 from collections.abc import Collection, Mapping
-from datetime import timedelta
 from urllib.parse import unquote_to_bytes
 
 import obstore
-from obstore.store import ObjectStore, S3Store
+from obstore.store import ObjectStore
 
 from gateway.media.errors import MediaRefused
 from gateway.media.spool import Spool
+from gateway.s3 import AT_WORK, S3Login, explain, open_bucket
 
 __all__ = ["Buckets", "read_data_url"]
 
@@ -79,7 +79,10 @@ class Buckets:
             raise MediaRefused("the bucket has no such object") from error
         except TimeoutError as error:
             raise MediaRefused(f"it did not arrive within {deadline_s:g} seconds") from error
-        except (obstore.exceptions.BaseError, ValueError) as error:
+        except obstore.exceptions.BaseError as error:
+            log.warning("an object of %s was not read: %s", bucket, explain(error, self._login()))
+            raise MediaRefused("the bucket did not give it") from error
+        except ValueError as error:  # the key, or the environment
             log.warning("an object of %s was not read: %s", bucket, error)
             raise MediaRefused("the bucket did not give it") from error
 
@@ -92,23 +95,8 @@ class Buckets:
 
     def _store(self, bucket: str) -> ObjectStore:
         if bucket not in self._stores:
-            self._stores[bucket] = S3Store(
-                bucket,
-                config=self._config(),
-                client_options={"allow_http": self._env.get("AWS_ENDPOINT_URL", "").startswith("http://")},
-                retry_config={"max_retries": 2, "retry_timeout": timedelta(seconds=20)},
-            )
+            self._stores[bucket] = open_bucket(bucket, self._login(), AT_WORK)
         return self._stores[bucket]
 
-    def _config(self) -> dict[str, str | bool]:
-        names = {
-            "access_key_id": "AWS_ACCESS_KEY_ID",
-            "secret_access_key": "AWS_SECRET_ACCESS_KEY",
-            "session_token": "AWS_SESSION_TOKEN",
-            "region": "AWS_REGION",
-            "endpoint": "AWS_ENDPOINT_URL",
-        }
-        given: dict[str, str | bool] = {
-            option: self._env[name] for option, name in names.items() if self._env.get(name)
-        }
-        return given if "access_key_id" in given else {**given, "skip_signature": True}
+    def _login(self) -> S3Login:
+        return S3Login.of(self._env, machine_role=False)

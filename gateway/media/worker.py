@@ -3,10 +3,11 @@
     python -I -m gateway.media.worker image|lora SOURCE RESULT
 
 Answers one line of JSON: `{"ok": {...}}` or `{"refused": "why"}`. An image is written anew to
-RESULT: what is kept was encoded by us, so nothing that hid in the source is in it.
+RESULT: what is kept was encoded by us, so nothing that hid in the source, or followed it, is in it.
 """
 
 import errno
+import io
 import json
 import resource
 import sys
@@ -25,7 +26,6 @@ MEMORY_BYTES = 1 << 30
 CPU_S = 5
 RESULT_BYTES = 192 << 20
 MAX_PIXELS = 50_000_000
-FORMATS = ("PNG", "JPEG", "WEBP")
 
 
 def limit() -> None:
@@ -44,31 +44,33 @@ def limit() -> None:
 
 
 def recode_image(source: Path, result: Path) -> dict[str, Any]:
-    """Decode a picture and write it anew: PNG, or JPEG if it was one.
+    """Decode the picture that a file begins with, and write it anew: PNG, or JPEG if it was one.
+
+    What follows it is left out: phones keep a film or a second picture there.
 
     Raises:
         MediaRefused: not one whole still picture of a kind and size that is taken.
     """
-    from PIL import Image, ImageOps
+    from PIL import ImageOps
 
-    from gateway.verify import BrokenImage, verify_image
+    from gateway.verify import BrokenImage, find_image
 
-    Image.MAX_IMAGE_PIXELS = MAX_PIXELS
-    warnings.simplefilter("error", Image.DecompressionBombWarning)
+    data = source.read_bytes()
     try:
-        verified = verify_image(source.read_bytes())
+        verified, end = find_image(data)
     except BrokenImage as error:
         raise MediaRefused(str(error)) from error
     size = (verified.width, verified.height)
     if verified.width * verified.height > MAX_PIXELS:
         raise MediaRefused(f"{size[0]}x{size[1]} pixels are more than {MAX_PIXELS // 1_000_000} million")
+    photo = verified.content_type == "image/jpeg"
     try:
-        with Image.open(source, formats=FORMATS) as picture:
+        with _open(data[:end], photo=photo) as picture:
             if picture.size != size or getattr(picture, "n_frames", 1) > 1:
                 raise MediaRefused("it is animated, or several pictures in one; give a still one")
             picture.load()
             ImageOps.exif_transpose(picture, in_place=True)
-            return _write(picture, result, photo=picture.format == "JPEG")
+            return _write(picture, result, photo=photo)
     except (MediaRefused, MemoryError):
         raise
     except Exception as error:
@@ -76,6 +78,19 @@ def recode_image(source: Path, result: Path) -> dict[str, Any]:
             raise  # the disk's fault
         # Whatever a decoder trips over, hostile bytes led it there.
         raise MediaRefused(f"it cannot be decoded: {error}") from error
+
+
+def _open(data: bytes, *, photo: bool) -> "Picture":
+    """A picture's header, read by the one decoder that its container calls for."""
+    from PIL import Image
+    from PIL.JpegImagePlugin import JpegImageFile
+
+    Image.MAX_IMAGE_PIXELS = MAX_PIXELS
+    warnings.simplefilter("error", Image.DecompressionBombWarning)
+    if photo:
+        # Not `Image.open`: of a JPEG that lists further pictures after its end it makes all of them.
+        return JpegImageFile(io.BytesIO(data))
+    return Image.open(io.BytesIO(data), formats=("PNG", "WEBP"))
 
 
 def _write(picture: "Picture", result: Path, *, photo: bool) -> dict[str, Any]:

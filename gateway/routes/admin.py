@@ -1,31 +1,65 @@
-"""`POST /api/admin/jobs/{id}/adopt`, `/fail`: the operator's word on a job that is `unknown`."""
+"""`/api/admin/jobs`: everybody's jobs, and the operator's word on one that is `unknown`."""
 
 from typing import Any
 
-from litestar import Request, Response, post
+from litestar import Request, Response, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath
 
+from gateway.access import ADMIN
 from gateway.bodies import read_body
 from gateway.core import Core
-from gateway.schemas import AdoptRequest, FailRequest, JobView, json_response
+from gateway.routes.jobs import Cursor, Limit, Status, job_page
+from gateway.schemas import AdminJobList, AdminJobView, AdoptRequest, FailRequest, json_response
+from gateway.views import admin_job_view
 
-__all__ = ["adopt_job", "fail_job"]
+__all__ = ["adopt_job", "all_jobs", "any_job", "fail_job"]
 
 
-@post("/api/admin/jobs/{job_id:str}/adopt", status_code=200, summary="It was taken", tags=["Operators"])
+@get("/api/admin/jobs", summary="Everybody's jobs", tags=["Operators"], opt=ADMIN)
+async def all_jobs(
+    core: NamedDependency[Core], limit: Limit = 20, cursor: Cursor = None, status: Status = None
+) -> Response[AdminJobList]:
+    """Every account's jobs, newest first: `?status=unknown` are those that wait for you."""
+    page, more = await job_page(core, None, limit, cursor, status)
+    jobs = tuple(admin_job_view(core.view(job), job.account_id) for job in page)
+    return json_response(AdminJobList(jobs=jobs, next_cursor=more))
+
+
+@get("/api/admin/jobs/{job_id:str}", summary="Anybody's job", tags=["Operators"], opt=ADMIN)
+async def any_job(job_id: FromPath[str], core: NamedDependency[Core]) -> Response[AdminJobView]:
+    """A job at any stage, whoever it belongs to."""
+    job = await core.job(job_id, None)
+    return json_response(admin_job_view(core.view(job), job.account_id))
+
+
+@post(
+    "/api/admin/jobs/{job_id:str}/adopt",
+    status_code=200,
+    summary="It was taken",
+    tags=["Operators"],
+    opt=ADMIN,
+)
 async def adopt_job(
     request: Request[Any, Any, Any], job_id: FromPath[str], core: NamedDependency[Core]
-) -> Response[JobView]:
+) -> Response[AdminJobView]:
     """The provider has this unknown job under `requestId`: it is followed to its end from there."""
     body = await read_body(request, AdoptRequest)
-    return json_response(core.view(await core.adopt(job_id, body.request_id)))
+    job = await core.adopt(job_id, body.request_id)
+    return json_response(admin_job_view(core.view(job), job.account_id))
 
 
-@post("/api/admin/jobs/{job_id:str}/fail", status_code=200, summary="It was not taken", tags=["Operators"])
+@post(
+    "/api/admin/jobs/{job_id:str}/fail",
+    status_code=200,
+    summary="It was not taken",
+    tags=["Operators"],
+    opt=ADMIN,
+)
 async def fail_job(
     request: Request[Any, Any, Any], job_id: FromPath[str], core: NamedDependency[Core]
-) -> Response[JobView]:
+) -> Response[AdminJobView]:
     """The provider never took this unknown job: it ends as failed, its hold is released."""
     await read_body(request, FailRequest)
-    return json_response(core.view(await core.fail_unknown(job_id)))
+    job = await core.fail_unknown(job_id)
+    return json_response(admin_job_view(core.view(job), job.account_id))

@@ -6,8 +6,9 @@ from litestar import Request, Response, get, post
 from litestar.di import NamedDependency
 
 from billing.money import usd
+from gateway.accounts.principals import Principal
 from gateway.bodies import read_body, read_wait
-from gateway.core import OPERATOR, Core
+from gateway.core import Core
 from gateway.planning import usable
 from gateway.problems import Problem
 from gateway.routes.images import job_answer
@@ -30,7 +31,9 @@ def diffusers_models(core: Core) -> dict[str, Model]:
     tags=["Diffusers"],
     media_type="image/png",
 )
-async def generate_raw(request: Request[Any, Any, Any], core: NamedDependency[Core]) -> Response[bytes]:
+async def generate_raw(
+    request: Request[Any, Any, Any], core: NamedDependency[Core], principal: NamedDependency[Principal]
+) -> Response[bytes]:
     """Make one image and answer its bytes: `curl -o image.png` saves it.
 
     Waits until the job ends, unless `Prefer: wait=N` says otherwise.
@@ -42,12 +45,12 @@ async def generate_raw(request: Request[Any, Any, Any], core: NamedDependency[Co
     wait_s = read_wait(request, core.settings.job_timeout_s)
     try:
         _refuse_several(core, unified)
-        job = await core.generate(unified, OPERATOR, wait_s)
+        job = await core.generate(unified, principal.account_id, wait_s)
     except InvalidInputs as error:
         raise InvalidInputs([_here(fault) for fault in error.faults]) from error
     if job.status != "completed":
         return job_answer(core, job)
-    row, data = await core.image(job.images[0].id)
+    row, data = await core.image(job.images[0].id, principal.account_id)
     headers = {"X-Job-Id": job.id, "X-Cost-Usd": usd(job.charge_micros or 0)}
     if row.seed is not None:
         headers["X-Seed"] = str(row.seed)

@@ -4,6 +4,7 @@ from litestar import Response, get
 from litestar.di import NamedDependency
 from sqlalchemy import text
 
+from gateway.access import PUBLIC
 from gateway.core import Core
 from gateway.db.engine import DatabaseError
 from gateway.schemas import HealthView, json_response
@@ -11,13 +12,13 @@ from gateway.schemas import HealthView, json_response
 __all__ = ["live", "ready"]
 
 
-@get("/health/live", summary="Is the process alive", tags=["Health"])
+@get("/health/live", summary="Is the process alive", tags=["Health"], opt=PUBLIC)
 async def live() -> HealthView:
     """200 as long as the process answers."""
     return HealthView(status="ok")
 
 
-@get("/health/ready", summary="Can it serve", tags=["Health"])
+@get("/health/ready", summary="Can it serve", tags=["Health"], opt=PUBLIC)
 async def ready(core: NamedDependency[Core]) -> Response[HealthView]:
     """200 when requests can be served: the database answers and the process is not stopping."""
     checks = {"database": "ok"}

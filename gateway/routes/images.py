@@ -6,8 +6,9 @@ from litestar import Request, Response, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, QueryParameter
 
+from gateway.accounts.principals import Principal
 from gateway.bodies import read_body, read_wait
-from gateway.core import OPERATOR, Core
+from gateway.core import Core
 from gateway.jobs.records import JobRow
 from gateway.problems import Problem, provider_problem
 from gateway.schemas import EstimateView, GenerateRequest, JobView, json_response
@@ -47,6 +48,7 @@ def failure(job: JobRow) -> Problem:
 async def generate(
     request: Request[Any, Any, Any],
     core: NamedDependency[Core],
+    principal: NamedDependency[Principal],
     dry_run: Annotated[
         bool, QueryParameter(name="dryRun", description="Answer the estimate; spend nothing")
     ] = False,
@@ -60,7 +62,7 @@ async def generate(
     if dry_run:
         return json_response(estimate_view(core.plan(body)))
     wait_s = read_wait(request, core.settings.sync_wait_s)
-    return job_answer(core, await core.generate(body, OPERATOR, wait_s))
+    return job_answer(core, await core.generate(body, principal.account_id, wait_s))
 
 
 @post("/api/images/estimate", status_code=200, summary="What it would cost and send", tags=["Images"])
@@ -71,9 +73,11 @@ async def estimate(request: Request[Any, Any, Any], core: NamedDependency[Core])
 
 
 @get("/images/{image_id:str}", summary="A picture", tags=["Images"], media_type="image/png")
-async def image(image_id: FromPath[str], core: NamedDependency[Core]) -> Response[bytes]:
-    """The bytes of a picture, as the provider made them."""
-    row, data = await core.image(image_id)
+async def image(
+    image_id: FromPath[str], core: NamedDependency[Core], principal: NamedDependency[Principal]
+) -> Response[bytes]:
+    """The bytes of a picture of yours, as the provider made them."""
+    row, data = await core.image(image_id, principal.account_id)
     return Response(
         content=data,
         media_type=row.content_type,

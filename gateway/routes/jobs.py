@@ -8,43 +8,71 @@ from litestar import Response, delete, get
 from litestar.di import NamedDependency
 from litestar.params import FromPath, QueryParameter
 
-from gateway.core import OPERATOR, Core
+from gateway.accounts.principals import Principal
+from gateway.core import Core
 from gateway.jobs import queries
+from gateway.jobs.records import JobRow
 from gateway.problems import Problem
 from gateway.schemas import JobList, JobView, json_response
 
-__all__ = ["cancel_job", "get_job", "list_jobs"]
+__all__ = ["Cursor", "JobStatus", "Limit", "Status", "cancel_job", "get_job", "job_page", "list_jobs"]
 
 JobStatus = Literal["scheduled", "queued", "running", "storing", "completed", "failed", "canceled", "unknown"]
+Limit = Annotated[int, QueryParameter(ge=1, le=100, description="Jobs a page")]
+Cursor = Annotated[str | None, QueryParameter(description="`nextCursor` of the page before")]
+Status = Annotated[JobStatus | None, QueryParameter(description="Of this status alone")]
+
+
+async def job_page(
+    core: Core, account_id: str | None, limit: int, cursor: str | None, status: str | None
+) -> tuple[list[JobRow], str | None]:
+    """A page of jobs, newest first, and the cursor of the next; None on the last.
+
+    Args:
+        core: has the database.
+        account_id: whose; None for everybody's.
+        limit: jobs a page.
+        cursor: of this page; None for the first.
+        status: of this status alone.
+
+    Raises:
+        Problem: `bad_request`, when the cursor is none of ours.
+    """
+    before = _read_cursor(cursor) if cursor else None
+    rows = await core.db.read(
+        lambda c: queries.list_jobs(c, account_id, limit=limit + 1, status=status, before=before)
+    )
+    page = rows[:limit]
+    return page, _cursor(page[-1].created_at, page[-1].id) if len(rows) > limit else None
 
 
 @get("/api/jobs", summary="Your jobs", tags=["Jobs"])
 async def list_jobs(
     core: NamedDependency[Core],
-    limit: Annotated[int, QueryParameter(ge=1, le=100, description="Jobs a page")] = 20,
-    cursor: Annotated[str | None, QueryParameter(description="`nextCursor` of the page before")] = None,
-    status: Annotated[JobStatus | None, QueryParameter(description="Of this status alone")] = None,
+    principal: NamedDependency[Principal],
+    limit: Limit = 20,
+    cursor: Cursor = None,
+    status: Status = None,
 ) -> Response[JobList]:
     """Your jobs, newest first."""
-    before = _read_cursor(cursor) if cursor else None
-    rows = await core.db.read(
-        lambda c: queries.list_jobs(c, OPERATOR, limit=limit + 1, status=status, before=before)
-    )
-    page = rows[:limit]
-    more = _cursor(page[-1].created_at, page[-1].id) if len(rows) > limit else None
+    page, more = await job_page(core, principal.account_id, limit, cursor, status)
     return json_response(JobList(jobs=tuple(core.view(job) for job in page), next_cursor=more))
 
 
 @get("/api/jobs/{job_id:str}", summary="A job", tags=["Jobs"])
-async def get_job(job_id: FromPath[str], core: NamedDependency[Core]) -> Response[JobView]:
+async def get_job(
+    job_id: FromPath[str], core: NamedDependency[Core], principal: NamedDependency[Principal]
+) -> Response[JobView]:
     """A job at any stage: what generate answered, as it is now."""
-    return json_response(core.view(await core.job(job_id, OPERATOR)))
+    return json_response(core.view(await core.job(job_id, principal.account_id)))
 
 
 @delete("/api/jobs/{job_id:str}", status_code=200, summary="Cancel a job", tags=["Jobs"])
-async def cancel_job(job_id: FromPath[str], core: NamedDependency[Core]) -> Response[JobView]:
+async def cancel_job(
+    job_id: FromPath[str], core: NamedDependency[Core], principal: NamedDependency[Principal]
+) -> Response[JobView]:
     """Cancel a job, at its provider too. A job that has ended stays as it is."""
-    return json_response(core.view(await core.cancel(job_id, OPERATOR)))
+    return json_response(core.view(await core.cancel(job_id, principal.account_id)))
 
 
 def _cursor(created_at: int, job_id: str) -> str:

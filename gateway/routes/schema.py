@@ -6,7 +6,9 @@ import msgspec
 from litestar import MediaType, Request, Response, get
 from litestar.openapi.plugins import OpenAPIRenderPlugin
 from litestar.params import FromPath
+from litestar.routes import HTTPRoute
 
+from gateway.access import PUBLIC, access_of
 from gateway.core import Core
 from gateway.openapi import complete_document
 from gateway.problems import Problem
@@ -28,9 +30,20 @@ class SchemaDocument(OpenAPIRenderPlugin):
         core: Core = request.app.state.core
         if self._rendered is None or self._rendered[0] != core.catalog.version:
             document = msgspec.json.decode(msgspec.json.encode(openapi_schema))
-            complete_document(document, core.catalog, core.templates, list(diffusers_models(core)))
+            closed = _closed(request) if core.settings.auth == "required" else frozenset()
+            complete_document(document, core.catalog, core.templates, list(diffusers_models(core)), closed)
             self._rendered = (core.catalog.version, msgspec.json.encode(document))
         return self._rendered[1]
+
+
+def _closed(request: Request[Any, Any, Any]) -> frozenset[tuple[str, str]]:
+    return frozenset(
+        (route.path_format, method.lower())
+        for route in request.app.routes
+        if isinstance(route, HTTPRoute)
+        for method, (handler, _) in route.route_handler_map.items()
+        if access_of(handler) != "public"
+    )
 
 
 class SchemaPage(OpenAPIRenderPlugin):
@@ -44,7 +57,7 @@ class SchemaPage(OpenAPIRenderPlugin):
         return SCHEMA_PAGE
 
 
-@get("/schema/assets/{name:str}", include_in_schema=False)
+@get("/schema/assets/{name:str}", include_in_schema=False, opt=PUBLIC)
 async def schema_asset(name: FromPath[str]) -> Response[bytes]:
     """A script or style sheet of the page."""
     found = (INIT_JS, "text/javascript") if name == "init.js" else asset(name)

@@ -7,8 +7,9 @@ from litestar import Request, Response, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath
 
+from gateway.accounts.principals import Principal
 from gateway.bodies import read_body, read_wait
-from gateway.core import OPERATOR, Core
+from gateway.core import Core
 from gateway.problems import Problem
 from gateway.routes.images import job_answer
 from gateway.schemas import GenerateRequest, JobView, TemplateRequest
@@ -27,7 +28,10 @@ async def list_templates(core: NamedDependency[Core]) -> dict[str, Any]:
 
 @post("/api/templates/{name:str}", status_code=200, summary="Run a template", tags=["Templates"])
 async def run_template(
-    name: FromPath[str], request: Request[Any, Any, Any], core: NamedDependency[Core]
+    name: FromPath[str],
+    request: Request[Any, Any, Any],
+    core: NamedDependency[Core],
+    principal: NamedDependency[Principal],
 ) -> Response[JobView]:
     """Make a template's picture from its variables. Answers as `/api/images/generate` does."""
     body = await read_body(request, TemplateRequest)
@@ -50,7 +54,7 @@ async def run_template(
         options=body.options,
         user_id=body.user_id,
     )
-    job = await core.generate(unified, OPERATOR, read_wait(request, core.settings.sync_wait_s))
+    job = await core.generate(unified, principal.account_id, read_wait(request, core.settings.sync_wait_s))
     return job_answer(core, job)
 
 

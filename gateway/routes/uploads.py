@@ -10,7 +10,8 @@ from litestar.exceptions import InternalServerException
 from litestar.openapi.spec import OpenAPIFormat, OpenAPIMediaType, OpenAPIType, Operation, RequestBody, Schema
 from msgspec import Struct
 
-from gateway.core import OPERATOR, Core
+from gateway.accounts.principals import Principal
+from gateway.core import Core
 from gateway.media.decode import Kind
 from gateway.media.errors import MediaRefused, MediaTooLarge
 from gateway.media.library import LIMITS
@@ -62,7 +63,9 @@ class _UploadOperation(Operation):
     request_max_body_size=None,  # the library caps it, by its kind
     operation_class=_UploadOperation,
 )
-async def upload(request: Request[Any, Any, Any], core: NamedDependency[Core]) -> Response[UploadView]:
+async def upload(
+    request: Request[Any, Any, Any], core: NamedDependency[Core], principal: NamedDependency[Principal]
+) -> Response[UploadView]:
     """Keep a picture (image/png, image/jpeg, image/webp) or a LoRA (.safetensors, as
     application/octet-stream). The answer's `url` goes where an input wants a URL.
     """
@@ -76,7 +79,7 @@ async def upload(request: Request[Any, Any, Any], core: NamedDependency[Core]) -
     length = request.headers.get("content-length", "")
     size = int(length) if length.isdecimal() and len(length) < 19 else None
     try:
-        row = await core.media.upload(_body(request), size, kind, OPERATOR)
+        row = await core.media.upload(_body(request), size, kind, principal.account_id)
     except MediaTooLarge as error:
         raise Problem("body_too_large", f"{error}. Send {LIMITS[kind].words}") from error
     except MediaRefused as error:

@@ -6,15 +6,19 @@ import socket
 import tempfile
 from importlib import metadata
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 from msgspec import Struct
 
 from providers.diffusers_modal.wire import (
     MAX_FROM_ENGINE,
-    MAX_TO_ENGINE,
+    MAX_HELLO,
     Health,
     HealthReply,
+    Hello,
+    Reply,
+    Welcome,
     WireError,
     decode_reply,
     encode,
@@ -90,15 +94,20 @@ def ask_health(address: EngineAddress, timeout_s: float = 2.0) -> HealthReply | 
 
     Each socket operation waits `timeout_s` seconds at most.
     """
-    frame = encode(Health(token=address.token), MAX_TO_ENGINE)
     try:
         with socket.create_connection((address.host, address.port), timeout=timeout_s) as connection:
-            connection.sendall(frame)
+            connection.sendall(encode(Hello(token=address.token), MAX_HELLO))
             with connection.makefile("rb") as stream:
-                head = stream.read(4)
-                body = stream.read(frame_length(head, MAX_FROM_ENGINE)) if len(head) == 4 else b""
-        reply = decode_reply(body)
+                if not isinstance(_read_reply(stream), Welcome):
+                    return None
+                connection.sendall(encode(Health(), MAX_HELLO))
+                reply = _read_reply(stream)
     except (OSError, WireError):
         # Nobody there, or someone who is no engine: the answer is the same to whoever asks.
         return None
     return reply if isinstance(reply, HealthReply) else None
+
+
+def _read_reply(stream: BinaryIO) -> Reply:
+    head = stream.read(4)
+    return decode_reply(stream.read(frame_length(head, MAX_FROM_ENGINE)) if len(head) == 4 else b"")

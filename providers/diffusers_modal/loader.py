@@ -3,10 +3,12 @@
 import inspect
 import logging
 import os
+import traceback
 from pathlib import Path
 from typing import Any
 
 from providers.diffusers_modal.embedded.build import ensure
+from providers.diffusers_modal.refusal import first_line
 from providers.diffusers_modal.wire import PipelineSpec
 
 __all__ = ["BadWeightsError", "is_out_of_memory", "load", "prepare"]
@@ -18,14 +20,19 @@ class BadWeightsError(Exception):
     """The pipeline could not be loaded: no such class, no such weights, or they are broken."""
 
 
-def prepare(threads: int) -> str:
-    """Import torch and diffusers and make them repeatable; returns the device to use.
+def prepare(threads: int) -> tuple[str, str]:
+    """Import torch and diffusers and make them repeatable.
 
     Args:
         threads: CPU threads of an operation. The same number gives the same bytes.
+
+    Returns:
+        The device to use as torch has it, and its name for people.
     """
     # cuBLAS is repeatable only with a fixed workspace, and reads this when it starts.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    # Else the hub's library asks the hub which program calls it, also for what is here already.
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     import torch
     import transformers
 
@@ -42,8 +49,9 @@ def prepare(threads: int) -> str:
     torch.use_deterministic_algorithms(True, warn_only=cuda)
     torch.backends.cudnn.benchmark = False
     if cuda:
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
+        return "cuda", torch.cuda.get_device_name()
+    device = "mps" if torch.backends.mps.is_available() else "cpu"
+    return device, device
 
 
 def load(spec: PipelineSpec, cache_dir: Path, device: str) -> Any:
@@ -65,8 +73,9 @@ def load(spec: PipelineSpec, cache_dir: Path, device: str) -> Any:
     except Exception as error:
         if is_out_of_memory(error):
             raise
-        _logger.exception("loading %s failed", spec.source)
-        reason = str(error).strip().split("\n")[0][:300]
+        # As text: a log record that holds the error would hold what had been loaded.
+        _logger.error("loading %s failed\n%s", spec.source, traceback.format_exc())
+        reason = first_line(error)
         raise BadWeightsError(f"The weights of {spec.source} could not be loaded: {reason}") from None
     pipeline.set_progress_bar_config(disable=True)
     return pipeline

@@ -8,24 +8,28 @@ from pathlib import Path
 from providers.diffusers_modal.address import EngineAddress, read_address
 from providers.diffusers_modal.wire import (
     MAX_FROM_ENGINE,
+    MAX_HELLO,
     MAX_TO_ENGINE,
     Accepted,
     Cancel,
     EngineJob,
     ErrorRecord,
     Health,
+    Hello,
     Poll,
     Reply,
     Request,
     Submit,
+    Welcome,
     WireError,
     decode_reply,
     encode,
     read_frame,
+    seconds_for,
+    write_frame,
 )
 from providers.errors import (
     CredentialsRejected,
-    ProviderError,
     ProviderFailed,
     ProviderUnavailable,
     RequestRejected,
@@ -56,7 +60,8 @@ class EngineClient:
             known is refused: an engine that was started anew has another port and token.
         provider: the registry's name of the provider, for errors.
         connect_timeout_s: seconds for the connection.
-        reply_timeout_s: seconds for the whole reply.
+        reply_timeout_s: seconds that a request and its reply may take, each on top of those for
+            their sizes.
     """
 
     def __init__(
@@ -80,7 +85,7 @@ class EngineClient:
             ProviderUnavailable: there is no engine, or it does not answer.
             CredentialsRejected: it refused our token.
         """
-        return await self._ask(lambda token: Health(token=token))
+        return await self._ask(Health())
 
     async def submit(self, job: EngineJob) -> None:
         """Hand over a job, once. The same job again is no second one.
@@ -91,7 +96,7 @@ class EngineClient:
             ProviderUnavailable, CredentialsRejected, ProviderFailed: it was not taken.
         """
         try:
-            reply = await self._ask(lambda token: Submit(token=token, job=job))
+            reply = await self._ask(Submit(job=job))
         except _NoReplyError as error:
             raise SubmitUnknown(
                 "The engine was sent the job and gave no answer.", provider=self._provider, raw=error.raw
@@ -103,80 +108,98 @@ class EngineClient:
 
     async def poll(self, id_: str) -> Reply:
         """`Queued`, `Running`, `Done` or an `ErrorRecord`; raises as `health` does."""
-        return await self._ask(lambda token: Poll(token=token, id=id_))
+        return await self._ask(Poll(id=id_))
 
     async def cancel(self, id_: str) -> None:
         """Ask for a job's end; raises as `health` does."""
-        await self._ask(lambda token: Cancel(token=token, id=id_))
+        await self._ask(Cancel(id=id_))
 
-    async def _ask(self, build: Callable[[str], Request]) -> Reply:
+    async def _ask(self, request: Request) -> Reply:
+        try:
+            frame = encode(request, MAX_TO_ENGINE)
+        except WireError as error:
+            raise RequestRejected(
+                f"The request cannot be sent to the engine: {error}.", provider=self._provider
+            ) from None
         known = self._address
         if known is not None:
             try:
-                return await self._ask_at(known, build)
+                return await self._ask_at(known, frame)
             except (_RefusedError, CredentialsRejected):
                 # Neither was taken, so it may be sent to where the engine is now.
                 self._address = None
         self._address = await asyncio.to_thread(self._find)
         if self._address is None:
             raise self._unavailable("there is no engine.json")
-        return await self._ask_at(self._address, build)
+        return await self._ask_at(self._address, frame)
 
-    async def _ask_at(self, address: EngineAddress, build: Callable[[str], Request]) -> Reply:
+    async def _ask_at(self, address: EngineAddress, frame: bytearray) -> Reply:
+        reader, writer = await self._connect(address)
         try:
-            frame = encode(build(address.token), MAX_TO_ENGINE)
-        except WireError as error:
-            raise RequestRejected(
-                f"The request cannot be sent to the engine: {error}.", provider=self._provider
-            ) from None
+            await self._greet(reader, writer, address.token)
+            return await self._exchange(reader, writer, frame)
+        finally:
+            writer.close()
+            with suppress(OSError):
+                await writer.wait_closed()
+
+    async def _connect(self, address: EngineAddress) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         try:
             async with asyncio.timeout(self._connect_timeout_s):
-                reader, writer = await asyncio.open_connection(address.host, address.port)
+                return await asyncio.open_connection(address.host, address.port)
         except (OSError, TimeoutError) as error:
-            raise self._refused(repr(error)) from error
-        reply = await self._exchange(reader, writer, frame)
+            raise _RefusedError(_NOT_RUNNING, provider=self._provider, raw=repr(error)) from error
+
+    async def _greet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, token: str) -> None:
+        """Show the token. What goes wrong here goes wrong before the request is sent."""
+        try:
+            hello = encode(Hello(token=token), MAX_HELLO)
+            reply = await self._say(reader, writer, hello)
+        except (OSError, TimeoutError, WireError) as error:
+            raise _RefusedError(_SILENT, provider=self._provider, raw=repr(error)) from error
+        if isinstance(reply, Welcome):
+            return
         if isinstance(reply, ErrorRecord) and reply.code == "unauthorized":
             raise CredentialsRejected(
                 "The engine refused our token. For an engine on another machine set "
                 "GATEWAY_ENGINE_TOKEN to the token that it was started with.",
                 provider=self._provider,
             )
-        return reply
+        raise _RefusedError(_SILENT, provider=self._provider, raw=repr(reply)[:500])
 
     async def _exchange(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, frame: bytes
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, frame: bytearray
     ) -> Reply:
         try:
-            async with asyncio.timeout(self._reply_timeout_s):
-                writer.write(frame)
-                await writer.drain()
-                return decode_reply(await read_frame(reader, MAX_FROM_ENGINE))
+            return await self._say(reader, writer, frame)
         except (OSError, TimeoutError, WireError) as error:
             raise _NoReplyError(
                 "The engine did not answer. It may be busy or ending; the job may go on.",
                 provider=self._provider,
                 raw=repr(error),
             ) from error
-        finally:
-            writer.close()
-            with suppress(OSError):
-                await writer.wait_closed()
+
+    async def _say(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, frame: bytearray
+    ) -> Reply:
+        await write_frame(writer, frame, self._reply_timeout_s)
+        # What we have written, the engine may still have to read.
+        patience_s = self._reply_timeout_s + seconds_for(len(frame))
+        return decode_reply(await read_frame(reader, MAX_FROM_ENGINE, patience_s))
 
     def _unavailable(self, raw: str) -> ProviderUnavailable:
         return ProviderUnavailable(_NOT_RUNNING, provider=self._provider, raw=raw)
-
-    def _refused(self, raw: str) -> ProviderError:
-        return _RefusedError(_NOT_RUNNING, provider=self._provider, raw=raw)
 
 
 _NOT_RUNNING = (
     "The engine that runs diffusers models is not running. `gateway serve` starts it; "
     "`gateway engine` starts one by itself."
 )
+_SILENT = "Something listens where the engine was, and does not answer as one. It may be ending."
 
 
 class _RefusedError(ProviderUnavailable):
-    """No connection: nothing was sent."""
+    """No connection, or no welcome: the request was not sent."""
 
 
 class _NoReplyError(ProviderUnavailable):

@@ -1,6 +1,7 @@
 """The schedulers that a caller can name, and how diffusers calls them.
 
-`k_euler` and other spellings are resolved by the registry's vocabulary before they come here.
+Other spellings are resolved by the registry's vocabulary before they come here; of those, the
+prefix `k_` is known here too.
 """
 
 from typing import Any
@@ -47,7 +48,7 @@ def build(original: Any, name: str | None) -> Any:
     if name is None:
         return type(original).from_config(original.config)
     usable = {cls.__name__: cls for cls in [type(original), *original.compatibles]}
-    class_name, changes = SCHEDULERS.get(name, ("", {}))
+    class_name, changes = SCHEDULERS.get(name.removeprefix("k_"), ("", {}))
     if class_name not in usable:
         names = sorted(key for key, (cls, _) in SCHEDULERS.items() if cls in usable)
         choice = f"it takes {', '.join(names)}" if names else "it takes its own alone: leave it out"

@@ -20,6 +20,7 @@ from msgspec.structs import replace
 from providers.diffusers_modal.engine import Engine
 from providers.diffusers_modal.wire import (
     MAX_FROM_ENGINE,
+    MAX_HELLO,
     MAX_TO_ENGINE,
     Accepted,
     Cancel,
@@ -34,30 +35,45 @@ from providers.diffusers_modal.wire import (
     Request,
     Running,
     Submit,
+    Welcome,
     WireError,
+    decode_hello,
     decode_request,
     encode,
     read_frame,
+    write_frame,
 )
 
 __all__ = ["EngineServer", "serve"]
 
 _logger = logging.getLogger(__name__)
 
-_WRITE_TIMEOUT_S = 60.0
-"""A reader slower than this for one reply is gone."""
+_WRITE_PATIENCE_S = 60.0
+"""Seconds that a reply may take on top of those for its size: a slower reader is gone."""
 
 
 class _Job:
     """A job that was taken. `progress` is written by the worker thread, the rest by the loop."""
 
     def __init__(self, job: EngineJob) -> None:
-        self.job = job
+        self.id = job.id
+        self._work: EngineJob | None = job
         self.deadline = time.monotonic() + job.timeout_s
         self.stop = threading.Event()
         self.progress: Running | None = None
         self.answer: Done | ErrorRecord | None = None
         self.ended_at = 0.0
+
+    def take(self) -> EngineJob:
+        """What to do; from here on its input pictures and weights are not kept.
+
+        Raises:
+            RuntimeError: it was taken before.
+        """
+        work, self._work = self._work, None
+        if work is None:
+            raise RuntimeError("a job runs once")
+        return work
 
     @property
     def size(self) -> int:
@@ -71,12 +87,13 @@ class EngineServer:
 
     Args:
         engine: used by the worker thread alone, but for reading `model` and `device`.
-        token: what every request must carry.
+        token: what every `Hello` must carry.
         version: told in `HealthReply`.
         keep_s: seconds that an ended job is known.
         keep_jobs: ended jobs that are known.
         keep_bytes: bytes of pictures that are held for them.
-        read_timeout_s: seconds that a connection has to send its request.
+        read_timeout_s: seconds that a connection has to say hello, and again to send its
+            request, of a size that is sent in no time; large ones have more.
     """
 
     def __init__(
@@ -136,7 +153,7 @@ class EngineServer:
         self._server.close()
         self._closing = True
         for job in list(self._queue):
-            self._cancel(job.job.id)
+            self._cancel(job.id)
         if self._running is not None:
             self._running.stop.set()
         self._wake.set()
@@ -154,18 +171,18 @@ class EngineServer:
                 await self._wake.wait()
                 continue
             job = self._running = self._queue.popleft()
-            answer = await self._run(job)
+            answer = await self._run(job, job.take())
             self._running = None
             self._end(job, answer)
 
-    async def _run(self, job: _Job) -> Done | ErrorRecord:
+    async def _run(self, job: _Job, work: EngineJob) -> Done | ErrorRecord:
         def progress(step: Running) -> None:
             job.progress = step
 
         left = job.deadline - time.monotonic()
         if left <= 0:
             return ErrorRecord(code="timeout", message="The job's time was over before its turn came.")
-        work = replace(job.job, timeout_s=left)
+        work = replace(work, timeout_s=left)
         loop = asyncio.get_running_loop()
         try:
             return await loop.run_in_executor(self._worker, self._engine.run, work, progress, job.stop.is_set)
@@ -193,15 +210,16 @@ class EngineServer:
                 return
             held -= oldest.size
             self._ended.popleft()
-            del self._jobs[oldest.job.id]
+            del self._jobs[oldest.id]
 
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            async with asyncio.timeout(self._read_timeout_s):
-                body = await read_frame(reader, MAX_TO_ENGINE)
-            writer.write(_frame(self._answer(body)))
-            async with asyncio.timeout(_WRITE_TIMEOUT_S):
-                await writer.drain()
+            hello = await read_frame(reader, MAX_HELLO, self._read_timeout_s)
+            answer = self._greet(hello)
+            await write_frame(writer, _frame(answer), _WRITE_PATIENCE_S)
+            if isinstance(answer, Welcome):
+                body = await read_frame(reader, MAX_TO_ENGINE, self._read_timeout_s)
+                await write_frame(writer, _frame(self._answer(body)), _WRITE_PATIENCE_S)
         except (WireError, TimeoutError, ConnectionError) as error:
             # Whoever it is has no request for us, or has gone: close, and say so in the log.
             _logger.info("connection dropped: %r", error)
@@ -210,13 +228,22 @@ class EngineServer:
             with suppress(ConnectionError):
                 await writer.wait_closed()
 
-    def _answer(self, body: bytes) -> Reply:
+    def _greet(self, body: bytearray) -> Welcome | ErrorRecord:
+        try:
+            hello = decode_hello(body)
+        except WireError as error:
+            return ErrorRecord(code="bad_parameter", message=f"The engine got {error}.")
+        if not hmac.compare_digest(hello.token.encode(), self._token):
+            return ErrorRecord(code="unauthorized", message="The token is not this engine's.")
+        self.last_request = time.monotonic()
+        return Welcome()
+
+    def _answer(self, body: bytearray) -> Reply:
         try:
             request = decode_request(body)
         except WireError as error:
             return ErrorRecord(code="bad_parameter", message=f"The engine got {error}.")
-        if not hmac.compare_digest(request.token.encode(), self._token):
-            return ErrorRecord(code="unauthorized", message="The token is not this engine's.")
+        # Again: what was large took a while to come.
         self.last_request = time.monotonic()
         self._drop_old()
         return self._dispatch(request)
@@ -240,6 +267,7 @@ class EngineServer:
             queued=len(self._queue),
             running=int(self._running is not None),
             device=self._engine.device,
+            device_name=self._engine.device_name,
         )
 
     def _submit(self, job: EngineJob) -> Accepted:
@@ -265,11 +293,12 @@ class EngineServer:
             job.stop.set()
             if job in self._queue:
                 self._queue.remove(job)
+                job.take()
                 self._end(job, ErrorRecord(code="canceled", message="The job was canceled."))
         return Accepted()
 
 
-def _frame(reply: Reply) -> bytes:
+def _frame(reply: Reply) -> bytearray:
     try:
         return encode(reply, MAX_FROM_ENGINE)
     except WireError as error:
@@ -293,7 +322,7 @@ async def serve(
         engine: what runs the jobs.
         host: address to listen on.
         port: port to listen on; 0 for a free one.
-        token: what every request must carry.
+        token: what every `Hello` must carry.
         stop: set it to end.
         on_ready: called with the server and its port once it listens.
         version: told in `HealthReply`.

@@ -1,9 +1,12 @@
 """What a gateway and an engine say to each other.
 
-A frame is a 4-byte big-endian length and that many bytes of msgpack: one request, or one reply.
-A connection carries one request and one reply. Everything that goes wrong travels as an
-`ErrorRecord` with a plain code; no exception class crosses, so neither side needs the other's
-libraries.
+A frame is a 4-byte big-endian length and that many bytes of msgpack: one message. A connection
+carries a `Hello` and its answer, then one request and one reply. So nobody without the token can
+make an engine read, or hold, more than a few thousand bytes; and whoever is refused knows that
+his request was not taken, as it was not sent.
+
+Everything that goes wrong travels as an `ErrorRecord` with a plain code; no exception class
+crosses, so neither side needs the other's libraries.
 """
 
 import asyncio
@@ -14,6 +17,7 @@ from msgspec import Struct
 
 __all__ = [
     "MAX_FROM_ENGINE",
+    "MAX_HELLO",
     "MAX_TO_ENGINE",
     "Accepted",
     "Cancel",
@@ -23,6 +27,8 @@ __all__ = [
     "ErrorRecord",
     "Health",
     "HealthReply",
+    "Hello",
+    "Lora",
     "Picture",
     "PipelineSpec",
     "Poll",
@@ -31,18 +37,27 @@ __all__ = [
     "Request",
     "Running",
     "Submit",
+    "Welcome",
     "WireError",
+    "decode_hello",
     "decode_reply",
     "decode_request",
     "encode",
     "frame_length",
     "read_frame",
+    "seconds_for",
+    "write_frame",
 ]
 
-MAX_TO_ENGINE = 1024 * 1024
-"""Bytes of a request; checked before the body is read."""
+MAX_HELLO = 4096
+"""Bytes of a `Hello`."""
+MAX_TO_ENGINE = 320 * 1024 * 1024
+"""Bytes of a request: weights and pictures travel in it."""
 MAX_FROM_ENGINE = 256 * 1024 * 1024
 """Bytes of a reply."""
+_SLOWEST = 1024 * 1024
+"""Bytes a second that a connection must carry at least."""
+_PIECE = 1024 * 1024
 
 ErrorCode = Literal[
     "bad_parameter",
@@ -69,6 +84,17 @@ class PipelineSpec(Struct, frozen=True, kw_only=True):
     dtype: Literal["float32", "float16", "bfloat16"] = "float32"
     device_map: str | None = None
     variant: str | None = None
+    defaults: dict[str, Any] = {}
+    """Parameters of a job that does not set them."""
+
+
+class Lora(Struct, frozen=True, kw_only=True):
+    """Weights laid over a pipeline for one job."""
+
+    sha256: str
+    data: bytes
+    """A .safetensors file."""
+    scale: float = 1.0
 
 
 class EngineJob(Struct, frozen=True, kw_only=True):
@@ -79,35 +105,43 @@ class EngineJob(Struct, frozen=True, kw_only=True):
     pipeline: PipelineSpec
     parameters: dict[str, Any]
     """Arguments of the pipeline's call, and `seed` and `scheduler`."""
+    images: dict[str, bytes] = {}
+    """PNG or JPEG files, by the names that they have in the pipeline's call: `image`, `mask_image`."""
+    loras: tuple[Lora, ...] = ()
     num_images: int = 1
     timeout_s: float
     """Seconds from the submit to the deadline, waiting included."""
 
 
-class Health(Struct, frozen=True, kw_only=True, tag="health"):
-    """Is the engine there?"""
+class Hello(Struct, frozen=True, kw_only=True, tag="hello"):
+    """Opens a connection. Answered with `Welcome`, or with an `ErrorRecord` and the end."""
 
     token: str
+
+
+class Welcome(Struct, frozen=True, kw_only=True, tag="welcome"):
+    """The token is right: the request may come."""
+
+
+class Health(Struct, frozen=True, kw_only=True, tag="health"):
+    """Is the engine there?"""
 
 
 class Submit(Struct, frozen=True, kw_only=True, tag="submit"):
     """Take a job."""
 
-    token: str
     job: EngineJob
 
 
 class Poll(Struct, frozen=True, kw_only=True, tag="poll"):
     """How is a job?"""
 
-    token: str
     id: str
 
 
 class Cancel(Struct, frozen=True, kw_only=True, tag="cancel"):
     """End a job."""
 
-    token: str
     id: str
 
 
@@ -125,6 +159,8 @@ class HealthReply(Struct, frozen=True, kw_only=True, tag="healthy"):
     running: int
     device: str | None
     """`cpu`, `cuda` or `mps`; None before the first job has loaded torch."""
+    device_name: str | None = None
+    """The same as its maker calls it, such as `NVIDIA L40S`."""
 
 
 class Accepted(Struct, frozen=True, kw_only=True, tag="accepted"):
@@ -141,7 +177,8 @@ class Queued(Struct, frozen=True, kw_only=True, tag="queued"):
 class Running(Struct, frozen=True, kw_only=True, tag="running"):
     """Under way."""
 
-    phase: Literal["load", "denoise", "decode"]
+    phase: Literal["load", "prior", "denoise", "decode"]
+    """`prior`: a language model writes what the steps then paint; it has no steps of its own."""
     step: int = 0
     """Steps done, over all the pictures of the job."""
     steps: int = 0
@@ -164,6 +201,8 @@ class Done(Struct, frozen=True, kw_only=True, tag="done"):
     load_seconds: float
     """0 when the pipeline was in memory already."""
     run_seconds: float
+    device: str = ""
+    """What it ran on, as its maker calls it."""
 
 
 class ErrorRecord(Struct, frozen=True, kw_only=True, tag="error"):
@@ -174,29 +213,46 @@ class ErrorRecord(Struct, frozen=True, kw_only=True, tag="error"):
     """A sentence or two for people; no path, no secret, no stack trace."""
 
 
-Reply = HealthReply | Accepted | Queued | Running | Done | ErrorRecord
+Reply = Welcome | HealthReply | Accepted | Queued | Running | Done | ErrorRecord
 
 _encoder = msgspec.msgpack.Encoder()
+_hellos: msgspec.msgpack.Decoder[Hello] = msgspec.msgpack.Decoder(Hello)
 _requests: msgspec.msgpack.Decoder[Request] = msgspec.msgpack.Decoder(Request)
 _replies: msgspec.msgpack.Decoder[Reply] = msgspec.msgpack.Decoder(Reply)
 
 
-def encode(message: Request | Reply, limit: int) -> bytes:
+def encode(message: Hello | Request | Reply, limit: int) -> bytearray:
     """A whole frame, length included.
 
     Raises:
         WireError: it would be larger than `limit` bytes, or holds what msgpack cannot carry.
     """
+    frame = bytearray(4)
     try:
-        body = _encoder.encode(message)
+        # Behind the length, and not put behind it later: that would be a second copy.
+        _encoder.encode_into(message, frame, 4)
     except (TypeError, OverflowError, RecursionError) as error:
         raise WireError(f"the message cannot be encoded: {error}") from None
-    if len(body) > limit:
-        raise WireError(f"the message has {len(body)} bytes, and {limit} is the most")
-    return len(body).to_bytes(4, "big") + body
+    length = len(frame) - 4
+    if length > limit:
+        raise WireError(f"the message has {length} bytes, and {limit} is the most")
+    frame[:4] = length.to_bytes(4, "big")
+    return frame
 
 
-def decode_request(body: bytes) -> Request:
+def decode_hello(body: bytes | bytearray) -> Hello:
+    """A hello from the body of a frame.
+
+    Raises:
+        WireError: it is none.
+    """
+    try:
+        return _hellos.decode(body)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise WireError(f"not a hello: {error}") from None
+
+
+def decode_request(body: bytes | bytearray) -> Request:
     """A request from the body of a frame.
 
     Raises:
@@ -208,7 +264,7 @@ def decode_request(body: bytes) -> Request:
         raise WireError(f"not a request: {error}") from None
 
 
-def decode_reply(body: bytes) -> Reply:
+def decode_reply(body: bytes | bytearray) -> Reply:
     """A reply from the body of a frame.
 
     Raises:
@@ -232,14 +288,52 @@ def frame_length(head: bytes, limit: int) -> int:
     return length
 
 
-async def read_frame(reader: asyncio.StreamReader, limit: int) -> bytes:
+def seconds_for(size: int) -> float:
+    """How long so many bytes may take on their way."""
+    return size / _SLOWEST
+
+
+async def read_frame(reader: asyncio.StreamReader, limit: int, patience_s: float) -> bytearray:
     """The body of the next frame.
+
+    Args:
+        reader: at the start of a frame.
+        limit: bytes of the body.
+        patience_s: seconds for its start to come, and those that its body may take on top of
+            `seconds_for` it.
 
     Raises:
         WireError: the frame is larger than `limit` bytes, or the stream ended before its end.
+        TimeoutError: it took too long.
     """
+    body = bytearray()
     try:
-        head = await reader.readexactly(4)
-        return await reader.readexactly(frame_length(head, limit))
+        async with asyncio.timeout(patience_s):
+            length = frame_length(await reader.readexactly(4), limit)
+        async with asyncio.timeout(patience_s + seconds_for(length)):
+            # In pieces, so that what is held is what came, and no copy of it is made.
+            while len(body) < length:
+                body += await reader.readexactly(min(_PIECE, length - len(body)))
     except asyncio.IncompleteReadError:
         raise WireError("the connection ended before the frame did") from None
+    return body
+
+
+async def write_frame(writer: asyncio.StreamWriter, frame: bytearray, patience_s: float) -> None:
+    """Send a frame of `encode`.
+
+    Args:
+        writer: open.
+        frame: length included.
+        patience_s: seconds that it may take on top of `seconds_for` it.
+
+    Raises:
+        TimeoutError: it took too long.
+        ConnectionError: the other side is gone.
+    """
+    async with asyncio.timeout(patience_s + seconds_for(len(frame))):
+        # In pieces, so that the loop does other things between them.
+        with memoryview(frame) as view:
+            for start in range(0, len(frame), _PIECE):
+                writer.write(bytes(view[start : start + _PIECE]))
+                await writer.drain()

@@ -9,7 +9,8 @@ An answer means different things by what was asked:
 | | 402, 403 about money | ProviderQuota | our balance |
 | | 404, 405, 410 | TargetUnavailable | no such endpoint |
 | | 429 | RateLimited | refused, so not taken |
-| | 3xx | MalformedOutput | not fal's queue; a redirect takes nothing |
+| | 301, 302, 307, 308 | MalformedOutput | not fal's queue; it sends the request elsewhere |
+| | every other 3xx | SubmitUnknown | 303 comes after the request was acted on |
 | | 503 + Retry-After, from a proxy | ProviderUnavailable | it says that it did not handle it |
 | | 5xx of a run that never began | ProviderUnavailable | the type says that no runner had it |
 | | 408, 499, every other 5xx | SubmitUnknown | it may have been queued before that |
@@ -53,16 +54,16 @@ _POLICY = "content_policy_violation"
 _MONEY = re.compile(r"balance|top.?up|credit|billing|payment|funds|locked", re.IGNORECASE)
 _MODERATION = re.compile(r"content.?polic|nsfw|moderation|safety", re.IGNORECASE)
 
-NEVER_BEGUN = frozenset(
-    {"request_timeout", "startup_timeout", "runner_scheduling_failure", "runner_connection_refused"}
-)
-"""Types of a request that fal gave up before any runner had it."""
+NEVER_BEGUN = frozenset({"startup_timeout", "runner_scheduling_failure", "runner_connection_refused"})
+"""Types of a request that fal gave up before any runner had it. Not `request_timeout`: that is the
+limit of an attempt which runs (fal's documents: queue, `start_timeout`)."""
 TRANSIENT = NEVER_BEGUN | {
     "downstream_service_error",
     "downstream_service_unavailable",
     "generation_timeout",
     "internal_error",
     "internal_server_error",
+    "request_timeout",
     "runner_connection_error",
     "runner_connection_timeout",
     "runner_disconnected",
@@ -71,6 +72,7 @@ TRANSIENT = NEVER_BEGUN | {
 }
 """Types after which the same request may succeed."""
 _ABOUT_THE_CALLER = frozenset({400, 409, 413, 415, 422})
+_ELSEWHERE = frozenset({301, 302, 307, 308})
 
 
 def of_submit(said: Said, provider: str) -> ProviderError:
@@ -92,7 +94,8 @@ def of_submit(said: Said, provider: str) -> ProviderError:
     if status >= 500 or status in (408, 499):
         return _of_server(said, provider)
     if status < 400:
-        return MalformedOutput(
+        redirected = MalformedOutput if status in _ELSEWHERE else SubmitUnknown
+        return redirected(
             f"fal's queue answered a request with HTTP {status}: is FAL_QUEUE_URL right?",
             provider=provider,
             raw=said.raw,
@@ -127,7 +130,8 @@ def of_run(said: Said, provider: str) -> ProviderError:
         return JobCanceled("The job was canceled.", provider=provider, raw=said.raw)
     if said.error_type == "request_timeout":
         return ProviderTimeout(
-            "The job did not start at fal before its deadline. Nothing was charged.",
+            "fal gave the job up: it did not start, or did not end, in the time that it had there. "
+            "Nothing was charged.",
             provider=provider,
             raw=said.raw,
         )

@@ -5,11 +5,21 @@ from collections.abc import Callable
 from typing import Any, cast
 
 import httpx
+from msgspec import Struct
 
 from providers.errors import MalformedOutput, ProviderError, ProviderUnavailable
 from providers.fal.replies import Said, read_reply
 
-__all__ = ["Link", "fal_client_view"]
+__all__ = ["Link", "Timeouts", "fal_client_view"]
+
+
+class Timeouts(Struct, frozen=True, kw_only=True):
+    """Seconds for a request and its whole reply."""
+
+    submit_s: float = 60.0
+    status_s: float = 15.0
+    result_s: float = 60.0
+    upload_s: float = 300.0
 
 
 class Link:

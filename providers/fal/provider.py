@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import importlib
 import importlib.util
 import re
 from typing import TYPE_CHECKING, ClassVar
@@ -18,10 +19,10 @@ from providers.base import (
     Unavailable,
     Waiting,
 )
-from providers.errors import JobCanceled, JobLost, ProviderError
+from providers.errors import JobCanceled, JobLost, ProviderError, ProviderUnavailable
 from providers.fal.addresses import Addresses, read_addresses
 from providers.fal.errors import of_result, of_run
-from providers.fal.link import Link
+from providers.fal.link import Link, Timeouts
 from providers.fal.replies import Said
 from providers.fal.results import last_line, read_result
 from providers.http import create_client
@@ -30,7 +31,7 @@ from registry.schema import Route
 if TYPE_CHECKING:
     from fal_client import Completed
 
-    from providers.fal.queue import Queue, Timeouts
+    from providers.fal.queue import Queue
     from providers.fal.uploads import Uploads
 
 __all__ = ["FalProvider"]
@@ -41,16 +42,20 @@ MOST_ASKING = 400
 
 
 class FalProvider:
-    """Runs jobs on fal's queue. Build it with `create`."""
+    """Runs jobs on fal's queue. Build it with `create`.
+
+    What stands on fal-client is loaded at the first use: its import takes a tenth of a second,
+    for which `gateway models` has no use and an event loop no time.
+    """
 
     type: ClassVar[str] = "fal"
-    idempotent_submit: ClassVar[bool] = False
 
-    def __init__(self, link: Link, addresses: Addresses, queue: "Queue", uploads: "Uploads") -> None:
+    def __init__(self, link: Link, addresses: Addresses, timeouts: Timeouts) -> None:
         self._link = link
         self._addresses = addresses
-        self._queue = queue
-        self._uploads = uploads
+        self._timeouts = timeouts
+        self._queue: Queue | None = None
+        self._uploads: Uploads | None = None
         self._asking: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._canceled: set[str] = set()
 
@@ -74,16 +79,12 @@ class FalProvider:
         return None
 
     @classmethod
-    def create(cls, context: ProviderContext, timeouts: "Timeouts | None" = None) -> "FalProvider":
+    def create(cls, context: ProviderContext, timeouts: Timeouts | None = None) -> "FalProvider":
         """See `providers.base.Provider.create`.
 
         Raises:
             ValueError: an address is none.
         """
-        # Imported here: fal-client takes a tenth of a second, and `gateway models` has no use for it.
-        from providers.fal.queue import Queue, Timeouts
-        from providers.fal.uploads import Uploads
-
         limits = timeouts or Timeouts()
         addresses = read_addresses(context.env, context.row.base_url)
         link = Link(
@@ -91,17 +92,21 @@ class FalProvider:
             context.env[context.row.key or KEY].strip(),
             context.name,
         )
-        uploads = Uploads(link, addresses, timeout_s=limits.upload_s)
-        return cls(link, addresses, Queue(link, addresses, limits), uploads)
+        return cls(link, addresses, limits)
+
+    def idempotent_submit(self, route: Route) -> bool:
+        """Fal makes a job of each submit: never."""
+        return False
 
     async def submit(self, call: Call) -> Handle | Succeeded:
         """See `providers.base.Provider.submit`. Files go up first; then one POST, never repeated."""
-        arguments = await self._uploads.place(call)
-        return await self._queue.submit(call.route.endpoint, arguments, call.timeout_s)
+        queue, uploads = await self._loaded()
+        arguments = await uploads.place(call)
+        return await queue.submit(call.route.endpoint, arguments, call.timeout_s)
 
     def handle_for(self, route: Route, remote_id: str) -> Handle:
         """See `providers.base.Provider.handle_for`."""
-        return self._queue.handle_for(route.endpoint, remote_id)
+        return self._load()[0].handle_for(route.endpoint, remote_id)
 
     async def poll(self, handle: Handle) -> Poll:
         """See `providers.base.Provider.poll`. One look at a job at a time.
@@ -123,28 +128,58 @@ class FalProvider:
         Raises:
             ProviderUnavailable: fal could not be asked.
         """
-        if await self._queue.cancel(handle):
+        queue, _ = await self._loaded()
+        if await queue.cancel(handle):
             self._canceled.add(handle.remote_id)
 
     async def aclose(self) -> None:
         """See `providers.base.Provider.aclose`."""
         await self._link.client.aclose()
 
+    async def _loaded(self) -> tuple["Queue", "Uploads"]:
+        """The queue and the uploads; at the first use, fal-client is imported in a thread.
+
+        Raises:
+            ProviderUnavailable: it cannot be imported; nothing was sent.
+        """
+        if self._queue is None:
+            try:
+                await asyncio.to_thread(importlib.import_module, "providers.fal.queue")
+            except ImportError as error:
+                raise ProviderUnavailable(
+                    "The gateway's fal-client cannot be loaded. Nothing was sent or charged; its "
+                    "operator has to install image-gateway[fal] anew.",
+                    provider=self._link.provider,
+                    raw=repr(error),
+                ) from error
+        return self._load()
+
+    def _load(self) -> tuple["Queue", "Uploads"]:
+        from providers.fal.queue import Queue
+        from providers.fal.uploads import Uploads
+
+        self._queue = self._queue or Queue(self._link, self._addresses, self._timeouts)
+        self._uploads = self._uploads or Uploads(
+            self._link, self._addresses, timeout_s=self._timeouts.upload_s
+        )
+        return self._queue, self._uploads
+
     async def _look(self, handle: Handle) -> Poll:
-        # Lazy, as in `create`.
+        queue, _ = await self._loaded()
+        # Lazy, as in `_load`.
         from fal_client import InProgress, Queued
 
-        status = await self._queue.status(handle)
+        status = await queue.status(handle)
         if isinstance(status, Queued):
             return Waiting(position=status.position)
         if isinstance(status, InProgress):
             line = last_line(status.logs)
             return Running(phase=self._link.clean(line) if line else None)
-        return await self._collect(handle, status)
+        return await self._collect(queue, handle, status)
 
-    async def _collect(self, handle: Handle, status: "Completed") -> Poll:
+    async def _collect(self, queue: "Queue", handle: Handle, status: "Completed") -> Poll:
         """The end of a job. The result tells more of a failure than the status does."""
-        reply = await self._queue.result(handle)
+        reply = await queue.result(handle)
         name = self._link.provider
         if not isinstance(reply, Said):
             if status.error or status.error_type:

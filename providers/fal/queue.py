@@ -15,7 +15,7 @@ from providers.base import Handle
 from providers.errors import ProviderError, ProviderUnavailable, RequestRejected, SubmitUnknown
 from providers.fal.addresses import Addresses
 from providers.fal.errors import of_result, of_status, of_submit
-from providers.fal.link import Link, fal_client_view
+from providers.fal.link import Link, Timeouts, fal_client_view
 from providers.fal.replies import Said
 from providers.http import provably_not_sent
 
@@ -27,15 +27,6 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{1,128}", re.ASCII)
 LEAST_START_S = 1.1
 """fal wants more than a second to start in."""
 URLS = ("status_url", "response_url", "cancel_url")
-
-
-class Timeouts(Struct, frozen=True, kw_only=True):
-    """Seconds for a request and its whole reply."""
-
-    submit_s: float = 60.0
-    status_s: float = 15.0
-    result_s: float = 60.0
-    upload_s: float = 300.0
 
 
 class _Accepted(Struct, frozen=True, kw_only=True):

@@ -127,7 +127,11 @@ async def test_two_models_whose_names_come_to_one(document) -> None:
     )
     paths = [path for path, _, operation in operations(document) if "requestBody" in operation]
     done = complete_document(
-        {"paths": {path: {"post": {"responses": {}}} for path in paths}}, catalog, TemplateLibrary.load(), []
+        {"paths": {path: {"post": {"responses": {}}} for path in paths}},
+        catalog,
+        TemplateLibrary.load(),
+        [],
+        frozenset(),
     )
     body = done["paths"]["/api/images/generate"]["post"]["requestBody"]["content"]["application/json"][
         "schema"

@@ -40,6 +40,7 @@ def test_defaults() -> None:
         ),
         ("GATEWAY_INPUT_BUCKETS", "a-b, c.d_e", "input_buckets", ("a-b", "c.d_e")),
         ("GATEWAY_PUBLIC_URL", "https://a.org/img/", "public_url", "https://a.org/img"),
+        ("GATEWAY_API_KEY", "igw_x", "api_key", "igw_x"),
         ("GATEWAY_REGISTRY", "/r/m.yaml", "registry", Path("/r/m.yaml")),
         ("GATEWAY_DATABASE_URL", "sqlite:///x.db", "database_url", "sqlite:///x.db"),
     ],
@@ -58,9 +59,8 @@ def test_values(name, value, attribute, read) -> None:
         ("GATEWAY_PORT", "9" * 5000),
         ("GATEWAY_WORKERS", "0"),
         ("GATEWAY_WORKERS", "2"),
-        ("GATEWAY_HOST", "0.0.0.0"),
-        ("GATEWAY_HOST", "gateway.test"),
-        ("GATEWAY_AUTH", "required"),
+        ("GATEWAY_AUTH", "none"),
+        ("GATEWAY_AUTH", "Open"),
         ("GATEWAY_SYNC_WAIT_S", "nan"),
         ("GATEWAY_SYNC_WAIT_S", "inf"),
         ("GATEWAY_SYNC_WAIT_S", "30s"),
@@ -97,6 +97,39 @@ def test_values(name, value, attribute, read) -> None:
 def test_a_bad_value_names_its_variable(name, value) -> None:
     with pytest.raises(SettingsError, match=name):
         load_settings({name: value})
+
+
+@pytest.mark.parametrize(
+    ("host", "asked", "auth"),
+    [
+        ("127.0.0.1", "", "open"),
+        ("localhost", "open", "open"),
+        ("::1", "required", "required"),
+        ("0.0.0.0", "", "required"),
+        ("gateway.test", "required", "required"),
+        ("192.168.1.5", "", "required"),
+    ],
+)
+def test_who_may_call(host, asked, auth) -> None:
+    assert load_settings({"GATEWAY_HOST": host, "GATEWAY_AUTH": asked}).auth == auth
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "gateway.test", "192.168.1.5", "127.0.0.2"])
+def test_only_loopback_may_be_open_to_whoever_calls(host) -> None:
+    with pytest.raises(SettingsError, match="GATEWAY_AUTH=open"):
+        load_settings({"GATEWAY_HOST": host, "GATEWAY_AUTH": "open"})
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("0.0.0.0", "http://127.0.0.1:8000"),
+        ("::", "http://[::1]:8000"),
+        ("gateway.test", "http://gateway.test:8000"),
+    ],
+)
+def test_how_this_machine_reaches_it(host, url) -> None:
+    assert load_settings({"GATEWAY_HOST": host, "GATEWAY_PUBLIC_URL": "https://a.org"}).local_url == url
 
 
 @pytest.mark.parametrize("name", ["GATEWAY_PROT", "GATEWAY_", "GATEWAY_port"])

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from support.scripted_provider import picture
 
-from gateway.verify import BrokenImage, verify_image
+from gateway.verify import BrokenImage, find_image, verify_image
 
 SIZE = (96, 40)
 
@@ -86,10 +86,21 @@ def test_cut_short(name) -> None:
     assert [cut for cut in cuts if not refused(data[:cut])] == []
 
 
-@pytest.mark.parametrize("tail", [b"\x00", b"\n", HTML, b"PK\x03\x04", b"\xff\xd9", HTML + b"\xff\xd9"])
+TAILS = [b"\x00", b"\n", HTML, b"PK\x03\x04", b"\xff\xd9", HTML + b"\xff\xd9"]
+
+
+@pytest.mark.parametrize("tail", TAILS)
 @pytest.mark.parametrize("name", GOOD)
 def test_bytes_behind_the_end(name, tail) -> None:
     assert refused(GOOD[name] + tail)
+
+
+@pytest.mark.parametrize("tail", [b"", *TAILS, GOOD["jpeg"], GOOD["png"], GOOD["webp"]])
+@pytest.mark.parametrize("name", GOOD)
+def test_where_a_picture_ends(name, tail) -> None:
+    found, end = find_image(GOOD[name] + tail)
+    assert end == len(GOOD[name])
+    assert found == verify_image(GOOD[name])
 
 
 @pytest.mark.parametrize("name", [name for name in GOOD if name.startswith("png")])

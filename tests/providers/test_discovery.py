@@ -19,7 +19,7 @@ ROUTE = SHIPPED.models["embedded-mini"].routes[0]
 PACKAGE = """
 class Acme:
     type = "acme"
-    idempotent_submit = False
+    def idempotent_submit(self, route): return False
     def __init__(self, context): self.context, self.closed = context, 0
     @classmethod
     def unavailable(cls, context, route): return None

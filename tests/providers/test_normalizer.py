@@ -122,9 +122,9 @@ GOLDEN: dict[str, tuple[str, dict[str, Any], str, dict[str, Any]]] = {
     ),
     "flux-lora, two": (
         "flux-lora",
-        {"prompt": "a", "loras": [{"url": LORA}, {"url": "upl_2", "scale": -1}]},
+        {"prompt": "a", "loras": [{"url": LORA}, {"url": "upl_2", "scale": 4}]},
         "fal-ai/flux-lora",
-        {"prompt": "a", **FLUX, "loras": [{"path": media(LORA), "scale": 1.0}, {"path": media("upl_2"), "scale": -1.0}]},
+        {"prompt": "a", **FLUX, "loras": [{"path": media(LORA), "scale": 1.0}, {"path": media("upl_2"), "scale": 4.0}]},
     ),
     "image-to-image": (
         "image-to-image",
@@ -190,7 +190,7 @@ def test_a_payload(model: str, asked: dict[str, Any], endpoint: str, payload: di
         ("face-swap", {"image_url": PHOTO, "target_image_url": FACE}, {"image_url": "converted", "target_image_url": "converted"}),
         ("face-swap", {"image_url": PHOTO, "target_image_url": FACE, "n": 1}, {"num_images": "exact"}),
         (GLM, {"prompt": "a", "negative_prompt": "b"}, {"negative_prompt": "dropped"}),
-        (SDXL, {"prompt": "a", "scheduler": "lcm"}, {"scheduler": "dropped"}),
+        (SDXL, {"prompt": "a", "scheduler": "lms"}, {"scheduler": "dropped"}),
         (SDXL, {"prompt": "a", "steps": 200}, {"num_inference_steps": "clamped"}),
         (SDXL, {"prompt": "a", "seed": 1 << 40}, {"seed": "clamped"}),
         (SDXL, {"prompt": "a", "width": 1024, "size": "1024x512"}, {"width": "exact", "size": "converted"}),
@@ -226,7 +226,7 @@ REFUSED: dict[str, tuple[str, dict[str, Any], str, str]] = {
                       "unsupported_parameter"),
     "no image there": (GLM, {"prompt": "a", "image": PHOTO}, "/inputs/image", "unsupported_parameter"),
     "no mask there": ("flux-dev", {"prompt": "a", "mask": PHOTO}, "/inputs/mask", "unsupported_parameter"),
-    "no LoRA there": (SDXL, {"prompt": "a", "lora_url": LORA}, "/inputs/lora_url", "unsupported_parameter"),
+    "no LoRA there": (GLM, {"prompt": "a", "lora_url": LORA}, "/inputs/lora_url", "unsupported_parameter"),
     "no prompt there": ("face-swap", {"image_url": PHOTO, "target_image_url": FACE, "prompt": "a"}, "/inputs/prompt",
                         "unsupported_parameter"),
     "no count there": ("face-swap", {"image_url": PHOTO, "target_image_url": FACE, "n": 2}, "/inputs/n",
@@ -234,6 +234,10 @@ REFUSED: dict[str, tuple[str, dict[str, Any], str, str]] = {
     "too many": ("flux-dev", {"prompt": "a", "n": 8}, "/inputs/n", "out_of_range"),
     "another route's ratio": ("flux-pro", {"prompt": "a", "image": PHOTO, "aspect_ratio": "5:1"}, "/inputs/aspect_ratio",
                               "out_of_range"),
+    "a LoRA the other way round": ("flux-lora", {"prompt": "a", "lora_url": LORA, "lora_scale": -0.5}, "/inputs/lora_scale",
+                                   "out_of_range"),
+    "one of two LoRAs": ("flux-dev", {"prompt": "a", "loras": [{"url": LORA}, {"url": "upl_2", "scale": -1}]},
+                         "/inputs/loras", "out_of_range"),
     "another route's native": ("flux-dev", {"prompt": "a", "lora_url": LORA, "acceleration": "high"},
                                "/inputs/acceleration", "out_of_range"),
 }  # fmt: skip
@@ -255,6 +259,15 @@ def test_a_policy_lets_it_pass(model: str, asked: dict[str, Any], at: str, code:
         (row,) = (row for row in done.report if row.requested_as == spelled)
         assert row.how in ("clamped", "dropped")
         assert row.why
+
+
+def test_a_scale_is_moved_and_its_lora_is_kept() -> None:
+    _, done = send("flux-lora", {"prompt": "a", "lora_url": LORA, "lora_scale": -0.5}, "warn")
+    assert done.payload["loras"] == [{"path": media(LORA), "scale": 0.0}]
+    assert rows(done).items() >= {"lora_url": "converted", "lora_scale": "clamped"}.items()
+    (warning,) = done.warnings
+    assert "-0.5" in warning
+    assert "0 to 4" in warning
 
 
 def test_the_policy_error_refuses_hints_too() -> None:

@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from providers.base import MediaRef, revive_media
 from providers.normalizer import Policy, fitting_routes, translate
@@ -57,6 +58,9 @@ def requests(draw: st.DrawFn) -> tuple[str, UnifiedInputs]:
 
 
 def within(rule: ParameterRule, value: Any) -> bool:
+    if rule.shape == "loras":
+        rule, scales = replace(rule, shape="value"), [item["scale"] for item in value]
+        return all(within(rule, scale) for scale in scales)
     if isinstance(value, int | float) and not isinstance(value, bool):
         low = value if rule.min is None else rule.min
         high = value if rule.max is None else rule.max

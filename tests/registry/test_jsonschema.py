@@ -45,6 +45,7 @@ REFUSED: list[tuple[str, dict[str, Any]]] = [
     ("flux-dev", {"prompt": "a", "acceleration": "warp"}),
     ("flux-dev", {"prompt": "a", "loras": []}),
     ("flux-dev", {"prompt": "a", "loras": [{"scale": 1}]}),
+    ("flux-lora", {"prompt": "a", "lora_url": "upl_1", "lora_scale": 4.5}),
     ("flux-dev", {"prompt": "a", "aspect_ratio": "wide"}),
     ("face-swap", {"image_url": "s3://b/a.jpg", "target_image_url": "ftp://b/c.jpg"}),
 ]
@@ -132,6 +133,20 @@ def test_limits_are_those_of_every_route_together() -> None:
     assert (shown["guidance_scale"]["minimum"], shown["guidance_scale"]["maximum"]) == (0, 35)
     assert "default" not in shown["strength"]  # the routes have different ones
     assert SCHEMAS["image-to-image"]["properties"]["strength"]["default"] == 0.95
+
+
+def test_the_scale_of_a_lora_is_that_of_the_models_routes() -> None:
+    for model in ("flux-dev", "flux-lora"):
+        shown = SCHEMAS[model]["properties"]
+        assert (shown["lora_scale"]["minimum"], shown["lora_scale"]["maximum"]) == (0, 4)
+        scale = shown["loras"]["items"]["properties"]["scale"]
+        assert (scale["minimum"], scale["maximum"], scale["default"]) == (0, 4, 1.0)
+        assert not shown["loras"].keys() & {"minimum", "maximum"}
+        assert not valid(SCHEMAS[model], {"prompt": "a", "loras": [{"url": "upl_1", "scale": -0.5}]})
+    catalogue = small(("{enum: [euler, ddim]}", "{}\n          loras: {shape: loras, min: -9}"))
+    shown = model_schema(catalogue.models["one"], catalogue.vocabulary)["properties"]
+    assert (shown["lora_scale"]["minimum"], shown["lora_scale"]["maximum"]) == (-4, 4)
+    assert shown["loras"]["items"]["properties"]["scale"]["minimum"] == -4
 
 
 def test_a_parameter_shows_its_spellings() -> None:

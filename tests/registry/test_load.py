@@ -38,6 +38,13 @@ FAULTS = {
         "dialects.more.parameters.seed",
         "duplicate key 'seed'",
     ),
+    "rate of a GPU second": (
+        'provider_cost: {per_image: "0.01"}\n        pipeline',
+        'provider_cost: {per_gpu_second: "0.1", typical_seconds: "1"}\n        pipeline',
+        "per_gpu_second",
+        "models.one.routes.0.provider_cost.per_gpu_second",
+        "a second of the tier local costs 0",
+    ),
     # YAML that is not used here
     "anchor": ("prompt: {}", "prompt: &p {}", "&p", "", "anchors and aliases"),
     "alias": ("prompt: {}", "prompt: *p", "*p", "", "anchors and aliases"),
@@ -114,6 +121,8 @@ FAULTS = {
     "enum of a number": ("{max: 100}", "{enum: [few]}", "{enum: [few]}", "dialects.more.parameters.seed.enum", "holds integers"),
     "enum of a boolean": ("type: boolean", "enum: [a], type: boolean", "enum: [a], type: boolean", "dialects.more.parameters.tiling", "text, ratios and integers"),
     "default of another type": ("default: 20", "default: many", "default: many", "dialects.base.parameters.num_inference_steps.default", "default does not fit"),
+    "default scale out of range": ("{enum: [euler, ddim]}", "{}\n          loras: {min: 0, default: [{url: upl_1, scale: -1}]}",
+                                   "scale: -1", "models.one.routes.0.parameters.loras.default", "not a value that it takes"),
     "default out of range": ("default: 20}", "default: 51}", "51}", "dialects.base.parameters.num_inference_steps.default", "not a value that it takes"),
     # sizes
     "no size": ("    size: {style: width_height, default: 512x512, min: 64, max: 1024, multiple_of: 8}\n", "", "- provider: own",

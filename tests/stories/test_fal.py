@@ -78,41 +78,6 @@ def test_a_job_that_ends_badly_costs_nothing(
     assert captures(paid) == before
 
 
-# what fal says to the submit -> status, code of the problem, invoices
-REFUSALS = [
-    ("401", 502, "provider_credentials_rejected"),
-    ("403_balance", 503, "provider_quota"),
-    ("404", 502, "provider_target_unavailable"),
-    ("422", 422, "provider_rejected_request"),
-    ("422_flat", 422, "provider_rejected_request"),
-    ("422_policy", 422, "content_policy"),
-]
-
-
-@pytest.mark.parametrize(("kind", "status", "code"), REFUSALS, ids=[r[0] for r in REFUSALS])
-def test_a_refused_submit_costs_nothing(
-    paid: GatewayProcess, fal: LoopbackFal, kind: str, status: int, code: str
-) -> None:
-    prompt = f"refused {kind}"
-    fal.fail("submit", kind)
-    answer = paid.generate(body(prompt))
-    assert (answer.status_code, answer.json().get("code")) == (status, code), answer.text
-    assert paid.job(answer.json()["jobId"])["costMicros"] == 0
-    assert fal.invoices(prompt) == []
-
-
-def test_too_many_requests_are_sent_again_after_the_time_that_fal_names(
-    paid: GatewayProcess, fal: LoopbackFal
-) -> None:
-    fal.fail("submit", "429")
-    started = time.monotonic()
-    job = paid.generate(body("busy")).json()
-    assert job["status"] == "completed"
-    assert [a["error"] for a in job["attempts"]] == ["provider_rate_limited", None]
-    assert time.monotonic() - started > 5
-    assert len(fal.invoices("busy")) == 1
-
-
 def test_a_picture_of_another_size_is_charged_as_it_is_and_said(
     paid: GatewayProcess, fal: LoopbackFal
 ) -> None:
@@ -122,24 +87,6 @@ def test_a_picture_of_another_size_is_charged_as_it_is_and_said(
     assert (job["images"][0]["width"], job["images"][0]["height"]) != (128, 128)
     assert job["cost"] <= job["quote"]["cost"]
     assert any("128x128" in warning for warning in job["warnings"])
-
-
-def test_a_lost_reply_is_unknown_until_the_operator_says_what_became_of_it(
-    paid: GatewayProcess, fal: LoopbackFal
-) -> None:
-    fal.fail("submit", "lost")
-    answer = paid.generate(body("lost"))
-    assert (answer.status_code, answer.json()["status"]) == (202, "unknown")
-    job_id = answer.json()["jobId"]
-    (invoice,) = fal.invoices("lost")
-    assert paid.query(f"select status from hold where job_id = '{job_id}'") == [("open",)]
-    listed = paid.http.get("/api/jobs", params={"status": "unknown"}).json()["jobs"]
-    assert [job["jobId"] for job in listed] == [job_id]
-    adopted = paid.http.post(f"/api/admin/jobs/{job_id}/adopt", json={"requestId": invoice.id})
-    assert adopted.status_code == 200, adopted.text
-    job = paid.ended(job_id)
-    assert (job["status"], job["cost"]) == ("completed", 0.03)
-    assert len(fal.invoices("lost")) == 1
 
 
 def test_cancel_reaches_fal(own_gateway: Own) -> None:

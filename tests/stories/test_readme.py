@@ -1,8 +1,10 @@
 """What the README tells a new user to paste works as pasted."""
 
+import json
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -32,6 +34,26 @@ def test_the_three_curls_give_a_png_each(gateway: GatewayProcess, tmp_path: Path
     for name in ("first.png", "second.png", "third.png"):
         with Image.open(tmp_path / name) as picture:
             assert picture.format == "PNG"
+
+
+@pytest.mark.skipif(
+    shutil.which("curl") is None, reason="the README's commands are curl's; it is not installed"
+)
+def test_an_account_and_a_key_as_pasted(gateway: GatewayProcess, tmp_path: Path) -> None:
+    script = block("bash", "keys create").replace("http://127.0.0.1:8000", gateway.url)
+    script = script.replace(".venv/bin/gateway", f"{sys.executable} -m gateway")
+    ended = subprocess.run(
+        ["bash", "-eu"],
+        input=script,
+        cwd=tmp_path,
+        env=gateway.env,
+        text=True,
+        capture_output=True,
+        timeout=100,
+    )
+    assert ended.returncode == 0, ended.stderr
+    account = json.loads(ended.stdout)
+    assert (account["name"], account["balance"]["available"]) == ("Ann", 10)
 
 
 def test_the_model_entry_is_good(tmp_path: Path) -> None:

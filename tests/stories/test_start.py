@@ -26,12 +26,12 @@ def test_a_bad_registry_stops_the_start_with_its_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("env", "said"),
     [
-        ({"GATEWAY_HOST": "0.0.0.0"}, "GATEWAY_HOST"),
+        ({"GATEWAY_HOST": "0.0.0.0", "GATEWAY_AUTH": "open"}, "GATEWAY_AUTH"),
         ({"GATEWAY_WORKERS": "2"}, "GATEWAY_WORKERS"),
         ({"GATEWAY_SYNC_WAIT": "5"}, "GATEWAY_SYNC_WAIT"),
         ({"GATEWAY_PORT": "eighty"}, "GATEWAY_PORT"),
         ({"GATEWAY_DATABASE_URL": "postgresql://x/y"}, "PostgreSQL"),
-        ({"GATEWAY_STORAGE_URL": "s3://bucket"}, "GATEWAY_STORAGE_URL"),
+        ({"GATEWAY_STORAGE_URL": "ftp://bucket"}, "GATEWAY_STORAGE_URL"),
     ],
 )
 def test_a_bad_setting_stops_the_start(tmp_path: Path, env: dict[str, str], said: str) -> None:

@@ -13,16 +13,19 @@ from PIL import Image
 
 from providers.diffusers_modal.wire import (
     MAX_FROM_ENGINE,
+    MAX_HELLO,
     MAX_TO_ENGINE,
     Done,
     EngineJob,
     ErrorRecord,
+    Hello,
     PipelineSpec,
     Poll,
     Queued,
     Reply,
     Request,
     Running,
+    Welcome,
     decode_reply,
     encode,
     read_frame,
@@ -32,12 +35,19 @@ TOKEN = "t0ken"
 MINI = PipelineSpec(source="embedded:mini", pipeline_class="StableDiffusionPipeline")
 
 
-def job(id_: str = "job", *, num_images: int = 1, timeout_s: float = 60.0, **parameters: Any) -> EngineJob:
+def job(
+    id_: str = "job",
+    *,
+    pipeline: PipelineSpec = MINI,
+    num_images: int = 1,
+    timeout_s: float = 60.0,
+    **parameters: Any,
+) -> EngineJob:
     """A small picture, about 0.1 s of work."""
     chosen = {"prompt": "a red cat", "width": 64, "height": 64, "num_inference_steps": 4, "seed": 1}
     return EngineJob(
         id=id_,
-        pipeline=MINI,
+        pipeline=pipeline,
         parameters=chosen | parameters,
         num_images=num_images,
         timeout_s=timeout_s,
@@ -49,22 +59,38 @@ def long_job(id_: str = "long", **parameters: Any) -> EngineJob:
     return job(id_, num_inference_steps=1000, num_images=64, **parameters)
 
 
+def made(answer: Done | ErrorRecord) -> Done:
+    assert isinstance(answer, Done), answer
+    return answer
+
+
+def code(answer: Done | ErrorRecord) -> str:
+    assert isinstance(answer, ErrorRecord), answer
+    assert answer.message
+    return answer.code
+
+
 def pixels(data: bytes) -> numpy.ndarray:
     """(height, width, 3) of signed numbers, so that they can be subtracted."""
     return numpy.asarray(Image.open(io.BytesIO(data)).convert("RGB")).astype(int)
 
 
-async def ask(port: int, request: Request) -> Reply:
+async def ask(port: int, request: Request, token: str = TOKEN) -> Reply:
     """One request on a connection of its own."""
-    return await ask_raw(port, encode(request, MAX_TO_ENGINE))
+    return await ask_raw(port, encode(Hello(token=token), MAX_HELLO), encode(request, MAX_TO_ENGINE))
 
 
-async def ask_raw(port: int, data: bytes) -> Reply:
+async def ask_raw(port: int, *frames: bytes) -> Reply:
+    """The answer to the last frame, or the one that is no welcome."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
-        writer.write(data)
-        await writer.drain()
-        return decode_reply(await read_frame(reader, MAX_FROM_ENGINE))
+        for frame in frames:
+            writer.write(frame)
+            await writer.drain()
+            reply = decode_reply(await read_frame(reader, MAX_FROM_ENGINE, 30))
+            if not isinstance(reply, Welcome):
+                break
+        return reply
     finally:
         writer.close()
 
@@ -72,7 +98,7 @@ async def ask_raw(port: int, data: bytes) -> Reply:
 async def until(port: int, id_: str, stop: Callable[[Reply], bool], timeout_s: float = 60.0) -> Reply:
     """Poll a job until `stop` likes the reply."""
     async with asyncio.timeout(timeout_s):
-        while not stop(reply := await ask(port, Poll(token=TOKEN, id=id_))):
+        while not stop(reply := await ask(port, Poll(id=id_))):
             await asyncio.sleep(0.01)
     return reply
 

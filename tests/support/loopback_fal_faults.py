@@ -14,7 +14,8 @@ WIRE = {
 }
 """Faults of the socket. The two before the body happen although nothing was read of it."""
 
-RETRY_AFTER_S = 7
+RETRY_AFTER_S = 3
+"""Longer than the runner waits of its own accord."""
 NGINX = b"<html><head><title>%d</title></head><body><center>nginx</center></body></html>"
 
 
@@ -57,6 +58,7 @@ FAULTS: dict[str, Reply] = {
     "503_scheduling": said(503, "No runner", error_type="runner_scheduling_failure"),
     "503_disconnected": said(503, "Runner gone", error_type="runner_disconnected"),
     "504": nginx(504),
+    "504_request_timeout": said(504, "Request timed out", error_type="request_timeout"),
     "html": Reply(200, NGINX % 200, {}, "text/html"),
     "empty_object": answer(200, {}),
     "redirect": Reply(302, b"", {"Location": "http://127.0.0.1:1/"}),

@@ -102,6 +102,7 @@ def image_size(loc: list[Any], value: Any) -> list[Bad]:
 
 
 def loras(loc: list[Any], value: Any) -> list[Bad]:
+    """The scale as in fal's own types: `zLoraWeight` of fal-ai/fal-js (image/zod.gen.ts, 53241327a7e1)."""
     if not isinstance(value, list):
         return [Bad(loc, "Input should be a valid list", "list_type")]
     faults = []

@@ -88,7 +88,6 @@ class ScriptedProvider:
     """Answers by its script; an empty one waits, and refuses a submit that nobody wrote down."""
 
     type: ClassVar[str] = "scripted"
-    idempotent_submit: ClassVar[bool] = False
 
     def __init__(self, script: Script) -> None:
         self.script = script
@@ -100,6 +99,9 @@ class ScriptedProvider:
     @classmethod
     def create(cls, context: ProviderContext) -> Provider:
         return cls(script_of(context.data_dir, context.name))
+
+    def idempotent_submit(self, route: Route) -> bool:
+        return False
 
     async def submit(self, call: Call) -> Handle | Succeeded:
         self.script.calls.append(call)
@@ -127,7 +129,9 @@ class IdempotentProvider(ScriptedProvider):
     """One that knows a `Call.id` again."""
 
     type: ClassVar[str] = "scripted_idempotent"
-    idempotent_submit: ClassVar[bool] = True
+
+    def idempotent_submit(self, route: Route) -> bool:
+        return True
 
 
 async def _play(step: Step) -> Any:

@@ -62,10 +62,16 @@ def build(folder: Path) -> None:
     """Write the model into `folder`: the same bytes on every run on a machine."""
     import torch
 
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
-        torch.manual_seed(_SEED)
-        pipeline = _pipeline()
-        _tune(pipeline)
+    threads = torch.get_num_threads()
+    # Sums depend on the number of threads, and with them the weights.
+    torch.set_num_threads(1)
+    try:
+        with torch.random.fork_rng(devices=[]), torch.no_grad():
+            torch.manual_seed(_SEED)
+            pipeline = _pipeline()
+            _tune(pipeline)
+    finally:
+        torch.set_num_threads(threads)
     pipeline.save_pretrained(folder, safe_serialization=True)
 
 

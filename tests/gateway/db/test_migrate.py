@@ -17,7 +17,7 @@ from gateway.db.engine import DatabaseError, DatabaseUnavailable, open_database
 from gateway.db.migrate import DatabaseTooNew, MigrationFailed, UpgradeResult, upgrade
 from gateway.db.sqlite_file import open_engine
 
-HEAD = "0002"
+HEAD = "0003"
 """The revision of this version."""
 AT = 1_795_000_000_123
 METADATA = [gateway.db.tables.metadata, billing.tables.metadata]
@@ -61,7 +61,7 @@ def later(tmp_path: Path) -> Path:
 def connection(path: Path, url: str) -> Iterator[sqlite3.Connection]:
     upgrade(url, at=AT)
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
-        connection.execute("insert into account values ('a', 'Ann', 'normal', 1)")
+        connection.execute("insert into account values ('a', 'Ann', 'normal', 1, 0)")
         connection.execute(
             "insert into job (id, account_id, status, model, provider, registry_version, request, report,"
             " warnings, routing, quote_micros, ceiling_micros, deadline_at, created_at)"
@@ -72,13 +72,13 @@ def connection(path: Path, url: str) -> Iterator[sqlite3.Connection]:
 
 
 def schema(path: Path) -> set[tuple[str, ...]]:
-    """Tables and indexes as SQLite keeps them, but for white space."""
+    """Tables and indexes as SQLite keeps them, but for white space, and the quotes of a renamed table."""
     with closing(sqlite3.connect(path)) as connection:
         rows = connection.execute(
             "select type, name, sql from sqlite_master where sql not null and type != 'trigger'"
             " and name != 'alembic_version'"
         )
-        return {(kind, name, " ".join(sql.split())) for kind, name, sql in rows}
+        return {(kind, name, " ".join(sql.replace('"', "").split())) for kind, name, sql in rows}
 
 
 def test_a_new_database_is_made_and_a_second_time_nothing_is_done(url: str, path: Path) -> None:
@@ -109,8 +109,8 @@ def test_an_old_database_is_copied_first(url: str, path: Path, later: Path) -> N
     copy = path.with_name(f"50% of it.before-{HEAD}-20261118T110640123Z.db")
     assert result == UpgradeResult(from_revision=HEAD, to_revision="9999", backup=copy)
     with closing(sqlite3.connect(copy)) as old, closing(sqlite3.connect(path)) as new:
-        assert old.execute("select * from account").fetchall() == [("a", "Ann", "normal", 1)]
-        assert new.execute("select * from account").fetchall() == [("a", "Ann", "normal", 1, None)]
+        assert old.execute("select * from account").fetchall() == [("a", "Ann", "normal", 1, 0)]
+        assert new.execute("select * from account").fetchall() == [("a", "Ann", "normal", 1, 0, None)]
         assert new.execute("select id from job").fetchall() == [("j",)]
 
 

@@ -314,6 +314,7 @@ def test_a_killed_process_loses_no_acknowledged_row(path: Path) -> None:
 def test_the_wal_reset_bug_is_named_once(
     version: tuple[int, int, int], warns: int, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("INFO")
     warn_of_wal_reset_bug.cache_clear()
     warn_of_wal_reset_bug(version)
     warn_of_wal_reset_bug(version)

@@ -12,11 +12,12 @@ from support.scripted_provider import SCRIPTED_TYPES, SCRIPTS, Script, script_of
 from support.small_registry import small_catalog
 
 from billing import ledger
+from gateway.accounts import rows
+from gateway.accounts.principals import OPERATOR
 from gateway.ambient import Ambient
-from gateway.core import OPERATOR, Core, Parts
+from gateway.core import Core, Parts
 from gateway.db.engine import Database, open_database
 from gateway.db.migrate import upgrade
-from gateway.jobs import store
 from gateway.jobs.drive import Tools
 from gateway.jobs.outputs import Collector
 from gateway.jobs.records import JobRow
@@ -80,6 +81,7 @@ class World:
                 collector=collector,
                 ambient=self.core.ambient,
                 resend_pauses_s=(0.0, 0.0),
+                store_pauses_s=(0.01,),
             )
         )
 
@@ -126,9 +128,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
     core = Core(
         settings=settings, parts=parts, db=open_database(settings.database_url), ambient=clock.ambient()
     )
-    await core.db.write(
-        lambda c: store.ensure_account(c, account_id=OPERATOR, name="op", postpaid=True, at=1)
-    )
+    await core.db.write(lambda c: rows.ensure_account(c, account_id=OPERATOR, name="op", postpaid=True, at=1))
     async with httpx.AsyncClient(trust_env=False) as client:
         yield World(core, clock, client)
         await core.runner.aclose(0)

@@ -4,9 +4,8 @@ import pytest
 from support.job_checks import AWAY, BUSY, LOST_REPLY, PRICE, Gate, charged, failed, tries
 from support.scripted_provider import done, handle
 
-from gateway.core import OPERATOR
+from gateway.accounts.principals import OPERATOR
 from gateway.jobs.drive import MAX_TRIES
-from gateway.storage import StorageError
 from providers.base import Failed, ImageBytes, Running, Succeeded, Waiting
 from providers.errors import (
     ContentRejected,
@@ -138,17 +137,6 @@ async def test_a_broken_picture_is_no_success(world) -> None:
     world.script().answers([Succeeded(images=(*done().images, broken))])
     await failed(world, await world.run(num_images=2), "provider_bad_response")
     assert await world.core.images.keys("images") == []
-
-
-async def test_a_store_that_is_full_does_not_run_the_job_again(world, monkeypatch) -> None:
-    async def full(*_: object) -> None:
-        raise StorageError("no space left")
-
-    monkeypatch.setattr(world.core.images, "put", full)
-    world.script().answers([done()])
-    job = await world.run("two")
-    await failed(world, job, "output_not_stored")
-    assert world.script("second").calls == []
 
 
 # -- a submit without an answer ------------------------------------------------------------

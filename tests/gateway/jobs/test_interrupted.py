@@ -8,7 +8,7 @@ import pytest
 from support.job_checks import AWAY, BUSY, PRICE, Gate, charged, failed, tries
 from support.scripted_provider import done, handle
 
-from gateway.core import OPERATOR
+from gateway.accounts.principals import OPERATOR
 from gateway.db.engine import DatabaseUnavailable
 from gateway.jobs.drive import CANCEL_PATIENCE_S
 from gateway.jobs.records import JobRow

@@ -7,9 +7,11 @@ from msgspec import structs
 from support.scripted_provider import done, picture
 from support.small_registry import small_catalog
 
-from gateway.core import OPERATOR
-from gateway.jobs import queries, store
+from gateway.accounts import rows
+from gateway.accounts.principals import OPERATOR
+from gateway.jobs import queries
 from gateway.jobs.records import decode_admitted
+from gateway.media.references import shown_inputs
 from gateway.schemas import GenerateRequest
 from providers.base import MediaRef
 
@@ -40,7 +42,7 @@ async def test_pages_by_status(world) -> None:
 
 async def test_another_account_sees_nothing(world) -> None:
     job_id = (await three_jobs(world))[0]
-    await world.db.write(lambda c: store.ensure_account(c, account_id="bob", name="Bob", postpaid=True, at=1))
+    await world.db.write(lambda c: rows.ensure_account(c, account_id="bob", name="Bob", postpaid=True, at=1))
     assert await world.db.read(lambda c: queries.list_jobs(c, "bob", limit=9)) == []
     assert await world.db.read(lambda c: queries.find_job(c, job_id, "bob")) is None
     assert (await world.db.read(lambda c: queries.find_job(c, job_id))).id == job_id
@@ -58,8 +60,13 @@ async def test_open_jobs_are_the_unended_oldest_first(world) -> None:
 async def test_a_picture_by_its_id(world) -> None:
     world.script().answers([done()])
     job = await world.run()
-    assert await world.db.read(lambda c: queries.find_image(c, job.images[0].id)) == job.images[0]
-    assert await world.db.read(lambda c: queries.find_image(c, "img_none")) is None
+
+    async def found(image_id: str, account: str) -> object:
+        return await world.db.read(lambda c: queries.find_image(c, image_id, account))
+
+    assert await found(job.images[0].id, OPERATOR) == job.images[0]
+    assert await found(job.images[0].id, "acc_other") is None
+    assert await found("img_none", OPERATOR) is None
 
 
 async def test_what_was_admitted_comes_back(world) -> None:
@@ -74,7 +81,7 @@ async def test_what_was_admitted_comes_back(world) -> None:
     assert len(await world.core.media.read(ref)) == ref.size
     payload = {**plan.candidates[0].payload, "image_url": ref}
     assert job.admitted.candidates == (structs.replace(plan.candidates[0], payload=payload),)
-    assert (job.admitted.inputs, job.admitted.price) == (request.inputs, plan.model.price)
+    assert (job.admitted.inputs, job.admitted.price) == (shown_inputs(request.inputs), plan.model.price)
     assert (job.report, job.routing, job.end_user) == (plan.report, plan.routing, "u")
     assert job.registry_version == small_catalog().version
 

@@ -10,6 +10,7 @@ from support.small_registry import small_catalog
 
 from billing import ledger
 from billing.tables import hold
+from gateway.accounts import rows
 from gateway.db.migrate import upgrade
 from gateway.db.tables import attempt, image, job
 from gateway.jobs import queries, store
@@ -30,7 +31,7 @@ def conn(tmp_path: Path) -> Iterator[Connection]:
     upgrade(url, at=1)
     engine = create_engine(url)
     with engine.connect() as connection:
-        store.ensure_account(connection, account_id="ann", name="Ann", postpaid=False, at=1)
+        rows.ensure_account(connection, account_id="ann", name="Ann", postpaid=False, at=1)
         ledger.top_up(connection, account_id="ann", amount_micros=100, reference="pay1", at=1)
         yield connection
         assert ledger.verify(connection) == []
@@ -115,7 +116,7 @@ def test_admit_without_the_money_leaves_nothing(conn) -> None:
 
 
 def test_an_account_is_made_once(conn) -> None:
-    store.ensure_account(conn, account_id="ann", name="Other", postpaid=True, at=9)
+    rows.ensure_account(conn, account_id="ann", name="Other", postpaid=True, at=9)
     assert ledger.balance(conn, "ann").postpaid is False
 
 

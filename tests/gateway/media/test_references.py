@@ -11,11 +11,13 @@ from support.small_registry import MODELS, model, route, small_catalog
 from support.web_server import WebServer, page
 
 from billing import ledger
+from gateway.accounts import rows
+from gateway.accounts.principals import OPERATOR
 from gateway.ambient import Ambient
-from gateway.core import OPERATOR, Core, Parts
+from gateway.core import Core, Parts
 from gateway.db.engine import open_database
 from gateway.db.migrate import upgrade
-from gateway.jobs import queries, store
+from gateway.jobs import queries
 from gateway.media.fetch import Fetcher
 from gateway.problems import Problem
 from gateway.schemas import GenerateRequest
@@ -65,7 +67,7 @@ async def core(tmp_path: Path, good, trusted) -> AsyncIterator[Core]:
     )
     for name in (OPERATOR, "acc_other"):
         await core.db.write(
-            lambda c, name=name: store.ensure_account(c, account_id=name, name=name, postpaid=True, at=1)
+            lambda c, name=name: rows.ensure_account(c, account_id=name, name=name, postpaid=True, at=1)
         )
     script_of(str(tmp_path), "first").answers(submit=[done()])
     yield core

@@ -3,10 +3,13 @@
 from collections.abc import Iterator
 
 import pytest
-from support.s3_server import make_bucket, s3_server
+from support.loopback_fal_http import Reply
+from support.s3_server import BrokenS3, MetadataServer, make_bucket, s3_server
 
 from gateway.media.errors import MediaRefused, MediaTooLarge
+from gateway.media.library import LIMITS
 from gateway.media.sources import Buckets, read_data_url
+from gateway.s3 import AT_WORK
 
 
 @pytest.mark.parametrize(
@@ -84,3 +87,35 @@ async def test_without_a_key_nothing_is_signed(s3, spool, monkeypatch) -> None:
         assert into.size == 4
         with pytest.raises(MediaRefused):  # a private one
             await buckets.fetch("s3://inputs/a/b c?.png", into, deadline_s=20)
+
+
+async def test_the_machines_role_is_never_asked_for(s3, spool, monkeypatch) -> None:
+    with MetadataServer() as metadata:
+        monkeypatch.setenv("AWS_METADATA_ENDPOINT", metadata.url)
+        buckets = Buckets(["inputs"], {"AWS_ENDPOINT_URL": s3["AWS_ENDPOINT_URL"]})
+        async with spool() as into:
+            with pytest.raises(MediaRefused):
+                await buckets.fetch("s3://inputs/a/b c?.png", into, deadline_s=20)
+        assert metadata.requests == []
+
+
+@pytest.mark.parametrize("change", [{"AWS_ENDPOINT_URL": "nonsense"}, {"AWS_SECRET_ACCESS_KEY": ""}])
+async def test_an_environment_that_cannot_be_used(s3, spool, change, caplog) -> None:
+    async with spool() as into:
+        with pytest.raises(MediaRefused):
+            await Buckets(["inputs"], {**s3, **change}).fetch("s3://inputs/a.png", into, deadline_s=20)
+    assert next(iter(change)) in caplog.text
+
+
+async def test_what_a_server_says_of_a_token_is_not_in_the_log(spool, caplog) -> None:
+    reply = Reply(400, b"<Error><Code>InvalidToken</Code><Token-0>hush</Token-0></Error>")
+    with BrokenS3(reply) as server:
+        async with spool() as into:
+            with pytest.raises(MediaRefused):
+                await Buckets(["inputs"], server.env).fetch("s3://inputs/a.png", into, deadline_s=20)
+    assert "InvalidToken" in caplog.text
+    assert "hush" not in caplog.text
+
+
+def test_a_slow_object_has_as_long_as_its_fetch() -> None:
+    assert AT_WORK.request_s >= max(limit.deadline_s for limit in LIMITS.values())

@@ -1,14 +1,17 @@
-"""One built model and one warm engine for the whole folder: importing torch takes seconds."""
+"""Built models and warm engines for the whole folder: importing torch takes seconds."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.engines import TOKEN
+from support.tiny_pipelines import build_glm, build_sdxl, glm_spec, sdxl_spec
 
 from providers.diffusers_modal.embedded.build import ensure
 from providers.diffusers_modal.engine import Engine
 from providers.diffusers_modal.server import EngineServer
+from providers.diffusers_modal.wire import PipelineSpec
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -27,9 +30,37 @@ def models(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory) -> Iterator[Any]:
+    """A control plane that has the app. One for a file: a container takes seconds to start."""
+    # Here: Modal's client takes a second to import, and most files do without.
+    from support.modal_backend import deployed
+
+    with deployed(tmp_path_factory.mktemp("plane")) as plane:
+        yield plane
+
+
 @pytest.fixture(scope="session")
 def engine(models) -> Engine:
     return Engine(models)
+
+
+@pytest.fixture(scope="session")
+def other_engine(models) -> Engine:
+    """For the tiny pipelines, so that `engine` keeps its own."""
+    engine = Engine(models)
+    engine.warm()
+    return engine
+
+
+@pytest.fixture(scope="session")
+def sdxl(other_engine, tmp_path_factory) -> PipelineSpec:
+    return sdxl_spec(build_sdxl(tmp_path_factory.mktemp("tiny") / "sdxl"))
+
+
+@pytest.fixture(scope="session")
+def glm(other_engine, tmp_path_factory) -> PipelineSpec:
+    return glm_spec(build_glm(tmp_path_factory.mktemp("tiny") / "glm"))
 
 
 @pytest.fixture

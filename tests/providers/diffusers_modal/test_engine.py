@@ -1,26 +1,19 @@
+"""One job on a real pipeline: each parameter counts, faults are told, and the engine goes on."""
+
 import shutil
 import time
 import weakref
 
 import pytest
 from msgspec.structs import replace
-from support.engines import MINI, job, long_job, pixels
+from support.engines import MINI, code, job, long_job, made, pixels
 
 from providers.diffusers_modal.embedded.build import RECIPE
 from providers.diffusers_modal.engine import Engine
-from providers.diffusers_modal.wire import Done, ErrorRecord
 
 
 def picture(engine, **parameters):
-    done = engine.run(job(**parameters))
-    assert isinstance(done, Done), done
-    return done.images[0].data
-
-
-def code(answer):
-    assert isinstance(answer, ErrorRecord), answer
-    assert answer.message
-    return answer.code
+    return made(engine.run(job(**parameters))).images[0].data
 
 
 def test_two_engines_make_the_same_bytes(engine, models):
@@ -103,6 +96,7 @@ def test_the_deadline_stops_a_job(engine):
         {"seed": "x"},
         {"num_inference_steps": 0},
         {"guidance_scale": "much"},
+        {"guidance_scale": float("nan")},
         {"prompt": None},
         {"prompt": ["a", "b"]},
         {"output_type": "latent"},
@@ -114,6 +108,28 @@ def test_a_wrong_parameter_is_told(engine, wrong):
     answer = engine.run(job(**wrong))
     assert code(answer) == "bad_parameter"
     assert next(iter(wrong)) in answer.message
+
+
+def test_a_models_defaults_hold_where_the_job_is_silent(engine):
+    spec = replace(MINI, defaults={"width": 96, "guidance_scale": 1.0, "scheduler": "ddim", "seed": 5})
+    image = made(engine.run(job(pipeline=spec, width=None, seed=None))).images[0]
+    assert image.seed == 5
+    assert image.data == picture(engine, width=96, guidance_scale=1.0, scheduler="ddim", seed=5)
+    assert made(engine.run(job(pipeline=spec))).images[0].width == 64
+
+
+def test_a_default_that_the_pipeline_lacks_is_told(engine):
+    answer = engine.run(job(pipeline=replace(MINI, defaults={"colour": "red"})))
+    assert code(answer) == "bad_parameter"
+    assert "colour" in answer.message
+
+
+def test_a_scheduler_can_have_its_other_prefix(engine):
+    assert picture(engine, scheduler="k_euler_a") == picture(engine, scheduler="euler_a")
+
+
+def test_what_it_ran_on_is_told(engine):
+    assert made(engine.run(job())).device == engine.device_name != ""
 
 
 def test_an_unknown_scheduler_is_told_with_those_there_are(engine):
@@ -132,7 +148,7 @@ def test_a_parameter_that_this_pipeline_lacks_is_told(models):
 def test_another_model_takes_the_place_of_the_first(models):
     engine = Engine(models)
     first = picture(engine)
-    unet = weakref.ref(engine._pipeline.unet)
+    unet = weakref.ref(engine._runner.resident.pipeline.unet)
     other = replace(MINI, source=str(models / "embedded" / RECIPE), dtype="bfloat16")
     done = engine.run(replace(job(), pipeline=other))
     assert done.load_seconds > 0

@@ -1,11 +1,17 @@
+import hashlib
 from decimal import Decimal
 
 import pytest
+from msgspec.structs import replace
 from support.engines import TOKEN
+from support.loras import make as make_lora
+from support.tiny_pipelines import half_mask, photo
 
 from providers.base import Call, Failed, Handle, MediaRef, ProviderContext, Running, Succeeded
 from providers.conformance import ProviderContract, finish
 from providers.diffusers_modal.address import EngineAddress, write_address
+from providers.diffusers_modal.embedded.build import ensure
+from providers.diffusers_modal.job import MAX_LORA_BYTES
 from providers.diffusers_modal.provider import DiffusersModalProvider
 from providers.errors import (
     JobCanceled,
@@ -16,6 +22,8 @@ from providers.errors import (
     RequestRejected,
 )
 from registry.schema import Pipeline, Price, ProviderRow, Route, SizeRule
+
+MODAL = {"MODAL_TOKEN_ID": "ak-1", "MODAL_TOKEN_SECRET": "as-1"}
 
 
 def route(tier="local", source="embedded:mini"):
@@ -136,9 +144,68 @@ async def test_without_an_engine_a_poll_is_unavailable(tmp_path):
         await provider.poll(Handle(provider="diffusers", remote_id="x"))
 
 
-async def test_a_picture_as_input_is_refused(make):
-    with pytest.raises(RequestRejected, match="image_url"):
-        await make().submit(call(image_url=MediaRef(url="https://example.org/a.png")))
+class Kept:
+    """Media of ours: the bytes by their URLs."""
+
+    def __init__(self, **files: bytes) -> None:
+        self.files = files
+
+    async def read(self, ref: MediaRef) -> bytes:
+        return self.files[ref.url]
+
+
+async def test_a_picture_and_a_mask_go_along(make):
+    media = Kept(i=photo(64, 64), m=half_mask(64, 64))
+    drawn = call(image=MediaRef(url="i"), strength=0.5)
+    masked = call("att_2", image=MediaRef(url="i"), mask_image=MediaRef(url="m"), strength=0.5)
+    pictures = set()
+    for work in (call("att_0"), replace(drawn, media=media), replace(masked, media=media)):
+        done = await finish(make(), await make().submit(work))
+        assert isinstance(done, Succeeded), done
+        pictures.add(done.images[0].data)
+    assert len(pictures) == 3
+
+
+async def test_a_lora_goes_along_and_leaves_nothing(make, models):
+    data = make_lora(ensure("mini", models))
+    ref = MediaRef(url="l", sha256=hashlib.sha256(data).hexdigest(), size=len(data))
+
+    async def picture(id_: str, **payload) -> bytes:
+        work = replace(call(id_, **payload), media=Kept(l=data))
+        done = await finish(make(), await make().submit(work))
+        assert isinstance(done, Succeeded), done
+        return done.images[0].data
+
+    plain = await picture("att_1")
+    assert await picture("att_2", loras=[{"path": ref, "scale": 1.0}]) != plain
+    assert await picture("att_3") == plain
+
+
+async def test_a_lora_that_is_too_large_is_refused_before_it_is_read(make):
+    ref = MediaRef(url="none", size=MAX_LORA_BYTES + 1)
+    with pytest.raises(RequestRejected, match="256"):
+        await make().submit(replace(call(loras=[{"path": ref, "scale": 1.0}]), media=Kept()))
+
+
+async def test_a_list_of_pictures_is_refused(make):
+    with pytest.raises(RequestRejected, match="image"):
+        await make().submit(call(image=[MediaRef(url="https://example.org/a.png")]))
+
+
+def test_a_handle_says_where_the_job_is():
+    here = DiffusersModalProvider.create(context(**MODAL))
+    assert here.handle_for(route("local"), "att_1").extra == {}
+    handle = here.handle_for(route("A10G"), "fc-01ABC")
+    assert (handle.remote_id, handle.extra) == ("fc-01ABC", {"tier": "A10G", "job": ""})
+    with pytest.raises(RequestRejected, match="fc-"):
+        here.handle_for(route("A10G"), "att_1")
+
+
+def test_a_submit_is_repeatable_on_an_engine_alone():
+    modal = DiffusersModalProvider.create(context(**MODAL))
+    assert [modal.idempotent_submit(route(tier)) for tier in ("local", "A10G")] == [True, False]
+    local = DiffusersModalProvider.create(context(**LOCAL))
+    assert local.idempotent_submit(route("A10G"))
 
 
 async def test_an_engine_elsewhere_is_reached_with_its_token(port):
@@ -147,14 +214,21 @@ async def test_an_engine_elsewhere_is_reached_with_its_token(port):
     assert isinstance(await finish(provider, await provider.submit(call())), Succeeded)
 
 
-MODAL = {"MODAL_TOKEN_ID": "ak-1"}
+HALF = {"MODAL_TOKEN_ID": "ak-1"}
 LOCAL = {"DIFFUSERS_TARGET": "local"}
 ELSEWHERE = {"GATEWAY_ENGINE": "gpu:7860", "GATEWAY_ENGINE_TOKEN": "t"}
 
 
 @pytest.mark.parametrize(
     ("tier", "env"),
-    [("local", {}), ("local", MODAL), ("A10G", LOCAL), ("L40S", MODAL | LOCAL), ("local", ELSEWHERE)],
+    [
+        ("local", {}),
+        ("local", MODAL),
+        ("A10G", LOCAL),
+        ("L40S", MODAL | LOCAL),
+        ("L40S", MODAL),
+        ("local", ELSEWHERE),
+    ],
 )
 def test_what_an_engine_runs_is_available(tier, env):
     assert DiffusersModalProvider.unavailable(context(**env), route(tier)) is None
@@ -165,7 +239,7 @@ def test_what_an_engine_runs_is_available(tier, env):
     [
         ("A10G", {}, "MODAL_TOKEN_ID"),
         ("L40S", {"DIFFUSERS_TARGET": "modal"}, "MODAL_TOKEN_ID"),
-        ("L40S", MODAL, "DIFFUSERS_TARGET"),
+        ("L40S", HALF, "MODAL_TOKEN_SECRET"),
         ("local", {"DIFFUSERS_TARGET": "moon"}, "DIFFUSERS_TARGET"),
         ("local", {"GATEWAY_ENGINE": "gpu"}, "GATEWAY_ENGINE"),
         ("local", {"GATEWAY_ENGINE": "gpu:7860"}, "GATEWAY_ENGINE_TOKEN"),

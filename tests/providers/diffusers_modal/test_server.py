@@ -1,10 +1,15 @@
+"""The engine on a socket: it answers at once, runs jobs in order, and reads nothing of those without the token."""
+
 import asyncio
 
 import pytest
+from msgspec.structs import replace
 from support.engines import TOKEN, ask, ask_raw, denoising, ended, job, long_job, until
 
 from providers.diffusers_modal.server import EngineServer
 from providers.diffusers_modal.wire import (
+    MAX_FROM_ENGINE,
+    MAX_HELLO,
     MAX_TO_ENGINE,
     Accepted,
     Cancel,
@@ -12,23 +17,27 @@ from providers.diffusers_modal.wire import (
     ErrorRecord,
     Health,
     HealthReply,
+    Hello,
     Poll,
     Queued,
     Running,
     Submit,
     WireError,
+    decode_reply,
     encode,
+    read_frame,
 )
 
-HEALTH = Health(token=TOKEN)
+HELLO = encode(Hello(token=TOKEN), MAX_HELLO)
+HEALTH = Health()
 
 
 def submit(work):
-    return Submit(token=TOKEN, job=work)
+    return Submit(job=work)
 
 
 def cancel(id_):
-    return Cancel(token=TOKEN, id=id_)
+    return Cancel(id=id_)
 
 
 async def code(port, id_):
@@ -51,28 +60,41 @@ async def test_health_tells_what_there_is(port):
     assert isinstance(health, HealthReply)
     assert (health.version, health.model, health.queued) == ("1", "embedded:mini", 0)
     assert health.device in ("cpu", "cuda", "mps")
+    assert health.device_name
 
 
 @pytest.mark.parametrize("body", [b"", b"\xc1", b"\x81\xa4type\xa3zzz", b"GET / HTTP/1.1\r\n\r\n"])
-async def test_garbage_gets_an_error_record(port, body):
-    answer = await ask_raw(port, len(body).to_bytes(4, "big") + body)
+@pytest.mark.parametrize("before", [[], [HELLO]], ids=["as hello", "as request"])
+async def test_garbage_gets_an_error_record(port, before, body):
+    answer = await ask_raw(port, *before, len(body).to_bytes(4, "big") + body)
     assert answer.code == "bad_parameter"
     assert isinstance(await ask(port, HEALTH), HealthReply)
 
 
 @pytest.mark.parametrize(
-    "data",
-    [
-        b"GET / HTTP/1.1\r\n\r\n",
-        (MAX_TO_ENGINE + 1).to_bytes(4, "big"),
-        encode(HEALTH, 1000)[:-3],
-        b"\x00",
-    ],
-    ids=["http", "too large", "half", "half a head"],
+    "frame", [encode(HEALTH, 1000), encode(submit(job("no")), 1000)], ids=["health", "submit"]
 )
-async def test_what_is_no_frame_closes_the_connection(port, data):
+async def test_a_request_without_a_hello_is_not_taken(port, frame):
+    assert (await ask_raw(port, frame)).code == "bad_parameter"
+    assert await code(port, "no") == "unknown_job"
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [
+        [b"GET / HTTP/1.1\r\n\r\n"],
+        [(MAX_HELLO + 1).to_bytes(4, "big")],
+        [HELLO, (MAX_TO_ENGINE + 1).to_bytes(4, "big")],
+        [HELLO[:-3]],
+        [HELLO, encode(HEALTH, 1000)[:-3]],
+        [b"\x00"],
+        [HELLO, b"\x00"],
+    ],
+    ids=["http", "large hello", "large", "half a hello", "half", "half a head", "half a second head"],
+)
+async def test_what_is_no_frame_closes_the_connection(port, frames):
     with pytest.raises((WireError, ConnectionError)):
-        await ask_raw(port, data)
+        await ask_raw(port, *frames)
     assert isinstance(await ask(port, HEALTH), HealthReply)
 
 
@@ -83,15 +105,48 @@ async def test_one_who_leaves_in_mid_frame_hurts_nobody(port):
     assert isinstance(await ask(port, HEALTH), HealthReply)
 
 
-async def test_a_wrong_token_opens_nothing(port):
-    for request in (
-        Health(token="x"),
-        Submit(token="", job=job("no")),
-        Poll(token="é", id="no"),
-        Cancel(token="t", id="no"),
-    ):
-        assert (await ask(port, request)).code == "unauthorized"
+@pytest.mark.parametrize("token", ["x", "", "é", "t", TOKEN + "x", "x" * 4000])
+async def test_a_wrong_token_opens_nothing(port, token):
+    for request in (HEALTH, submit(job("no")), Poll(id="no"), cancel("no")):
+        assert (await ask(port, request, token)).code == "unauthorized"
     assert await code(port, "no") == "unknown_job"
+
+
+async def test_nothing_is_read_after_a_wrong_token(port):
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(encode(Hello(token="x"), MAX_HELLO))
+    assert decode_reply(await read_frame(reader, MAX_FROM_ENGINE, 5)).code == "unauthorized"
+    with pytest.raises(ConnectionError):
+        await pour(writer)
+    writer.close()
+
+
+async def pour(writer):
+    """Write until it is told that nobody reads."""
+    async with asyncio.timeout(10):
+        while True:
+            writer.write(bytes(65536))
+            await writer.drain()
+            await asyncio.sleep(0)
+
+
+async def test_a_large_request_is_taken_and_its_inputs_are_not_kept(engine):
+    server = EngineServer(engine, TOKEN)
+    port = await server.start("127.0.0.1", 0)
+    large = replace(job(), images={"image": bytes(50 * 1024 * 1024)})
+    await ask(port, submit(long_job()))
+    await until(port, "long", denoising)
+    assert await ask(port, submit(large)) == Accepted()
+    assert held(server) == 1
+    await ask(port, cancel("long"))
+    assert await code(port, "job") == "bad_parameter"
+    assert held(server) == 0
+    await server.close()
+
+
+def held(server):
+    """Jobs whose inputs the server keeps."""
+    return sum(kept._work is not None for kept in server._jobs.values())
 
 
 async def test_the_same_id_is_the_same_job(port):
@@ -101,7 +156,7 @@ async def test_the_same_id_is_the_same_job(port):
     await ask(port, submit(work))
     first = await until(port, "job", ended)
     assert await ask(port, submit(work)) == Accepted()
-    assert await ask(port, Poll(token=TOKEN, id="job")) == first
+    assert await ask(port, Poll(id="job")) == first
     health = await ask(port, HEALTH)
     assert (health.queued, health.running) == (0, 0)
 
@@ -112,7 +167,7 @@ async def test_it_answers_while_a_job_runs_and_others_wait(port):
     await until(port, "long", denoising)
     async with asyncio.timeout(2):
         health = await ask(port, HEALTH)
-        third = await ask(port, Poll(token=TOKEN, id="third"))
+        third = await ask(port, Poll(id="third"))
     assert (health.running, health.queued) == (1, 2)
     assert third == Queued(position=2)
     await ask(port, cancel("long"))
@@ -124,8 +179,8 @@ async def test_a_waiting_job_is_canceled_at_once(port):
     await ask(port, submit(job("second")))
     await until(port, "long", denoising)
     await ask(port, cancel("second"))
-    assert (await ask(port, Poll(token=TOKEN, id="second"))).code == "canceled"
-    assert isinstance(await ask(port, Poll(token=TOKEN, id="long")), Running)
+    assert (await ask(port, Poll(id="second"))).code == "canceled"
+    assert isinstance(await ask(port, Poll(id="long")), Running)
 
 
 async def test_a_running_job_is_canceled_and_the_next_one_runs(port):
@@ -142,7 +197,7 @@ async def test_cancel_of_an_ended_or_unknown_job_is_no_error(port):
     await until(port, "job", ended)
     assert await ask(port, cancel("job")) == Accepted()
     assert await ask(port, cancel("nobody")) == Accepted()
-    assert isinstance(await ask(port, Poll(token=TOKEN, id="job")), Done)
+    assert isinstance(await ask(port, Poll(id="job")), Done)
 
 
 async def test_waiting_counts_for_the_deadline(port):

@@ -6,6 +6,7 @@ from providers.errors import (
     ContentRejected,
     JobCanceled,
     JobLost,
+    MalformedOutput,
     OutputFetchFailed,
     ProviderFailed,
     ProviderQuota,
@@ -27,6 +28,46 @@ def said(status: int, error_type: str | None = None, text: str = "so", **other: 
 def test_a_5xx_at_submit_is_unknown_unless_no_runner_had_it(status, error_type):
     found = of_submit(said(status, error_type), "fal")
     assert type(found) is (ProviderUnavailable if error_type in NEVER_BEGUN else SubmitUnknown)
+
+
+@pytest.mark.parametrize(
+    ("error_type", "error"),
+    [
+        ("startup_timeout", ProviderUnavailable),
+        ("runner_scheduling_failure", ProviderUnavailable),
+        ("runner_connection_refused", ProviderUnavailable),
+        # The limit of an attempt that runs: fal ends the runner when it is reached.
+        ("request_timeout", SubmitUnknown),
+        ("runner_connection_timeout", SubmitUnknown),
+        ("runner_connection_error", SubmitUnknown),
+        ("internal_error", SubmitUnknown),
+        ("a_type_of_tomorrow", SubmitUnknown),
+    ],
+)
+def test_which_types_prove_that_no_runner_had_it(error_type, error):
+    found = of_submit(said(504, error_type), "fal")
+    assert type(found) is error
+    assert found.retry_same is (error is ProviderUnavailable)
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [
+        (301, MalformedOutput),
+        (302, MalformedOutput),
+        (307, MalformedOutput),
+        (308, MalformedOutput),
+        # "See the result there": said after the request was acted on.
+        (303, SubmitUnknown),
+        (300, SubmitUnknown),
+        (304, SubmitUnknown),
+    ],
+)
+def test_a_redirect_that_sends_the_request_elsewhere_took_nothing(status, error):
+    found = of_submit(Said(status=status), "fal")
+    assert type(found) is error
+    assert "FAL_QUEUE_URL" in found.message
+    assert not found.retry_same
 
 
 @pytest.mark.parametrize(

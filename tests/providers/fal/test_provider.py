@@ -211,6 +211,71 @@ def test_asking_whether_it_can_be_used_imports_no_fal_client():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+IMPORTS = """
+import asyncio, sys, threading
+from providers.base import Handle, ProviderContext
+from providers.errors import ProviderUnavailable
+from providers.fal.provider import FalProvider
+from registry.schema import ProviderRow
+
+importers = []
+def watch(event, args):
+    if event == "import" and args[0] == "fal_client":
+        importers.append(threading.current_thread())
+sys.addaudithook(watch)
+
+async def use():
+    env = {"FAL_KEY": "id:secret", "FAL_QUEUE_URL": "http://127.0.0.1:1"}
+    row = ProviderRow(type="fal", key="FAL_KEY")
+    provider = FalProvider.create(ProviderContext(name="fal", row=row, env=env, data_dir="/nowhere"))
+    assert "fal_client" not in sys.modules, "create imports it"
+    url = "http://127.0.0.1:1/a/b/requests/1"
+    handle = Handle(provider="fal", remote_id="1", extra={n + "_url": url for n in ("status", "response", "cancel")})
+    for result in await asyncio.gather(*(provider.poll(handle) for _ in range(9)), return_exceptions=True):
+        assert type(result) is ProviderUnavailable, result
+    await provider.aclose()
+
+asyncio.run(use())
+assert importers and threading.main_thread() not in importers, importers
+"""
+
+
+def test_fal_client_is_imported_beside_the_event_loop():
+    done = subprocess.run([sys.executable, "-c", IMPORTS], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+
+
+BROKEN = """
+import asyncio, sys
+sys.modules["fal_client"] = None  # its import fails, as that of a broken installation does
+from providers.base import Call, ProviderContext
+from providers.errors import ProviderUnavailable
+from providers.fal.provider import FalProvider
+from registry.load import load_registry
+from registry.schema import ProviderRow
+
+async def use():
+    env = {"FAL_KEY": "id:secret", "FAL_QUEUE_URL": "http://127.0.0.1:1"}
+    row = ProviderRow(type="fal", key="FAL_KEY")
+    provider = FalProvider.create(ProviderContext(name="fal", row=row, env=env, data_dir="/nowhere"))
+    route = load_registry().models["flux-dev"].routes[-1]
+    try:
+        await provider.submit(Call(id="a", route=route, payload={"prompt": "x"}, num_images=1, timeout_s=9))
+    except ProviderUnavailable as error:
+        assert "fal-client cannot be loaded" in error.message, error
+    else:
+        raise AssertionError("it was submitted")
+    await provider.aclose()
+
+asyncio.run(use())
+"""
+
+
+def test_a_fal_client_that_cannot_be_imported_sent_nothing():
+    done = subprocess.run([sys.executable, "-c", BROKEN], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+
+
 async def test_a_blank_around_the_key_does_not_matter(fal):
     provider = provider_of(fal, FAL_KEY=f" {KEY}\n")
     await started(provider)

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import pytest
 from support.loopback_fal_client import ROUTES, SHORT, call, provider_of
+from support.loopback_fal_faults import RETRY_AFTER_S
 
 from providers.base import Failed, Handle, ImageUrl, Poll, Running, Succeeded, Waiting
 from providers.conformance import finish
@@ -69,6 +70,7 @@ SAID = [
     Fault("503", SubmitUnknown, 1),
     Fault("503_disconnected", SubmitUnknown, 1),
     Fault("504", SubmitUnknown, 1),
+    Fault("504_request_timeout", SubmitUnknown, 1),
     # 2xx is an acceptance, whatever follows.
     Fault("html", SubmitUnknown, 0),
     Fault("empty_object", SubmitUnknown, 0),
@@ -145,7 +147,7 @@ async def test_what_is_no_tls_took_nothing(fal):
 @pytest.mark.parametrize("kind", ["429", "503_retry_after"])
 async def test_a_wait_that_fal_asks_for(fal, provider, kind):
     fal.fail("submit", kind, taken=False)
-    assert (await refused(provider)).retry_after == 7
+    assert (await refused(provider)).retry_after == RETRY_AFTER_S
 
 
 async def test_a_refusal_names_the_field(fal, provider):

@@ -49,6 +49,8 @@ ASKED = [
         "fal-ai/flux-lora/image-to-image",
     ),
     ("flux-lora", {"prompt": "a cat", "lora_url": WEIGHTS, "lora_scale": 0.8}, "fal-ai/flux-lora"),
+    ("flux-lora", {"prompt": "a cat", "lora_url": WEIGHTS, "lora_scale": 0}, "fal-ai/flux-lora"),
+    ("flux-lora", {"prompt": "a cat", "lora_url": WEIGHTS, "lora_scale": 4}, "fal-ai/flux-lora"),
     (
         "flux-lora",
         {"prompt": "a cat", "lora_url": WEIGHTS, "image_url": PHOTO, "size": "1024x1024"},
@@ -82,6 +84,19 @@ async def test_the_endpoint_takes_what_the_registry_makes(model, asked, endpoint
         ended = await finish(provider, handle)
         assert isinstance(ended, Succeeded)
         assert len(ended.images) == done.num_images
+        await provider.aclose()
+
+
+@pytest.mark.parametrize("scale", [-4, -0.1, 4])
+@pytest.mark.parametrize("image", [{}, {"image_url": PHOTO}])
+async def test_no_lora_leaves_with_a_scale_that_fal_does_not_take(scale, image):
+    inputs = read("flux-lora", {"prompt": "a cat", "lora_url": WEIGHTS, "lora_scale": scale, **image})
+    route = fitting_routes(SHIPPED.models["flux-lora"].routes, inputs.features)[0]
+    done = translate(inputs, route, SHIPPED.vocabulary, fresh_seed=1, policy="warn")
+    with LoopbackFal(refuse_at="submit") as fal:
+        provider = provider_of(fal)
+        given = Call(id="a", route=route, payload=done.payload, num_images=1, timeout_s=60)
+        assert isinstance(await provider.submit(given), Handle)
         await provider.aclose()
 
 

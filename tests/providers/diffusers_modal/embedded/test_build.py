@@ -1,6 +1,7 @@
 import hashlib
 
 import pytest
+import torch
 from support.engines import job, pixels
 
 from providers.diffusers_modal.embedded.build import RECIPE, build, ensure
@@ -11,8 +12,15 @@ def digests(folder):
     return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
 
 
-def test_two_builds_have_the_same_bytes(models, tmp_path):
-    build(tmp_path / "again")
+@pytest.mark.parametrize("threads", [1, 2])
+def test_two_builds_have_the_same_bytes(models, tmp_path, threads):
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        build(tmp_path / "again")
+        assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
     assert digests(tmp_path / "again") == digests(models / "embedded" / RECIPE)
 
 

@@ -1,0 +1,149 @@
+"""`gateway account`, `gateway keys`: who may use this gateway, and what they have."""
+
+import asyncio
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import rich_click as click
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from gateway.cli.connect import open_gateway
+from gateway.settings import load_settings
+
+__all__ = ["account", "keys"]
+
+AS_JSON = click.option("--json", "as_json", is_flag=True, help="As JSON.")
+
+
+@click.group()
+def account() -> None:
+    """Accounts: whose jobs are whose, and who pays."""
+
+
+@account.command("create")
+@click.argument("name")
+@click.option(
+    "--tier", type=click.Choice(["normal", "premium"]), default="normal", show_default=True,
+    help="Premium runs at once.",
+)  # fmt: skip
+@click.option("--balance", metavar="USD", help="Dollars that it starts with.")
+@click.option("--postpaid", is_flag=True, help="It may go below zero, and pays afterwards.")
+@click.option("--admin", is_flag=True, help="Its keys may call /api/admin.")
+@AS_JSON
+def create_account(
+    name: str, tier: str, balance: str | None, postpaid: bool, admin: bool, as_json: bool
+) -> None:
+    """Make an account called NAME and print its id; `gateway keys create` gives it a key."""
+    body = {"name": name, "tier": tier, "postpaid": postpaid, "admin": admin, "balance": balance}
+    made = _call("POST", "/api/admin/accounts", {k: v for k, v in body.items() if v is not None})
+    if not as_json and not postpaid and not balance:
+        click.echo("it has no balance yet: `gateway account topup ID USD`", err=True)
+    click.echo(json.dumps(made, indent=2) if as_json else made["accountId"])
+
+
+@account.command("list")
+@AS_JSON
+def list_accounts(as_json: bool) -> None:
+    """List the accounts with their balances, oldest first."""
+    found = _call("GET", "/api/admin/accounts")
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+        return
+    rows = [
+        (a["accountId"], a["name"], a["tier"], "admin" if a["admin"] else "", _dollars(a["balance"]))
+        for a in found["accounts"]
+    ]
+    _print_table(("account", "name", "tier", "rights", "USD"), rows)
+
+
+@account.command("topup")
+@click.argument("account_id")
+@click.argument("usd")
+@click.option("--reference", help="The payment's own id: it counts once.")
+@AS_JSON
+def top_up(account_id: str, usd: str, reference: str | None, as_json: bool) -> None:
+    """Add USD dollars that were paid in to ACCOUNT_ID's balance."""
+    body = {"accountId": account_id, "amount": usd} | ({"reference": reference} if reference else {})
+    found = _call("POST", "/api/admin/topup", body)
+    click.echo(json.dumps(found, indent=2) if as_json else f"{_dollars(found['balance'])} USD")
+
+
+@click.group()
+def keys() -> None:
+    """API keys: what a program sends to say whose account it uses."""
+
+
+@keys.command("create")
+@click.argument("account_id")
+@click.option("--name", default="key", show_default=True, help="What it is for.")
+@click.option(
+    "--expires-in-days", type=click.IntRange(1, 3650), help="Good for so long; for ever if not given."
+)
+@AS_JSON
+def create_key(account_id: str, name: str, expires_in_days: int | None, as_json: bool) -> None:
+    """Make an API key of ACCOUNT_ID and print it. It is shown this once and kept nowhere."""
+    body = {"name": name, "expiresInDays": expires_in_days}
+    path = f"/api/admin/accounts/{account_id}/keys"
+    made = _call("POST", path, {k: v for k, v in body.items() if v is not None})
+    if as_json:
+        click.echo(json.dumps(made, indent=2))
+        return
+    click.echo(made["key"])
+    click.echo("shown this once: keep it now; send it as 'Authorization: Bearer igw_...'", err=True)
+
+
+@keys.command("list")
+@click.argument("account_id")
+@AS_JSON
+def list_keys(account_id: str, as_json: bool) -> None:
+    """List the keys of ACCOUNT_ID, oldest first, without their secrets."""
+    found = _call("GET", f"/api/admin/accounts/{account_id}/keys")
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+        return
+    rows = [
+        (k["keyId"], k["name"], k["createdAt"], k["lastUsedAt"] or "never", _state(k)) for k in found["keys"]
+    ]
+    _print_table(("key", "name", "made", "last used", "state"), rows)
+
+
+@keys.command("revoke")
+@click.argument("key_id")
+def revoke_key(key_id: str) -> None:
+    """Take the key KEY_ID (the part between igw_ and the next _) back, at once and for good."""
+    revoked = _call("DELETE", f"/api/admin/keys/{key_id}")
+    click.echo(f"{revoked['startsWith']} was revoked at {revoked['revokedAt']}", err=True)
+
+
+def _call(method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+    """One call to the gateway that runs here, or to one that is opened for it and runs no jobs."""
+
+    async def run() -> dict[str, Any]:
+        async with open_gateway(load_settings(), run_jobs=False) as client:
+            return await client.call(method, path, body)
+
+    return asyncio.run(run())
+
+
+def _state(key: dict[str, Any]) -> str:
+    if key["revokedAt"]:
+        return f"revoked {key['revokedAt']}"
+    return f"until {key['expiresAt']}" if key["expiresAt"] else "good"
+
+
+def _dollars(balance: dict[str, Any]) -> str:
+    words = f"{balance['available']:.2f}" + (" postpaid" if balance["postpaid"] else "")
+    return words + (f", {balance['held']:.2f} held" if balance["heldMicros"] else "")
+
+
+def _print_table(titles: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for title in titles:
+        table.add_column(title, overflow="fold")
+    for row in rows:
+        table.add_row(*(escape(cell) for cell in row))
+    console = Console()
+    (console if console.is_terminal else Console(width=200)).print(table)

@@ -1,0 +1,46 @@
+"""Accounts on a real database, with a clock that a test turns."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from gateway.accounts.service import Accounts
+from gateway.ambient import Ambient
+from gateway.db.engine import Database, open_database
+from gateway.db.migrate import upgrade
+
+
+class Clock:
+    """Milliseconds that stand still until a test moves them."""
+
+    now = 1_795_000_000_000
+
+    def ambient(self) -> Ambient:
+        return Ambient(now_ms=lambda: self.now)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+async def db(tmp_path: Path) -> AsyncIterator[Database]:
+    url = f"sqlite:///{tmp_path / 'accounts.db'}"
+    upgrade(url, at=1)
+    database = open_database(url)
+    yield database
+    await database.aclose()
+
+
+@pytest.fixture
+def accounts(db: Database, clock: Clock) -> Accounts:
+    return Accounts(db, clock.ambient())
+
+
+@pytest.fixture
+async def ann(accounts: Accounts) -> str:
+    """A prepaid account of nothing."""
+    made = await accounts.create("Ann", tier="premium", admin=False, postpaid=False, balance=None)
+    return made.account.id
