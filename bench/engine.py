@@ -97,9 +97,9 @@ def together(engine: Engine, args: argparse.Namespace) -> None:
     )
 
 
-def pulled(engine: Engine, args: argparse.Namespace, folder: Path) -> None:
+def pulled(engine: Engine, args: argparse.Namespace) -> None:
     """Print what the levers bring: the warm ratio, the pixels' mean difference, the first picture's time."""
-    other = Engine(folder, levers=read_levers(args.levers))
+    other = Engine(levers=read_levers(args.levers))
     first, _ = timed(lambda: other.run(job_of(args, 0)))
     engine.run(job_of(args, 0))
     ratios, differences = [], []
@@ -151,12 +151,12 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=4)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        engine = Engine(Path(folder))
+        engine = Engine()
         engine.warm()
         outside(engine, args, Path(folder))
         together(engine, args)
         if args.levers:
-            pulled(engine, args, Path(folder))
+            pulled(engine, args)
         left_behind(engine, args)
 
 

@@ -41,7 +41,11 @@ async def authorise(connection: ASGIConnection[Any, Any, Any, Any], handler: Bas
     core: Core = connection.app.state.core
     found = await core.gatekeeper.principal(connection.headers.getall("authorization", []))
     if access == "admin" and not found.admin:
-        raise Problem("admin_required", "This route is for admins; the API key's account is none")
+        raise Problem(
+            "admin_required",
+            "This route is for admins, and the account of this API key is none. Use an admin's key, "
+            "or the command line on the gateway's machine",
+        )
     connection.state.principal = found
 
 

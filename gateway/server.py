@@ -5,11 +5,14 @@ import importlib.util
 import logging
 import multiprocessing
 import os
+import select
 import signal
 import socket
 import sys
 import threading
 import time
+from contextlib import suppress
+from typing import Any
 
 from granian.constants import Interfaces
 from granian.http import HTTP1Settings
@@ -17,9 +20,10 @@ from granian.log import LogLevels
 from granian.server.mp import MPServer
 
 from gateway.settings import Settings
+from providers.diffusers_modal.levers import read_levers
 from providers.diffusers_modal.supervisor import EngineSupervisor
 
-__all__ = ["DRAIN_SIGNAL", "PortTakenError", "engine_supervisor", "follow_parent", "serve"]
+__all__ = ["DRAIN_SIGNAL", "PortTakenError", "check_port", "engine_supervisor", "follow_parent", "serve"]
 
 HEADER_READ_TIMEOUT_MS = 10_000
 ENGINE_ORPHAN_EXIT_S = 60
@@ -39,8 +43,47 @@ class PortTakenError(Exception):
     """The address cannot be listened on."""
 
 
+class Bell:
+    """What the server's main loop sleeps on, of the shape of `threading.Event`; a signal rings it too.
+
+    Python runs a signal's handler in the main thread. Asleep on an Event that one would not wake for
+    a signal that the system gave to another thread, as it does when the process was suspended while
+    the signal came; and a handler that sets an Event which the main thread is just about to sleep
+    on waits for itself. Here is no lock: a byte comes, from the handler or from Python itself.
+
+    Make it in the main thread; one a process. It lives as long as the handlers that ring it do, and
+    Python writes to it until then.
+    """
+
+    def __init__(self) -> None:
+        self._heard, self._rung = socket.socketpair()
+        for end in (self._heard, self._rung):
+            end.setblocking(False)
+        signal.set_wakeup_fd(self._rung.fileno(), warn_on_full_buffer=False)
+
+    def wait(self) -> None:
+        """Sleep until it was rung since the last `clear`."""
+        select.select([self._heard], [], [])
+
+    def set(self) -> None:
+        """Ring."""
+        # What cannot be written to is rung already.
+        with suppress(BlockingIOError):
+            self._rung.send(b"\0")
+
+    def clear(self) -> None:
+        """Forget that it was rung."""
+        with suppress(BlockingIOError):
+            while True:
+                self._heard.recv(4096)
+
+
 class Server(MPServer):
     """The HTTP server, which tells its workers of a stop before it waits for their requests."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.main_loop_interrupt = Bell()  # type: ignore[assignment]  # of the same shape
 
     def shutdown(self, exit_code: int = 0) -> None:
         """Let waiting requests be answered, then end the workers."""
@@ -50,12 +93,15 @@ class Server(MPServer):
         super().shutdown(exit_code)  # type: ignore[no-untyped-call]  # granian's is untyped
 
 
-def serve(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT. Call it from the main thread, holding the data folder."""
-    check_port(settings)
+def serve(settings: Settings, supervisor: EngineSupervisor | None) -> None:
+    """Serve until SIGTERM or SIGINT. Call it from the main thread, holding the data folder.
+
+    Args:
+        settings: the settings, of which `check_port` found the port free.
+        supervisor: `engine_supervisor`'s, not started yet.
+    """
     # Not a fork of this process: it has threads, and had a database open.
     multiprocessing.set_start_method("spawn", force=True)
-    supervisor = engine_supervisor(settings)
     if supervisor is not None:
         supervisor.start()
         if not supervisor.wait_ready(ENGINE_START_S):
@@ -81,9 +127,14 @@ def serve(settings: Settings) -> None:
 def engine_supervisor(settings: Settings) -> EngineSupervisor | None:
     """What keeps this machine's diffusers engine alive; None when an engine elsewhere is set, or
     when this gateway was installed without diffusers.
+
+    Raises:
+        UnknownLeverError: DIFFUSERS_LEVERS names one that there is not. The engine would end at
+            each start, and only its log would say why.
     """
     if settings.env.get("GATEWAY_ENGINE") or importlib.util.find_spec("diffusers") is None:
         return None
+    read_levers(settings.env.get("DIFFUSERS_LEVERS", ""))
     command = [
         sys.executable,
         "-m",

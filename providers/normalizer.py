@@ -140,6 +140,8 @@ class _Desk:
             kept = plan.problem is None or (word.name in ("width", "height") and word.name not in plan.moved)
             how: How = plan.how(word.name, word.requested_as) if kept else "clamped"
             why = None if kept else plan.problem
+            if kept and plan.emulated is not None:
+                how, why = "emulated", plan.emulated
             self.row(word, how, plan.sent_as(word.name), plan.sent_value(word.name), why)
         if not words and plan.sent:
             self.report.append(

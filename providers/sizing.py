@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
+from providers.diffusers_modal.finish import nearest_size
 from registry.inputs import UnifiedInputs
 from registry.schema import Route, SizeRule
 from registry.sizes import parse_ratio, parse_size
@@ -31,6 +32,8 @@ class SizePlan(Struct, frozen=True, kw_only=True):
     """`width`, `height`: the edges that are not those asked for."""
     overruled: dict[str, str] = {}
     """Words that the edges contradict, and how: the edges win."""
+    emulated: str | None = None
+    """How it is made by a model that does not draw this size itself."""
 
     def sent_as(self, word: str) -> str:
         """The payload's member that carries a word of the request."""
@@ -79,7 +82,20 @@ def plan_size(inputs: UnifiedInputs, route: Route) -> SizePlan:
         allowed=allowed,
         moved=moved,
         overruled=_overruled(inputs, width, height),
+        emulated=_emulated(route, *fitted),
     )
+
+
+def _emulated(route: Route, width: int, height: int) -> str | None:
+    """What the engine does (`diffusers_modal/finish.py`) when the weights do not draw a size."""
+    sizes = [parse_size(size) for size in route.pipeline.sizes] if route.pipeline is not None else []
+    drawn = nearest_size(width, height, [size for size in sizes if size is not None])
+    if drawn is None or drawn == (width, height):
+        return None
+    # What is made of an input picture keeps all of it.
+    whole = drawn[0] * height == drawn[1] * width or "image" in route.when
+    cut = "" if whole else "cut to its proportions and "
+    return f"drawn at {drawn[0]}x{drawn[1]}, which this model draws itself, then {cut}scaled"
 
 
 def _wanted(inputs: UnifiedInputs, rule: SizeRule) -> tuple[int, int]:

@@ -15,14 +15,16 @@ from registry.values import BadValue, read_native, read_value
 __all__ = ["check_catalogue", "model_price", "written_at"]
 
 
-def model_price(document: Document, name: str, row: ModelRow, markup: Decimal | None) -> Price:
+def model_price(
+    document: Document, name: str, row: ModelRow, routes: tuple[Route, ...], markup: Decimal | None
+) -> Price:
     """The model's price: its own, or its dearest route's cost times the markup.
 
     Raises:
         RegistryError: neither a price nor a markup, or costs that cannot be compared.
     """
     path: Path = ("models", name)
-    if not row.routes:
+    if not routes:
         raise document.error("a model has at least one route", (*path, "routes"))
     if row.price is not None:
         return row.price
@@ -32,7 +34,7 @@ def model_price(document: Document, name: str, row: ModelRow, markup: Decimal | 
             "(or set GATEWAY_MARKUP to sell above cost)",
             path,
         )
-    costs = [route.provider_cost for route in row.routes]
+    costs = [route.provider_cost for route in routes]
     for unit in ("per_image", "per_megapixel", "per_gpu_second"):
         rates = [rate for cost in costs if (rate := getattr(cost, unit)) is not None]
         if len(rates) == len(costs):
@@ -139,20 +141,16 @@ def _check_route(document: Document, catalogue: Catalogue, route: Route) -> None
     if route.provider not in catalogue.providers:
         known = ", ".join(catalogue.providers)
         raise document.error(f"no provider is called {route.provider!r}; known: {known}", (*path, "provider"))
-    if route.pipeline is not None and route.pipeline.tier not in catalogue.tiers:
-        known = ", ".join(catalogue.tiers)
-        raise document.error(
-            f"no tier is called {route.pipeline.tier!r}; known: {known}", (*path, "pipeline", "tier")
-        )
     _check_gpu_rate(document, catalogue, route, path)
     _check_size(document, route.size, written_at(document, path, "size"))
+    _check_drawn_sizes(document, route, path)
     for name, rule in route.parameters.items():
         _check_parameter(document, catalogue, name, rule, written_at(document, path, "parameters", name))
     _check_spellings(document, route, path)
 
 
 def _check_gpu_rate(document: Document, catalogue: Catalogue, route: Route, path: Path) -> None:
-    """A GPU second costs what its tier costs: a price that changes is changed in both places."""
+    """A GPU second costs what its tier costs. One who writes it all the same writes that."""
     rate = route.provider_cost.per_gpu_second
     if rate is None or route.pipeline is None:
         return
@@ -175,6 +173,20 @@ def _check_spellings(document: Document, route: Route, path: Path) -> None:
                 f"{sent!r} already carries {owner[sent]}", written_at(document, path, "parameters", name)
             )
         owner[sent] = name
+
+
+def _check_drawn_sizes(document: Document, route: Route, path: Path) -> None:
+    """What a pipeline draws itself: sizes, the route's default one first."""
+    sizes = route.pipeline.sizes if route.pipeline is not None else ()
+    for index, size in enumerate(sizes):
+        if parse_size(size) is None:
+            raise document.error(
+                f'{size!r} is no size; write "256x256" (pixels)', (*path, "pipeline", "sizes", index)
+            )
+    if sizes and sizes[0] != route.size.default:
+        raise document.error(
+            f"the first is the model's default size, {route.size.default}", (*path, "pipeline", "sizes", 0)
+        )
 
 
 def _check_size(document: Document, size: SizeRule, path: Path) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path as FilePath
 from typing import Any, TypeVar
 
 import msgspec
+from msgspec import structs
 
 from registry.check import check_catalogue, model_price, written_at
 from registry.document import Document, Path
@@ -24,6 +25,7 @@ from registry.schema import (
     Model,
     ModelRow,
     ParameterRule,
+    Price,
     ProviderRow,
     Route,
     RouteRow,
@@ -81,15 +83,16 @@ def parse_registry(text: str, file: str, *, markup: Decimal | None = None) -> Ca
     for section in data:
         if section not in SECTIONS:
             raise document.error(f"unknown section; it is one of {', '.join(SECTIONS)}", (section,))
+    tiers = _section(document, "tiers", Tier)
     dialects = _section(document, "dialects", DialectRow)
     models = _section(document, "models", ModelRow)
     merged = {name: _merge_dialect(document, name, dialects, ()) for name in dialects}
     catalogue = Catalogue(
         version=hashlib.sha256(text.encode()).hexdigest()[:12],
         providers=_section(document, "providers", ProviderRow),
-        tiers=_section(document, "tiers", Tier),
+        tiers=tiers,
         vocabulary=_section(document, "vocabulary", Term),
-        models={name: _model(document, name, row, merged, markup) for name, row in models.items()},
+        models={name: _model(document, name, row, merged, tiers, markup) for name, row in models.items()},
         intents=_section(document, "intents", Intent),
         default=_convert(document, data.get("default"), tuple[str, ...], ("default",)),
     )
@@ -195,15 +198,18 @@ def _model(
     name: str,
     row: ModelRow,
     dialects: dict[str, dict[str, Any]],
+    tiers: dict[str, Tier],
     markup: Decimal | None,
 ) -> Model:
-    routes = tuple(_route(document, name, index, route, dialects) for index, route in enumerate(row.routes))
+    routes = tuple(
+        _route(document, name, index, route, dialects, tiers) for index, route in enumerate(row.routes)
+    )
     return Model(
         id=name,
         description=row.description,
         tasks=row.tasks,
         required=row.required,
-        price=model_price(document, name, row, markup),
+        price=model_price(document, name, row, routes, markup),
         aliases=row.aliases,
         status=row.status,
         below_cost=row.below_cost,
@@ -212,7 +218,12 @@ def _model(
 
 
 def _route(
-    document: Document, model: str, index: int, row: RouteRow, dialects: dict[str, dict[str, Any]]
+    document: Document,
+    model: str,
+    index: int,
+    row: RouteRow,
+    dialects: dict[str, dict[str, Any]],
+    tiers: dict[str, Tier],
 ) -> Route:
     path: Path = ("models", model, "routes", index)
     if row.dialect not in dialects:
@@ -233,6 +244,19 @@ def _route(
         },
         constants=merged["constants"],
         size=_convert(document, merged["size"], SizeRule, written_at(document, path, "size")),
-        provider_cost=row.provider_cost,
+        provider_cost=_cost(document, row, tiers, path),
         pipeline=row.pipeline,
     )
+
+
+def _cost(document: Document, row: RouteRow, tiers: dict[str, Tier], path: Path) -> Price:
+    """What a route costs us; with seconds alone, what its tier's second costs."""
+    tier = row.pipeline.tier if row.pipeline is not None else None
+    if tier is not None and tier not in tiers:
+        known = ", ".join(tiers)
+        raise document.error(f"no tier is called {tier!r}; known: {known}", (*path, "pipeline", "tier"))
+    cost = structs.asdict(row.provider_cost)
+    rates = [cost[unit] for unit in ("per_image", "per_megapixel", "per_gpu_second")]
+    if tier is not None and cost["typical_seconds"] is not None and rates == [None, None, None]:
+        cost["per_gpu_second"] = tiers[tier].per_second
+    return _convert(document, cost, Price, (*path, "provider_cost"))

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 __all__ = [
     "Catalogue",
+    "CostRow",
     "DialectRow",
     "Feature",
     "Intent",
@@ -86,12 +87,9 @@ class Term(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             raise ValueError(f"{strange[0]!r} is not in the enum")
 
 
-class Price(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A price or a cost in US dollars; exactly one of the three rates is set.
-
-    Raises:
-        ValueError: none or several rates, a negative rate or time, or a GPU rate without the
-            seconds that an image usually takes.
+class CostRow(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a route costs us, as written: in US dollars. With `typical_seconds` alone it is what a
+    second of its pipeline's tier costs.
     """
 
     per_image: Decimal | None = None
@@ -101,6 +99,15 @@ class Price(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     typical_seconds: Decimal | None = None
     """GPU seconds an image usually takes: what an estimate of a GPU cost stands on."""
     round: Literal["up"] = "up"
+
+
+class Price(CostRow, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A price or a cost in US dollars; exactly one of the three rates is set.
+
+    Raises:
+        ValueError: none or several rates, a negative rate or time, or a GPU rate without the
+            seconds that an image usually takes.
+    """
 
     def __post_init__(self) -> None:
         rates = [r for r in (self.per_image, self.per_megapixel, self.per_gpu_second) if r is not None]
@@ -205,6 +212,9 @@ class Pipeline(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     dtype: Literal["float32", "float16", "bfloat16"]
     device_map: str | None = None
     variant: str | None = None
+    sizes: tuple[str, ...] = ()
+    """What the weights draw well, `["256x256", "384x128"]`, the model's own size first. A request
+    for another is drawn at the nearest of these, then cut and scaled. None: they draw every size."""
 
 
 class RouteRow(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -213,7 +223,7 @@ class RouteRow(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     provider: str
     endpoint: str
     dialect: str
-    provider_cost: Price
+    provider_cost: CostRow
     when: tuple[Feature, ...] = ()
     pipeline: Pipeline | None = None
     parameters: dict[str, ParameterRule | None] = {}

@@ -24,10 +24,12 @@ from gateway.db.engine import Database
 from gateway.problems import Problem
 from registry.errors import Fault
 
-__all__ = ["Accounts", "Funded"]
+__all__ = ["AMOUNTS", "Accounts", "Funded", "is_amount"]
 
 DAY_MS = 86_400_000
 MAX_TOP_UP_USD = 1_000_000
+AMOUNTS = f"US dollars, more than 0, at most {MAX_TOP_UP_USD}, six decimals"
+"""What `is_amount` takes, for people."""
 
 
 class Funded(Struct, frozen=True, kw_only=True):
@@ -166,12 +168,20 @@ class Accounts:
         at = self._ambient.now_ms()
         row = await self._db.write(lambda c: revoke_key(c, key_id, at))
         if row is None:
-            raise Problem("not_found", f"No API key has the id {key_id!r}")
+            detail = f"No API key has the id {key_id!r}; `gateway keys list ACCOUNT` shows an account's"
+            raise Problem("not_found", detail)
         return row
 
 
 def _no_account(account_id: str) -> Problem:
     return Problem("not_found", f"No account has the id {account_id!r}; `gateway account list` shows them")
+
+
+def is_amount(dollars: Decimal) -> bool:
+    """Whether so much can be paid in: whole micro-dollars of a sensible number."""
+    return (
+        dollars.is_finite() and 0 < dollars <= MAX_TOP_UP_USD and Decimal(usd(to_micros(dollars))) == dollars
+    )
 
 
 def _amount(dollars: Decimal, at: str) -> int:
@@ -180,8 +190,7 @@ def _amount(dollars: Decimal, at: str) -> int:
     Raises:
         Problem: `invalid_body`.
     """
-    if dollars.is_finite() and 0 < dollars <= MAX_TOP_UP_USD and Decimal(usd(to_micros(dollars))) == dollars:
+    if is_amount(dollars):
         return to_micros(dollars)
-    allowed = f"US dollars, more than 0, at most {MAX_TOP_UP_USD}, six decimals"
-    fault = Fault(pointer=at, code="out_of_range", message=f"{dollars} is no amount", allowed=allowed)
-    raise Problem("invalid_body", f"{at}: {dollars} is no amount. Allowed: {allowed}", errors=[fault])
+    fault = Fault(pointer=at, code="out_of_range", message=f"{dollars} is no amount", allowed=AMOUNTS)
+    raise Problem("invalid_body", f"{at}: {dollars} is no amount. Allowed: {AMOUNTS}", errors=[fault])

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Sequence
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 import rich_click as click
@@ -10,12 +11,26 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from gateway.accounts.service import AMOUNTS, is_amount
 from gateway.cli.connect import open_gateway
 from gateway.settings import load_settings
 
 __all__ = ["account", "keys"]
 
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="As JSON.")
+
+
+def _usd(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    """An amount as the API takes it. Checked here: what the server says of one names its own fields."""
+    if value is None:
+        return None
+    try:
+        dollars = Decimal(value)
+    except InvalidOperation:
+        dollars = Decimal("NaN")
+    if not is_amount(dollars):
+        raise click.BadParameter(f"{value!r} is no amount. Give {AMOUNTS}: 12.50, say.", context, parameter)
+    return f"{dollars:f}"
 
 
 @click.group()
@@ -29,7 +44,7 @@ def account() -> None:
     "--tier", type=click.Choice(["normal", "premium"]), default="normal", show_default=True,
     help="Premium runs at once.",
 )  # fmt: skip
-@click.option("--balance", metavar="USD", help="Dollars that it starts with.")
+@click.option("--balance", metavar="USD", callback=_usd, help="Dollars that it starts with.")
 @click.option("--postpaid", is_flag=True, help="It may go below zero, and pays afterwards.")
 @click.option("--admin", is_flag=True, help="Its keys may call /api/admin.")
 @AS_JSON
@@ -61,7 +76,7 @@ def list_accounts(as_json: bool) -> None:
 
 @account.command("topup")
 @click.argument("account_id")
-@click.argument("usd")
+@click.argument("usd", callback=_usd)
 @click.option("--reference", help="The payment's own id: it counts once.")
 @AS_JSON
 def top_up(account_id: str, usd: str, reference: str | None, as_json: bool) -> None:

@@ -5,6 +5,8 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import rich_click as click
@@ -15,9 +17,12 @@ from rich.table import Table
 from gateway.cli.connect import MESSAGES
 from gateway.settings import Settings, load_settings
 from providers.base import Unavailable
+from providers.diffusers_modal.deployment import TIERS, tier_settings
 from providers.diffusers_modal.job import pipeline_spec
+from providers.diffusers_modal.levers import read_levers
 from providers.diffusers_modal.provider import modal_unavailable
 from providers.diffusers_modal.remote import ModalBackend
+from providers.errors import ProviderUnavailable
 from registry.catalog import Catalog
 from registry.load import load_registry
 from registry.schema import Model, Pipeline
@@ -39,7 +44,13 @@ def deploy() -> None:
     Runs `modal deploy -m providers.diffusers_modal.app`. A change of those settings needs another
     deploy.
     """
-    _need_modal(load_settings())
+    settings = load_settings()
+    _need_modal(settings)
+    # Now, and not by a stack trace out of Modal's own command.
+    for tier in TIERS:
+        tier_settings(settings.env, tier)
+    read_levers(settings.env.get("DIFFUSERS_LEVERS", ""))
+    asyncio.run(_greet(settings))
     ended = subprocess.run(  # our own interpreter, fixed arguments
         [sys.executable, "-m", "modal", "deploy", "-m", APP], env=dict(os.environ), check=False
     )
@@ -79,10 +90,38 @@ def warm(model: str) -> None:
     asyncio.run(_warm(settings, found, _pipeline(found)))
 
 
-async def _status(settings: Settings) -> list[dict[str, Any]]:
-    tiers = _catalog(settings).data.tiers
+@asynccontextmanager
+async def _modal(settings: Settings) -> AsyncIterator[ModalBackend]:
+    """Modal, for as long as the block runs.
+
+    Raises:
+        ProviderUnavailable: it cannot be reached; says what to look at.
+    """
     remote = ModalBackend(settings.env, provider="diffusers")
     try:
+        yield remote
+    except ProviderUnavailable as error:
+        server = settings.env.get("MODAL_SERVER_URL")
+        step = (
+            f"See that MODAL_SERVER_URL ({server}) is right and that its server runs."
+            if server
+            else "See that this machine reaches api.modal.com, and run the command again."
+        )
+        raise ProviderUnavailable(
+            f"{error.message} {step}", provider=error.provider, raw=error.raw
+        ) from error
+    finally:
+        await remote.aclose()
+
+
+async def _greet(settings: Settings) -> None:
+    async with _modal(settings) as remote:
+        await remote.greet()
+
+
+async def _status(settings: Settings) -> list[dict[str, Any]]:
+    tiers = _catalog(settings).data.tiers
+    async with _modal(settings) as remote:
         return [
             {
                 "tier": name,
@@ -95,14 +134,11 @@ async def _status(settings: Settings) -> list[dict[str, Any]]:
             if name != "local"
             for stats in [await remote.stats(name)]
         ]
-    finally:
-        await remote.aclose()
 
 
 async def _warm(settings: Settings, model: Model, pipeline: Pipeline) -> None:
-    remote = ModalBackend(settings.env, provider="diffusers")
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    try:
+    async with _modal(settings) as remote:
         with Progress(*columns, console=MESSAGES, disable=not MESSAGES.is_terminal) as progress:
             task = progress.add_task(model.id, total=None)
             done = 0
@@ -111,8 +147,6 @@ async def _warm(settings: Settings, model: Model, pipeline: Pipeline) -> None:
                 progress.update(task, completed=done, total=step.total_bytes or None)
         brought = f"{done / 1e9:.2f} GB downloaded" if done else "nothing had to be downloaded"
         click.echo(f"{model.id} is in the volume: {brought}", err=True)
-    finally:
-        await remote.aclose()
 
 
 def _catalog(settings: Settings) -> Catalog:

@@ -8,6 +8,8 @@ from gateway.locks import FolderBusyError
 from gateway.server import PortTakenError
 from gateway.settings import SettingsError
 from gateway.storage import StorageError
+from providers.diffusers_modal.deployment import SettingError
+from providers.diffusers_modal.levers import UnknownLeverError
 from providers.diffusers_modal.process import EngineRunningError
 from providers.discovery import DiscoveryError
 from providers.errors import ProviderError
@@ -23,11 +25,18 @@ NAMED = (
     FolderBusyError,
     PortTakenError,
     RegistryError,
+    SettingError,
     SettingsError,
     StorageError,
     TemplateError,
+    UnknownLeverError,
 )
 BY_STATUS = {202: 8, 402: 5, 404: 4}
+STEPS = {
+    "authentication_required": "set GATEWAY_API_KEY to a key of the gateway at GATEWAY_PUBLIC_URL: "
+    "commands send it there",
+}
+"""What to do next, where that is another thing for a command than for a program that calls the API."""
 
 
 def known_failure(error: Exception) -> tuple[str, int] | None:
@@ -38,6 +47,7 @@ def known_failure(error: Exception) -> tuple[str, int] | None:
             f"  {f['pointer']}: {f['message']}" + (f" [{f['allowed']}]" if f.get("allowed") else "")
             for f in error.problem.get("errors", [])
         ]
+        lines += [f"  {STEPS[error.code]}"] if error.code in STEPS else []
         provider = error.code.startswith("provider_") or error.code in ("content_policy", "engine_failed")
         return "\n".join(lines), 7 if provider else BY_STATUS.get(
             error.status, 2 if error.status < 500 else 1

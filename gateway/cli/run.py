@@ -28,6 +28,7 @@ def serve() -> None:
     from gateway.accounts.operator import operator_key
     from gateway.ambient import Ambient
     from gateway.core import prepare
+    from gateway.server import check_port, engine_supervisor
     from gateway.server import serve as run
 
     settings = load_settings()
@@ -37,13 +38,15 @@ def serve() -> None:
     ambient = Ambient()
     with hold_folder(settings.data_dir), operator_key(settings.data_dir, settings.local_url, ambient):
         parts = prepare(settings, ambient)
+        supervisor = engine_supervisor(settings)
+        check_port(settings)
         count = len(parts.catalog.models)
         click.echo(
             f"image-gateway {__version__} at {settings.public_url} (API page: {settings.public_url}/schema)\n"
             f"{count} models, data in {settings.data_dir}; {WHO[settings.auth]}; Ctrl-C stops it",
             err=True,
         )
-        run(settings)
+        run(settings, supervisor)
 
 
 @click.command()

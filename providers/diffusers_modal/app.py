@@ -71,6 +71,9 @@ _GATEWAY_SIDE = {
 
 def _not_for_containers(path: Path) -> bool:
     """Whether a file of the package `providers` stays here. Modal gives paths within the package."""
+    if path.parts[:2] == ("diffusers_modal", "embedded"):
+        # What trains the next one stays here.
+        return path.name not in ("__init__.py", "build.py")
     if path.suffix != ".py":
         return True
     if path.parts[0] != "diffusers_modal":
@@ -119,7 +122,7 @@ class _Backend:
         logging.basicConfig(level=logging.INFO)
         # HOME is where the volume is; what is built there must not fill it.
         levers = read_levers(os.environ.get("DIFFUSERS_LEVERS", ""))
-        engine = Engine(Path.home() / ".cache" / "image-gateway", levers=levers)
+        engine = Engine(levers=levers)
         limit_s = tier_settings(os.environ, self.tier).timeout_s
         self._worker = Worker(engine, Board(progress), limit_s=limit_s, models=_Volume())
         self._worker.warm()

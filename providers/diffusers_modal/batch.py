@@ -151,5 +151,6 @@ def _call(runner: Runner, items: list[_Item], progress: Progress) -> list[tuple[
     images = call(
         resident, first.pipeline, first.scheduler, arguments, [generator(s) for s in seeds], progress
     )
-    made = iter([png(image, seed) for image, seed in zip(images, seeds, strict=True)])
+    finishes = [plan.finish for plan in plans for _ in range(plan.count)]
+    made = iter([png(*each) for each in zip(images, seeds, finishes, strict=True)])
     return [tuple(next(made) for _ in range(plan.count)) for plan in plans]

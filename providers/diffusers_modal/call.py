@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from providers.diffusers_modal import prior
+from providers.diffusers_modal.finish import Finish
 from providers.diffusers_modal.progress import Progress
 from providers.diffusers_modal.refusal import Refused, first_line
 from providers.diffusers_modal.resident import Resident, takes
@@ -56,8 +57,10 @@ def call(
     return images
 
 
-def png(image: Any, seed: int) -> Picture:
-    """A picture of PIL as a file."""
+def png(image: Any, seed: int, finish: Finish | None) -> Picture:
+    """A picture of PIL as a file, of the size that was asked for."""
+    if finish is not None:
+        image = finish.apply(image)
     buffer = io.BytesIO()
     # Level 4 takes half the time of Pillow's default for a few percent more bytes.
     image.save(buffer, format="PNG", compress_level=4)

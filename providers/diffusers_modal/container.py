@@ -17,7 +17,7 @@ from providers.diffusers_modal.board import Board
 from providers.diffusers_modal.engine import Engine
 from providers.diffusers_modal.wire import Done, EngineJob, ErrorRecord, Lora, PipelineSpec, Running
 
-__all__ = ["Models", "NoModels", "Worker", "decode_answer", "encode_job"]
+__all__ = ["Models", "NoModels", "Worker"]
 
 _logger = logging.getLogger(__name__)
 
@@ -27,21 +27,6 @@ _MARGIN_S = 30.0
 """Seconds before Modal's timeout at which a job ends by itself, and the container lives on."""
 
 _jobs = msgspec.msgpack.Decoder(EngineJob)
-_answers: msgspec.msgpack.Decoder[Done | ErrorRecord] = msgspec.msgpack.Decoder(Done | ErrorRecord)
-
-
-def encode_job(job: EngineJob) -> bytes:
-    """What `generate` takes."""
-    return msgspec.msgpack.encode(job)
-
-
-def decode_answer(data: bytes) -> Done | ErrorRecord:
-    """What `generate` returns.
-
-    Raises:
-        msgspec.DecodeError: it is something else.
-    """
-    return _answers.decode(data)
 
 
 class Models(Protocol):

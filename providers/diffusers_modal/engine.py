@@ -6,7 +6,6 @@ this module is cheap; torch and diffusers come with the first job.
 
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from providers.diffusers_modal import batch
 from providers.diffusers_modal.progress import Turn
@@ -23,14 +22,13 @@ class Engine:
     and `device_name` can be read from any.
 
     Args:
-        cache_dir: where embedded models are built.
         threads: CPU threads of an operation, as the sums of floats depend on their number; by
             default half of the machine's cores and 8 at most, so always the same on a machine.
         levers: of `levers.LEVERS`, for every pipeline that is loaded.
     """
 
-    def __init__(self, cache_dir: Path, *, threads: int | None = None, levers: Sequence[str] = ()) -> None:
-        self._runner = Runner(cache_dir, threads, levers)
+    def __init__(self, *, threads: int | None = None, levers: Sequence[str] = ()) -> None:
+        self._runner = Runner(threads, levers)
 
     @property
     def model(self) -> str | None:

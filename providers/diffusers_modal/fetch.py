@@ -100,6 +100,7 @@ class _Download:
         self._spec = spec
         self._names: dict[str, str] = {}
         self._sizes: dict[str, int] = {}
+        self._came: dict[str, int] = {}
         self._blobs: Path | None = None
         self._error = ""
 
@@ -142,17 +143,22 @@ class _Download:
 
     def step(self, *, end: bool = False) -> dict[str, Any]:
         """Where it is."""
-        done, latest, file = 0, 0.0, ""
+        latest, file = 0.0, ""
         for path in _files(self._blobs):
             # While it comes, a file is called `<name>.<something>.incomplete`.
             name = path.name.split(".")[0]
             if name not in self._names:
                 continue
-            status = path.stat()
-            done += min(status.st_size, self._sizes[name])
+            try:
+                status = path.stat()
+            except FileNotFoundError:
+                # It is whole since the folder was listed, and has its own name now: the next look
+                # finds it there.
+                continue
+            self._came[name] = min(status.st_size, self._sizes[name])
             if status.st_mtime > latest:
                 latest, file = status.st_mtime, self._names[name]
-        return _step(done, sum(self._sizes.values()), file, self._error, end=end)
+        return _step(sum(self._came.values()), sum(self._sizes.values()), file, self._error, end=end)
 
 
 def _files(folder: Path | None) -> list[Path]:

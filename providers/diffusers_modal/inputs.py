@@ -8,7 +8,7 @@ from PIL import Image
 from providers.diffusers_modal import prior
 from providers.diffusers_modal.refusal import Refused
 
-__all__ = ["MAX_PIXELS", "decode", "output_size", "place"]
+__all__ = ["MAX_PIXELS", "decode", "grid", "output_size", "place"]
 
 MAX_PIXELS = 64 * 1024 * 1024
 """Of one input picture; checked before it is decoded."""
@@ -50,32 +50,35 @@ def place(pipeline: Any, pictures: dict[str, Image.Image], width: int, height: i
     return placed
 
 
-def output_size(
-    pipeline: Any, picture: Image.Image, width: int | None, height: int | None
-) -> tuple[int, int]:
+def output_size(picture: Image.Image, width: int | None, height: int | None, step: int) -> tuple[int, int]:
     """Width and height to make: those asked for, else the picture's, rounded to what is possible.
 
     Of one that was not asked for, the picture's proportions decide.
 
+    Args:
+        picture: the input.
+        width: as asked for, if it was.
+        height: likewise.
+        step: what both must be multiples of.
+
     Raises:
         Refused: one that was asked for is not possible.
     """
-    grid = _grid(pipeline)
     for name, side in (("width", width), ("height", height)):
-        if side is not None and side % grid:
-            raise Refused("bad_parameter", f"{name} is a multiple of {grid} here.")
+        if side is not None and side % step:
+            raise Refused("bad_parameter", f"{name} is a multiple of {step} here.")
     scale = 1.0
     if width is not None:
         scale = width / picture.width
     elif height is not None:
         scale = height / picture.height
     return (
-        width or max(grid, round(picture.width * scale / grid) * grid),
-        height or max(grid, round(picture.height * scale / grid) * grid),
+        width or max(step, round(picture.width * scale / step) * step),
+        height or max(step, round(picture.height * scale / step) * step),
     )
 
 
-def _grid(pipeline: Any) -> int:
+def grid(pipeline: Any) -> int:
     """What width and height must be multiples of."""
     if prior.has_prior(pipeline):
         return prior.GRID

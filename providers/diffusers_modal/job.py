@@ -7,6 +7,7 @@ from providers.base import Call, MediaRef
 from providers.diffusers_modal.wire import EngineJob, Lora, PipelineSpec
 from providers.errors import RequestRejected
 from registry.schema import Pipeline
+from registry.sizes import parse_size
 
 __all__ = ["MAX_LORA_BYTES", "engine_job", "pipeline_spec"]
 
@@ -24,6 +25,7 @@ def pipeline_spec(pipeline: Pipeline) -> PipelineSpec:
         dtype=pipeline.dtype,
         device_map=pipeline.device_map,
         variant=pipeline.variant,
+        sizes=tuple(size for text in pipeline.sizes if (size := parse_size(text))),
     )
 
 

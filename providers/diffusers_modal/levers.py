@@ -34,7 +34,10 @@ def read_levers(text: str) -> tuple[str, ...]:
     names = tuple(name.strip() for name in text.split(",") if name.strip())
     for name in names:
         if name not in LEVERS:
-            raise UnknownLeverError(f"DIFFUSERS_LEVERS has {name!r}; there are {', '.join(LEVERS)}.")
+            raise UnknownLeverError(
+                f"DIFFUSERS_LEVERS has {name!r}, which there is not; it is some of {', '.join(LEVERS)}, "
+                "with commas, or nothing."
+            )
     return tuple(dict.fromkeys(names))
 
 

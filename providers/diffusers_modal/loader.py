@@ -7,7 +7,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from providers.diffusers_modal.embedded.build import ensure
+from providers.diffusers_modal import embedded
 from providers.diffusers_modal.refusal import first_line
 from providers.diffusers_modal.wire import PipelineSpec
 
@@ -54,7 +54,7 @@ def prepare(threads: int) -> tuple[str, str]:
     return device, device
 
 
-def load(spec: PipelineSpec, cache_dir: Path, device: str) -> Any:
+def load(spec: PipelineSpec, device: str) -> Any:
     """The pipeline, on its device, in evaluation mode.
 
     Weights are safetensors and nothing else, and no code that comes with a model is run. What
@@ -69,7 +69,7 @@ def load(spec: PipelineSpec, cache_dir: Path, device: str) -> Any:
     if not (inspect.isclass(pipeline_class) and issubclass(pipeline_class, diffusers.DiffusionPipeline)):
         raise BadWeightsError(f"diffusers has no pipeline class {spec.pipeline_class!r}.")
     try:
-        pipeline = _from_pretrained(pipeline_class, spec, cache_dir, device)
+        pipeline = _from_pretrained(pipeline_class, spec, device)
     except Exception as error:
         if is_out_of_memory(error):
             raise
@@ -81,11 +81,11 @@ def load(spec: PipelineSpec, cache_dir: Path, device: str) -> Any:
     return pipeline
 
 
-def _from_pretrained(pipeline_class: Any, spec: PipelineSpec, cache_dir: Path, device: str) -> Any:
+def _from_pretrained(pipeline_class: Any, spec: PipelineSpec, device: str) -> Any:
     arguments = _arguments(pipeline_class, spec, device)
     kind, _, name = spec.source.partition(":")
     if kind == "embedded":
-        pipeline = pipeline_class.from_pretrained(ensure(name, cache_dir), local_files_only=True, **arguments)
+        pipeline = pipeline_class.from_pretrained(embedded.folder(name), local_files_only=True, **arguments)
     else:
         pipeline = _local_then_hub(pipeline_class, spec.source, arguments)
     return pipeline if "device_map" in arguments else pipeline.to(device)

@@ -5,17 +5,19 @@ Modal's own configuration file is not read.
 """
 
 import asyncio
+import logging
 import os
 import sys
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import Any
 
 from providers.diffusers_modal import modal_errors
 from providers.errors import CredentialsRejected, TargetUnavailable
 
 __all__ = ["Connection"]
+
+_logger = logging.getLogger(__name__)
 
 _SERVER_URL = "https://api.modal.com,https://api.modal2.com"
 _CONFIG = "MODAL_CONFIG_PATH"
@@ -108,10 +110,12 @@ class Connection:
 
 
 async def _close(client: Any) -> None:
-    # Connections that do not end in time end with the process.
-    with suppress(Exception):
+    try:
         async with asyncio.timeout(2.0):
             await client.close.aio()
+    except Exception:
+        # What it was used for is over, and its connections end with the process.
+        _logger.warning("a connection to Modal did not close", exc_info=True)
 
 
 def _import() -> Any:

@@ -5,6 +5,7 @@ import secrets
 from typing import Any
 
 from providers.diffusers_modal import inputs, prior
+from providers.diffusers_modal.finish import Finish, nearest_size
 from providers.diffusers_modal.refusal import Refused
 from providers.diffusers_modal.resident import Resident, call_defaults, takes
 from providers.diffusers_modal.wire import EngineJob
@@ -45,6 +46,8 @@ class Plan:
     """Of the first picture; picture `i` has `seed + i`."""
     count: int
     """Pictures to make."""
+    finish: Finish | None = None
+    """What is done to each, for a model that draws only some sizes."""
 
     @property
     def seeds(self) -> list[int]:
@@ -71,8 +74,9 @@ def make_plan(resident: Resident, job: EngineJob) -> Plan:
     unknown = sorted(set(given) - _free(pipeline))
     if unknown:
         raise Refused("bad_parameter", f"{type(pipeline).__name__} does not take {', '.join(unknown)}.")
+    finish = _finish(pipeline, given, pictures, resident.spec.sizes)
     _size(pipeline, given, pictures)
-    return Plan(pipeline, given, scheduler, seed, job.num_images)
+    return Plan(pipeline, given, scheduler, seed, job.num_images, finish)
 
 
 def _free(pipeline: Any) -> set[str]:
@@ -107,10 +111,29 @@ def _check(given: dict[str, Any]) -> None:
     _number(given, "strength", 0, 1)
 
 
+def _finish(
+    pipeline: Any, given: dict[str, Any], pictures: dict[str, Any], sizes: tuple[tuple[int, int], ...]
+) -> Finish | None:
+    """Have one of `sizes` drawn, and say how the size that was asked for comes of it."""
+    if not sizes:
+        return None
+    width, height = given.get("width"), given.get("height")
+    over = pictures.get("image")
+    if over is not None:
+        size = inputs.output_size(over, width, height, 1)
+    else:
+        size = (width or sizes[0][0], height or sizes[0][1])
+    given["width"], given["height"] = nearest_size(*size, sizes) or size
+    for name, side in zip(("width", "height"), size, strict=True):
+        _whole(name, side, 8, _MAX_SIDE)
+    return Finish(size, over, pictures.get("mask_image"))
+
+
 def _size(pipeline: Any, given: dict[str, Any], pictures: dict[str, Any]) -> None:
     """Put the pictures and the size in their places."""
     if pictures:
-        size = inputs.output_size(pipeline, pictures["image"], given.get("width"), given.get("height"))
+        grid = inputs.grid(pipeline)
+        size = inputs.output_size(pictures["image"], given.get("width"), given.get("height"), grid)
         given["width"], given["height"] = size
         for name, side in zip(("width", "height"), size, strict=True):
             _whole(name, side, 8, _MAX_SIDE)

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from providers.diffusers_modal.address import EngineAddress, engine_version, remove_address, write_address
 from providers.diffusers_modal.engine import Engine
-from providers.diffusers_modal.levers import read_levers
+from providers.diffusers_modal.levers import UnknownLeverError, read_levers
 from providers.diffusers_modal.server import EngineServer, serve
 from providers.diffusers_modal.supervisor import LOCK_NAME, PARENT_VARIABLE, EngineSupervisor
 
@@ -62,12 +62,12 @@ def run_engine(
         UnknownLeverError: DIFFUSERS_LEVERS names one that there is not.
         OSError: the address cannot be had.
     """
+    levers = read_levers(os.environ.get("DIFFUSERS_LEVERS", ""))
     parent = int(os.environ.pop(PARENT_VARIABLE, "0")) or os.getppid()
     data_dir.mkdir(parents=True, exist_ok=True)
     lock = _take_lock(data_dir)
     token = token or secrets.token_urlsafe(32)
-    levers = read_levers(os.environ.get("DIFFUSERS_LEVERS", ""))
-    engine = Engine(data_dir / "models", threads=threads, levers=levers)
+    engine = Engine(threads=threads, levers=levers)
 
     async def live() -> bool:
         stop = asyncio.Event()
@@ -163,7 +163,7 @@ def main() -> None:
             orphan_exit_s=options.orphan_exit,
             warm=options.warm,
         )
-    except (EngineRunningError, OSError) as error:
+    except (EngineRunningError, UnknownLeverError, OSError) as error:
         sys.exit(str(error))
 
 

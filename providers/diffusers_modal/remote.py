@@ -108,6 +108,14 @@ class ModalBackend:
         self._watches: OrderedDict[str, _Watch] = OrderedDict()
         self._stats: dict[str, tuple[float, TierStats]] = {}
 
+    async def greet(self) -> None:
+        """See that Modal answers, and takes the token.
+
+        Raises:
+            ProviderUnavailable, CredentialsRejected, TargetUnavailable: it does not.
+        """
+        await self._connection.assure(self._ask_s)
+
     async def submit(self, tier: str, job: EngineJob) -> str:
         """Hand a job to a tier, once; returns the id of Modal's function call (`fc-...`).
 

@@ -6,7 +6,6 @@ import os
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TypeVar
 
 from msgspec.structs import replace
@@ -33,9 +32,8 @@ def bare(spec: PipelineSpec) -> PipelineSpec:
 class Runner:
     """One pipeline in memory at most, and what is done with it. See `Engine` for the arguments."""
 
-    def __init__(self, cache_dir: Path, threads: int | None, wanted: Sequence[str] = ()) -> None:
-        self._cache_dir = cache_dir
-        self._levers = tuple(wanted)
+    def __init__(self, threads: int | None, lever_names: Sequence[str] = ()) -> None:
+        self._levers = tuple(lever_names)
         # The other half is for the gateway: threads that wait for a busy core make a small
         # model four times slower (measured on two cores).
         self._threads = threads or max(1, min(8, (os.cpu_count() or 1) // 2))
@@ -107,7 +105,7 @@ class Runner:
         self._drop()
         turn.on_progress(Running(phase="load"))
         self.warm()
-        pipeline = loader.load(wanted, self._cache_dir, self.device or "cpu")
+        pipeline = loader.load(wanted, self.device or "cpu")
         levers.apply(pipeline, self._levers)
         self.resident = Resident(wanted, pipeline)
         return time.monotonic() - started
@@ -126,7 +124,7 @@ class Runner:
                 made = call(
                     resident, plan.pipeline, plan.scheduler, plan.arguments, generator(seed), progress
                 )
-                images.append(png(made[0], seed))
+                images.append(png(made[0], seed, plan.finish))
         return Done(
             images=tuple(images),
             load_seconds=load_seconds,

@@ -84,6 +84,9 @@ class PipelineSpec(Struct, frozen=True, kw_only=True):
     dtype: Literal["float32", "float16", "bfloat16"] = "float32"
     device_map: str | None = None
     variant: str | None = None
+    sizes: tuple[tuple[int, int], ...] = ()
+    """Widths and heights that it draws well, its own first; other ones come of these (`finish.py`).
+    None named: it draws every size itself."""
     defaults: dict[str, Any] = {}
     """Parameters of a job that does not set them."""
 

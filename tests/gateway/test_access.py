@@ -119,6 +119,7 @@ async def test_a_route_as_everybody(app, method, path) -> None:
     assert (answer.status_code == 403) == (access == "admin"), answer.text
     if access == "admin":
         assert code(answer) == "admin_required"
+        assert "Use an admin's key, or the command line" in answer.json()["detail"]
     async with client(app, (await key_of(core, admin=True))[1]) as http:
         answer = await ask(http, method, path)
     assert answer.status_code not in (401, 403, 500), answer.text

@@ -194,6 +194,8 @@ def test_a_payload(model: str, asked: dict[str, Any], endpoint: str, payload: di
         (SDXL, {"prompt": "a", "steps": 200}, {"num_inference_steps": "clamped"}),
         (SDXL, {"prompt": "a", "seed": 1 << 40}, {"seed": "clamped"}),
         (SDXL, {"prompt": "a", "width": 1024, "size": "1024x512"}, {"width": "exact", "size": "converted"}),
+        ("embedded-mini", {"prompt": "a", "size": "256x256"}, {"size": "converted"}),
+        ("embedded-mini", {"prompt": "a", "width": 1000, "height": 700}, {"width": "emulated", "height": "emulated"}),
     ],
 )  # fmt: skip
 def test_the_report_says_how(model: str, asked: dict[str, Any], how: dict[str, str]) -> None:
@@ -217,7 +219,7 @@ def test_a_row_tells_the_whole_way() -> None:
 REFUSED: dict[str, tuple[str, dict[str, Any], str, str]] = {
     "not a multiple of 32": (GLM, {"prompt": "a", "width": 1000, "height": 1024}, "/inputs/width", "out_of_range"),
     "the edge that is wrong": (GLM, {"prompt": "a", "width": 1024, "height": 1000}, "/inputs/height", "out_of_range"),
-    "too large": ("embedded-mini", {"prompt": "a", "size": "1024x1024"}, "/inputs/size", "out_of_range"),
+    "too large": ("embedded-mini", {"prompt": "a", "size": "2048x1024"}, "/inputs/size", "out_of_range"),
     "ratio and edges": ("flux-dev", {"prompt": "a", "size": "512x512", "aspect_ratio": "16:9"}, "/inputs/aspect_ratio",
                         "conflicting_values"),
     "area and edges": ("flux-dev", {"prompt": "a", "size": "512x512", "resolution": "2K"}, "/inputs/resolution",

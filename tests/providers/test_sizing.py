@@ -12,7 +12,8 @@ from registry.schema import Route
 MODELS = load_registry().models
 FLUX = MODELS["flux-dev"].routes[3]  # image_size, 1024x768, 64..2048 by 8
 GLM = MODELS["zai-org/GLM-Image"].routes[0]  # width and height, 1024x1024, 512..2048 by 32
-MINI = MODELS["embedded-mini"].routes[0]  # width and height, 256x256, 64..512 by 8
+MINI = MODELS["embedded-mini"].routes[0]  # width and height, 256x256, 64..1024, draws four sizes itself
+MINI_TEXT = MODELS["embedded-mini"].routes[1]
 LORA_EDIT = MODELS["flux-dev"].routes[0]  # image_size; follows the image unless asked
 EDIT = MODELS["flux-dev"].routes[2]  # no size
 
@@ -35,7 +36,7 @@ def plan(route: Route, **asked: Any) -> Any:
         (FLUX, {"resolution": "1K"}, (1184, 888)),  # 4:3, as the default
         (FLUX, {"resolution": "2K", "aspect_ratio": "1:1"}, (2048, 2048)),
         (GLM, {"aspect_ratio": "16:9"}, (1376, 768)),
-        (MINI, {"aspect_ratio": "3:1"}, (440, 144)),
+        (MINI, {"aspect_ratio": "3:1"}, (443, 148)),
         (LORA_EDIT, {"width": 512}, (512, 768)),
     ],
 )
@@ -56,7 +57,7 @@ def test_a_size_follows_from_what_was_asked(
         (FLUX, {"resolution": "4K"}, (2048, 2048), ("width", "height")),
         (GLM, {"width": 1000, "height": 1024}, (992, 1024), ("width",)),
         (GLM, {"width": 1024, "height": 500}, (1024, 512), ("height",)),
-        (MINI, {"aspect_ratio": "20:1"}, (512, 64), ("width", "height")),
+        (MINI, {"aspect_ratio": "20:1"}, (1024, 64), ("width", "height")),
     ],
 )
 def test_a_size_that_the_route_has_not(
@@ -120,3 +121,28 @@ def test_a_word_is_told_how_it_went(
 ) -> None:
     found = plan(route, width=256, height=256)
     assert (found.how(word, spelled), found.sent_as(word), found.sent_value(word)) == (how, sent_as, sent)
+
+
+@pytest.mark.parametrize(
+    ("asked", "how"),
+    [
+        ({}, None),
+        ({"width": 256, "height": 256}, None),
+        ({"width": 384, "height": 128}, None),
+        ({"width": 1024, "height": 1024}, "drawn at 256x256, which this model draws itself, then scaled"),
+        ({"width": 900, "height": 300}, "drawn at 384x128, which this model draws itself, then scaled"),
+        (
+            {"aspect_ratio": "16:9"},
+            "drawn at 320x192, which this model draws itself, then cut to its proportions and scaled",
+        ),
+    ],
+)
+def test_a_size_that_the_weights_do_not_draw_is_made_of_one_that_they_do(
+    asked: dict[str, Any], how: str | None
+) -> None:
+    assert plan(MINI_TEXT, **asked).emulated == how
+
+
+def test_what_is_made_of_a_picture_is_not_cut() -> None:
+    assert "cut" not in plan(MINI, width=640, height=360).emulated
+    assert plan(FLUX, width=640, height=360).emulated is None

@@ -45,6 +45,10 @@ FAULTS = {
         "models.one.routes.0.provider_cost.per_gpu_second",
         "a second of the tier local costs 0",
     ),
+    "seconds of no tier": ('provider_cost: {per_megapixel: "0.01"}', 'provider_cost: {typical_seconds: "1"}',
+                           "typical_seconds", "models.two.routes.0.provider_cost", "exactly one of per_image"),
+    "seconds and another rate": ('{per_image: "0.01"}', '{per_image: "0.01", typical_seconds: "1"}',
+                                 "typical_seconds", "models.one.routes.0.provider_cost", "go together"),
     # YAML that is not used here
     "anchor": ("prompt: {}", "prompt: &p {}", "&p", "", "anchors and aliases"),
     "alias": ("prompt: {}", "prompt: *p", "*p", "", "anchors and aliases"),
@@ -250,6 +254,31 @@ def test_a_dialect_is_laid_over_what_it_extends() -> None:
     assert route.constants == {"sync": False}
     assert route.parameters["seed"].max == 100
     assert "num_inference_steps" in catalogue.models["two"].routes[0].parameters
+
+
+RATED = (
+    ('per_second: "0"', 'per_second: "0.001"'),
+    (
+        'provider_cost: {per_image: "0.01"}\n        pipeline',
+        'provider_cost: {typical_seconds: "7"}\n        pipeline',
+    ),
+)
+
+
+def test_a_gpu_second_costs_what_the_tiers_second_costs() -> None:
+    cost = small(*RATED).models["one"].routes[0].provider_cost
+    assert (cost.per_gpu_second, cost.typical_seconds) == (Decimal("0.001"), Decimal(7))
+    written = ('{typical_seconds: "7"}', '{per_gpu_second: "0.001", typical_seconds: "7"}')
+    again = parse_registry(edited(*RATED).replace(*written), "r.yaml")
+    assert again.models["one"].routes[0].provider_cost == cost
+
+
+def test_a_price_above_cost_and_below_it_is_seen_with_the_tiers_rate() -> None:
+    without = ('    price: {per_image: "0.02"}\n', "")
+    sold = parse_registry(edited(*RATED, without), "r.yaml", markup=Decimal(2)).models["one"].price
+    assert sold.per_gpu_second == Decimal("0.002")
+    with pytest.raises(RegistryError, match=r"below the provider's 0\.021"):
+        small(RATED[0], (RATED[1][0], RATED[1][1].replace('"7"', '"21"')))
 
 
 def test_the_shipped_file_loads() -> None:

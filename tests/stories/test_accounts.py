@@ -159,6 +159,7 @@ def test_an_admin_elsewhere_sees_everybodys_jobs(closed: GatewayProcess, caller:
     assert (not_allowed.returncode, "admin_required" in not_allowed.stderr) == (2, True)
     nobody = command(closed, "account", "list", **away, GATEWAY_PORT=str(closed.port))
     assert (nobody.returncode, "authentication_required" in nobody.stderr) == (2, True)
+    assert "set GATEWAY_API_KEY" in nobody.stderr
 
 
 def test_accounts_are_made_before_the_gateway_runs(own_gateway: Callable[..., GatewayProcess]) -> None:

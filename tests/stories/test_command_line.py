@@ -62,7 +62,8 @@ def test_an_estimate(gateway: GatewayProcess, tmp_path: Path) -> None:
 def test_a_terminal_shows_a_progress_bar(gateway: GatewayProcess, tmp_path: Path) -> None:
     leader, follower = pty.openpty()
     env = {**gateway.env, "TERM": "xterm-256color", "COLUMNS": "100"}
-    arguments = [*COMMAND, "x", "-o", "out.png", "--size", "512x512", "--steps", "20"]
+    # Long enough for a look in between: some seconds.
+    arguments = [*COMMAND, "x", "-o", "out.png", "-n", "4", "--steps", "50"]
     process = subprocess.Popen(arguments, env=env, cwd=tmp_path, stdout=follower, stderr=follower)
     os.close(follower)
     shown = b""
@@ -73,7 +74,7 @@ def test_a_terminal_shows_a_progress_bar(gateway: GatewayProcess, tmp_path: Path
             break
     assert process.wait(60) == 0
     os.close(leader)
-    assert re.search(rb"\d+/20", shown)
+    assert re.search(rb"\d+/200", shown)
 
 
 def test_without_a_gateway_it_opens_the_folder_itself(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from support.modal_world import World, serving
 from support.tiny_pipelines import build_glm, build_sdxl
 from support.tiny_registry import tiny_registry
 
-from providers.diffusers_modal.embedded.build import ensure
+from providers.diffusers_modal import embedded
 from registry.catalog import Catalog
 from registry.load import load_registry
 
@@ -45,7 +45,7 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def hub(tmp_path_factory: pytest.TempPathFactory) -> Hub:
     """Has Stable Diffusion 1.5, in which the embedded pipeline's files stand in for the big ones."""
     folder = tmp_path_factory.mktemp("hub")
-    shutil.copytree(ensure("mini", tmp_path_factory.mktemp("models")), folder / SD15)
+    shutil.copytree(embedded.folder("mini"), folder / SD15)
     return Hub(folder)
 
 
@@ -85,7 +85,11 @@ def test_two_gpu_tier_classes(world: World) -> None:
     tiers = {name: world.plane.function(name).definition for name in (A10G, L40S)}
     assert [tiers[name].resources.gpu_config.gpu_type for name in (A10G, L40S)] == ["A10G", "L40S"]
     assert world.plane.function(A10G).id != world.plane.function(L40S).id
-    assert {len(tiers[name].autoscaler_settings.ListFields()) > 0 for name in tiers} == {True}
+    (app,) = world.plane.state.apps.values()
+    assert set(app.class_ids) == {A10G, L40S}
+    for definition in tiers.values():
+        assert definition.is_class
+        assert set(definition.method_definitions) == {"generate", "generate_many"}
 
 
 def test_backend_separate_lifecycle(world: World) -> None:
@@ -126,8 +130,8 @@ def test_supported_models() -> None:
     assert found == {GLM: ("L40S", "bfloat16"), SDXL: ("L40S", "float16")}
 
 
-def nothing_woken(world: World, answer: httpx.Response, status: int, code: str) -> dict[str, Any]:
-    """The answer's problem, which cost not one request to Modal."""
+def problem_of(answer: httpx.Response, status: int, code: str) -> dict[str, Any]:
+    """The problem that an answer is."""
     assert (answer.status_code, answer.json()["code"]) == (status, code), answer.text
     found: dict[str, Any] = answer.json()
     return found
@@ -142,7 +146,7 @@ def no_rpc(world: World) -> Iterator[None]:
 
 @pytest.mark.usefixtures("no_rpc")
 def test_unsupported_model_rejection(world: World) -> None:
-    problem = nothing_woken(world, world.raw("runwayml/nothing"), 400, "unknown_model")
+    problem = problem_of(world.raw("runwayml/nothing"), 400, "unknown_model")
     assert {GLM, SDXL} <= set(problem["supported"])
 
 
@@ -155,7 +159,7 @@ def test_model_validation_at_gateway(world: World) -> None:
         (SDXL, {"num_inference_steps": "many"}, "/parameters/num_inference_steps"),
         (SDXL, {"scheduler": "zigzag", "on_unsupported": "error"}, "/parameters/scheduler"),
     ):
-        problem = nothing_woken(world, world.raw(model, **parameters), 422, "invalid_inputs")
+        problem = problem_of(world.raw(model, **parameters), 422, "invalid_inputs")
         assert at in [fault["pointer"] for fault in problem["errors"]], problem
 
 
@@ -167,7 +171,7 @@ def test_a_missing_credit_wakes_nothing(world: World) -> None:
     answer = world.gateway.http.post(
         "/api/images/generate", json=body, headers={"Authorization": f"Bearer {key}"}
     )
-    nothing_woken(world, answer, 402, "insufficient_funds")
+    problem_of(answer, 402, "insufficient_funds")
 
 
 @pytest.mark.usefixtures("no_rpc")
@@ -324,6 +328,15 @@ def test_an_image_and_a_mask(world: World) -> None:
     masked = world.gateway.generate({"model": SDXL, "inputs": {**inputs, "mask_url": upload["url"]}}).json()
     assert masked["status"] == "completed", masked
     assert masked["images"][0]["sha256"] != job["images"][0]["sha256"]
+
+
+def test_a_deploy_with_a_wrong_token_says_so_and_deploys_nothing(world: World) -> None:
+    published = world.plane.count["AppPublish"]
+    ended = world.command("backend", "deploy", MODAL_TOKEN_SECRET="as-other")
+    assert (ended.returncode, ended.stdout) == (7, "")
+    (line,) = ended.stderr.splitlines()
+    assert "Set MODAL_TOKEN_ID and MODAL_TOKEN_SECRET" in line
+    assert world.plane.count["AppPublish"] == published
 
 
 def test_status_on_the_command_line(world: World) -> None:

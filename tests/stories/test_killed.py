@@ -1,10 +1,13 @@
 """Processes die in the middle of work: the job ends, the books are right, the next one is served."""
 
+import ctypes
 import os
 import signal
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 
 import pytest
 from support.gateway_process import GatewayProcess, until
@@ -89,6 +92,22 @@ def test_a_stop_answers_who_waits(own_gateway: Callable[..., GatewayProcess]) ->
         assert waiting.result().status_code == 202
     gateway.start()
     assert gateway.ended(waiting.result().json()["jobId"], seconds=90)["status"] == "completed"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names a thread of another process")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_gateway_ends_whichever_of_its_threads_gets_the_signal(
+    own_gateway: Callable[..., GatewayProcess], number: signal.Signals
+) -> None:
+    # The system chooses, and not the main one when the process was suspended as the signal came:
+    # Ctrl-Z and `kill %1`, say.
+    gateway = own_gateway().start()
+    assert gateway.process is not None
+    main = gateway.process.pid
+    others = {int(path.name) for path in Path(f"/proc/{main}/task").iterdir()} - {main}
+    assert ctypes.CDLL(None).tgkill(main, min(others), number) == 0
+    assert gateway.process.wait(60) == 0
+    assert not (gateway.data_dir / "operator.json").exists()
 
 
 def has_images(gateway: GatewayProcess, least: int) -> bool:

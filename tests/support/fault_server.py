@@ -67,6 +67,12 @@ class FaultServer:
         for writer in self._open:
             writer.get_extra_info("socket").shutdown(socket.SHUT_WR)
 
+    async def took(self, count: int) -> None:
+        """Wait until so many requests were read whole: a client may give one up before that."""
+        while len(self.requests) < count:
+            self.arrived.clear()
+            await self.arrived.wait()
+
     async def _serve(self, reader: StreamReader, writer: StreamWriter) -> None:
         self.connections += 1
         self._open[writer] = asyncio.current_task()

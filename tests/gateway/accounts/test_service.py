@@ -67,13 +67,14 @@ async def test_a_key_is_revoked_once(accounts, ann, clock) -> None:
 
 
 async def test_what_is_not_there(accounts) -> None:
-    for call in (
-        accounts.find("acc_none"),
-        accounts.top_up("acc_none", Decimal(1), None),
-        accounts.create_key("acc_none", "x", expires_in_days=None),
-        accounts.keys("acc_none"),
-        accounts.revoke("none"),
+    for call, step in (
+        (accounts.find("acc_none"), "gateway account list"),
+        (accounts.top_up("acc_none", Decimal(1), None), "gateway account list"),
+        (accounts.create_key("acc_none", "x", expires_in_days=None), "gateway account list"),
+        (accounts.keys("acc_none"), "gateway account list"),
+        (accounts.revoke("none"), "gateway keys list ACCOUNT"),
     ):
         with pytest.raises(Problem) as caught:
             await call
         assert caught.value.document.code == "not_found"
+        assert f"`{step}`" in caught.value.document.detail

@@ -226,5 +226,60 @@ def test_a_job_that_goes_on_is_named() -> None:
     assert "job_1" in str(_failure({"status": "unknown", "jobId": "job_1"}))
 
 
+def test_a_command_that_lacks_a_key_is_told_how_to_send_one() -> None:
+    message, code = known_failure(GatewayFailure({"code": "authentication_required", "detail": "d"}, 401))
+    assert message.splitlines()[0] == "d (authentication_required)"
+    assert "GATEWAY_API_KEY" in message.splitlines()[1]
+    assert code == 2
+
+
+@pytest.mark.parametrize("text", ["x", "$5", "0", "1.0000001", "NaN", "1e12", "1e999999999"])
+@pytest.mark.parametrize(
+    "command", [["account", "create", "Ann", "--balance"], ["account", "topup", "acc_1"]]
+)
+def test_what_is_no_amount_is_wrong_usage_and_asks_no_gateway(tmp_path, monkeypatch, command, text) -> None:
+    monkeypatch.setenv("GATEWAY_DATA_DIR", str(tmp_path / "data"))
+    code, out, err = invoke(*command, text)
+    assert (code, out) == (2, "")
+    assert f"{text!r} is no amount. Give US dollars" in err
+    assert not (tmp_path / "data").exists()
+
+
+MODAL = {"MODAL_TOKEN_ID": "ak-x", "MODAL_TOKEN_SECRET": "as-x", "MODAL_SERVER_URL": "http://127.0.0.1:1"}
+LEVERS = "some of channels_last, compile, autotune"
+
+
+@pytest.mark.parametrize(
+    ("command", "env", "said"),
+    [
+        (
+            "backend deploy",
+            {"DIFFUSERS_A10G_TIMEOUT": "abc"},
+            "DIFFUSERS_A10G_TIMEOUT is 'abc'; it is a whole",
+        ),
+        ("backend deploy", {"DIFFUSERS_L40S_GPU": "a b"}, "DIFFUSERS_L40S_GPU is 'a b'; it is a GPU"),
+        ("backend deploy", {"DIFFUSERS_LEVERS": "warp"}, LEVERS),
+        ("engine", {"DIFFUSERS_LEVERS": "warp"}, LEVERS),
+        ("serve", {"DIFFUSERS_LEVERS": "compile,warp"}, LEVERS),
+        ("generate x", {"DIFFUSERS_LEVERS": "warp"}, LEVERS),
+    ],
+)
+def test_a_bad_setting_of_an_engine_is_one_line_before_anything_starts(
+    run, tmp_path, command, env, said
+) -> None:
+    done = run(*command.split(), **MODAL, **env)
+    assert (done.returncode, done.stdout) == (1, "")
+    (line,) = done.stderr.splitlines()
+    assert said in line
+    assert not (tmp_path / "data" / "engine.json").exists()
+
+
+def test_a_modal_that_is_away_is_one_line_with_what_to_look_at(run) -> None:
+    done = run("backend", "deploy", **MODAL)
+    assert (done.returncode, done.stdout) == (7, "")
+    (line,) = done.stderr.splitlines()
+    assert "See that MODAL_SERVER_URL (http://127.0.0.1:1) is right" in line
+
+
 def test_a_fault_of_ours_has_no_name() -> None:
     assert known_failure(KeyError("x")) is None

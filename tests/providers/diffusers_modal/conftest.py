@@ -1,4 +1,4 @@
-"""Built models and warm engines for the whole folder: importing torch takes seconds."""
+"""Warm engines and tiny models for the whole folder: importing torch takes seconds."""
 
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -8,7 +8,6 @@ import pytest
 from support.engines import TOKEN
 from support.tiny_pipelines import build_glm, build_sdxl, glm_spec, sdxl_spec
 
-from providers.diffusers_modal.embedded.build import ensure
 from providers.diffusers_modal.engine import Engine
 from providers.diffusers_modal.server import EngineServer
 from providers.diffusers_modal.wire import PipelineSpec
@@ -22,14 +21,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(mark)
 
 
-@pytest.fixture(scope="session")
-def models(tmp_path_factory) -> Path:
-    """A cache folder that has `embedded:mini`."""
-    folder = tmp_path_factory.mktemp("models")
-    ensure("mini", folder)
-    return folder
-
-
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory) -> Iterator[Any]:
     """A control plane that has the app. One for a file: a container takes seconds to start."""
@@ -41,14 +32,14 @@ def shared(tmp_path_factory) -> Iterator[Any]:
 
 
 @pytest.fixture(scope="session")
-def engine(models) -> Engine:
-    return Engine(models)
+def engine() -> Engine:
+    return Engine()
 
 
 @pytest.fixture(scope="session")
-def other_engine(models) -> Engine:
+def other_engine() -> Engine:
     """For the tiny pipelines, so that `engine` keeps its own."""
-    engine = Engine(models)
+    engine = Engine()
     engine.warm()
     return engine
 
@@ -64,9 +55,8 @@ def glm(other_engine, tmp_path_factory) -> PipelineSpec:
 
 
 @pytest.fixture
-def data_dir(models, tmp_path) -> Path:
-    """A data folder for an engine process that finds the built model."""
-    (tmp_path / "models").symlink_to(models)
+def data_dir(tmp_path) -> Path:
+    """A data folder for an engine process."""
     return tmp_path
 
 

@@ -113,7 +113,7 @@ def test_what_a_container_gets_needs_nothing_but_msgspec_and_pillow_to_be_import
     modules = [
         name.removesuffix(".py").replace("/", ".")
         for name in uploaded(plane)
-        if not name.endswith(("__init__.py", "/app.py"))
+        if name.endswith(".py") and not name.endswith(("__init__.py", "/app.py"))
     ]
     assert "providers.diffusers_modal.engine" in modules
     code = f"""

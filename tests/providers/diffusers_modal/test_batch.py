@@ -35,8 +35,8 @@ def counted(monkeypatch):
 
 
 @pytest.fixture
-def counting(models):
-    return Engine(models)
+def counting():
+    return Engine()
 
 
 def alone(engine, work):

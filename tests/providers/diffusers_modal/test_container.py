@@ -43,9 +43,9 @@ def shelf() -> Shelf:
 
 
 @pytest.fixture
-def engine(models) -> Engine:
+def engine() -> Engine:
     """Of this test alone: torch counts threads by thread, and a worker has one of its own."""
-    return Engine(models)
+    return Engine()
 
 
 @pytest.fixture
@@ -63,10 +63,10 @@ def unpack(data: bytes) -> Done | ErrorRecord:
     return msgspec.msgpack.decode(data, type=Done | ErrorRecord)
 
 
-def test_a_job_goes_in_and_its_pictures_come_out_as_bytes(worker, models):
+def test_a_job_goes_in_and_its_pictures_come_out_as_bytes(worker):
     answer = unpack(worker.run(pack(job())))
     with ThreadPoolExecutor(1) as thread:
-        plain = thread.submit(Engine(models).run, job()).result()
+        plain = thread.submit(Engine().run, job()).result()
     assert answer.images[0].data == plain.images[0].data
 
 

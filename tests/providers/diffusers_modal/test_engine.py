@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 from support.engines import MINI, code, job, long_job, made, pixels
 
-from providers.diffusers_modal.embedded.build import RECIPE
+from providers.diffusers_modal import embedded
 from providers.diffusers_modal.engine import Engine
 
 
@@ -16,8 +16,8 @@ def picture(engine, **parameters):
     return made(engine.run(job(**parameters))).images[0].data
 
 
-def test_two_engines_make_the_same_bytes(engine, models):
-    assert picture(engine) == picture(Engine(models))
+def test_two_engines_make_the_same_bytes(engine):
+    assert picture(engine) == picture(Engine())
 
 
 @pytest.mark.parametrize(
@@ -138,18 +138,18 @@ def test_an_unknown_scheduler_is_told_with_those_there_are(engine):
     assert "dpmpp_2m" in answer.message
 
 
-def test_a_parameter_that_this_pipeline_lacks_is_told(models):
+def test_a_parameter_that_this_pipeline_lacks_is_told():
     spec = replace(MINI, pipeline_class="LatentConsistencyModelPipeline")
-    answer = Engine(models).run(replace(job(negative_prompt="ugly"), pipeline=spec))
+    answer = Engine().run(replace(job(negative_prompt="ugly"), pipeline=spec))
     assert code(answer) == "bad_parameter"
     assert "negative_prompt" in answer.message
 
 
-def test_another_model_takes_the_place_of_the_first(models):
-    engine = Engine(models)
+def test_another_model_takes_the_place_of_the_first():
+    engine = Engine()
     first = picture(engine)
     unet = weakref.ref(engine._runner.resident.pipeline.unet)
-    other = replace(MINI, source=str(models / "embedded" / RECIPE), dtype="bfloat16")
+    other = replace(MINI, source=str(embedded.folder("mini")), dtype="bfloat16")
     done = engine.run(replace(job(), pipeline=other))
     assert done.load_seconds > 0
     assert unet() is None
@@ -163,8 +163,8 @@ def test_a_model_in_memory_is_not_loaded_again(engine):
 
 
 @pytest.fixture
-def copy(models, tmp_path):
-    return shutil.copytree(models / "embedded" / RECIPE, tmp_path / "copy")
+def copy(tmp_path):
+    return shutil.copytree(embedded.folder("mini"), tmp_path / "copy")
 
 
 def test_broken_weights_are_told(engine, copy):

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 from support.modal_hub import Hub, tiny_hub
 
-from providers.diffusers_modal.embedded.build import ensure
-from providers.diffusers_modal.fetch import is_hub_id, wanted
+from providers.diffusers_modal import embedded
+from providers.diffusers_modal.fetch import _Download, is_hub_id, wanted
+from providers.diffusers_modal.wire import PipelineSpec
 
 SDXL = {
     "model_index.json": 1,
@@ -77,6 +78,29 @@ def test_a_hub_id_is_neither_embedded_nor_a_folder(tmp_path, monkeypatch):
     assert not is_hub_id("/models/sdxl")
 
 
+def test_a_file_that_comes_whole_between_two_looks_at_it_is_not_missed(tmp_path, monkeypatch):
+    blobs = tmp_path / "blobs"
+    blobs.mkdir()
+    coming = blobs / "abc.1234.incomplete"
+    coming.write_bytes(b"x" * 10)
+    download = _Download(PipelineSpec(source="acme/tiny", pipeline_class="StableDiffusionPipeline"))
+    download._blobs, download._names, download._sizes = blobs, {"abc": "unet/a.safetensors"}, {"abc": 16}
+    assert download.step()["done_bytes"] == 10
+
+    def look(path: Path) -> bool:
+        if path == coming:
+            coming.rename(blobs / "abc")
+        return True
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "is_file", look)
+        assert download.step()["done_bytes"] == 10
+    (blobs / "abc").write_bytes(b"x" * 16)
+    assert download.step(end=True) == {
+        "done_bytes": 16, "total_bytes": 16, "file": "unet/a.safetensors", "end": True, "error": "",
+    }  # fmt: skip
+
+
 # In a process of its own: where the hub is, and the cache, is read when its library is imported.
 FETCH = """
 import json, sys
@@ -87,13 +111,12 @@ spec = PipelineSpec(source=sys.argv[1], pipeline_class="StableDiffusionPipeline"
 steps = list(fetch(spec, every_s=0.05))
 loaded = False
 if sys.argv[3]:
-    from pathlib import Path
     from providers.diffusers_modal import loader
     import huggingface_hub.constants
     huggingface_hub.constants.HF_HUB_OFFLINE = True
     device, _ = loader.prepare(1)
     loaded = loader._from_pretrained(
-        __import__("diffusers").StableDiffusionPipeline, spec, Path("unused"), device
+        __import__("diffusers").StableDiffusionPipeline, spec, device
     ) is not None
 print(json.dumps({"steps": steps, "here": is_here(sys.argv[1]), "loaded": loaded}))
 """
@@ -116,8 +139,8 @@ async def fetch(
 
 
 @pytest.fixture
-def hub(models, tmp_path) -> Hub:
-    return tiny_hub(tmp_path / "hub", ensure("mini", models))
+def hub(tmp_path) -> Hub:
+    return tiny_hub(tmp_path / "hub", embedded.folder("mini"))
 
 
 async def test_a_fetched_pipeline_loads_without_the_hub_and_is_not_fetched_twice(hub, tmp_path):

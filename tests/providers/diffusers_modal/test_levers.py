@@ -31,8 +31,8 @@ def test_a_name_that_is_none():
 
 
 @pytest.fixture(scope="module")
-def pulled(models) -> Engine:
-    return Engine(models, levers=("channels_last",))
+def pulled() -> Engine:
+    return Engine(levers=("channels_last",))
 
 
 def run(engine, spec, *files):
@@ -61,8 +61,8 @@ def test_a_lora_still_shows(pulled, sdxl):
     assert run(pulled, sdxl) == before
 
 
-def test_autotune_gives_up_what_can_be_repeated(models):
-    engine = Engine(models, levers=("autotune",))
+def test_autotune_gives_up_what_can_be_repeated():
+    engine = Engine(levers=("autotune",))
     try:
         made(engine.run(job()))
         assert torch.backends.cudnn.benchmark

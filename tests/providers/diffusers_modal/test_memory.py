@@ -103,8 +103,8 @@ def references(resident):
         canceled_many,
     ],
 )
-def test_the_old_pipeline_is_gone_before_the_next_is_loaded(models, sdxl, use):
-    engine = Engine(models)
+def test_the_old_pipeline_is_gone_before_the_next_is_loaded(sdxl, use):
+    engine = Engine()
     plain(engine, sdxl)
     use(engine, sdxl)
     held = references(engine._runner.resident)
@@ -120,16 +120,16 @@ def test_the_old_pipeline_is_gone_before_the_next_is_loaded(models, sdxl, use):
 
 
 @pytest.mark.parametrize("use", [plain, canceled])
-def test_a_pipeline_with_tokens_goes_too(models, glm, use):
-    engine = Engine(models)
+def test_a_pipeline_with_tokens_goes_too(glm, use):
+    engine = Engine()
     use(engine, glm)
     held = references(engine._runner.resident)
     made(engine.run(job(pipeline=MINI)))
     assert [ref for ref in held if ref() is not None] == []
 
 
-def test_a_failed_load_leaves_nothing(models, sdxl, tmp_path):
-    engine = Engine(models)
+def test_a_failed_load_leaves_nothing(sdxl, tmp_path):
+    engine = Engine()
     plain(engine, sdxl)
     held = references(engine._runner.resident)
     assert code(engine.run(job(pipeline=replace(sdxl, source=str(tmp_path))))) == "bad_weights"
@@ -137,15 +137,15 @@ def test_a_failed_load_leaves_nothing(models, sdxl, tmp_path):
     assert [ref for ref in held if ref() is not None] == []
 
 
-def test_defaults_are_no_reason_to_load_again(models, sdxl):
-    engine = Engine(models)
+def test_defaults_are_no_reason_to_load_again(sdxl):
+    engine = Engine()
     plain(engine, sdxl)
     again = made(engine.run(job(pipeline=replace(sdxl, defaults={"guidance_scale": 3.0}))))
     assert again.load_seconds == 0
 
 
-def test_the_last_reference_is_the_engines(models, sdxl):
-    engine = Engine(models)
+def test_the_last_reference_is_the_engines(sdxl):
+    engine = Engine()
     with_pictures(engine, sdxl)
     held = references(engine._runner.resident)
     del engine

@@ -9,8 +9,8 @@ from support.tiny_pipelines import half_mask, photo
 
 from providers.base import Call, Failed, Handle, MediaRef, ProviderContext, Running, Succeeded
 from providers.conformance import ProviderContract, finish
+from providers.diffusers_modal import embedded
 from providers.diffusers_modal.address import EngineAddress, write_address
-from providers.diffusers_modal.embedded.build import ensure
 from providers.diffusers_modal.job import MAX_LORA_BYTES
 from providers.diffusers_modal.provider import DiffusersModalProvider
 from providers.errors import (
@@ -166,8 +166,8 @@ async def test_a_picture_and_a_mask_go_along(make):
     assert len(pictures) == 3
 
 
-async def test_a_lora_goes_along_and_leaves_nothing(make, models):
-    data = make_lora(ensure("mini", models))
+async def test_a_lora_goes_along_and_leaves_nothing(make):
+    data = make_lora(embedded.folder("mini"))
     ref = MediaRef(url="l", sha256=hashlib.sha256(data).hexdigest(), size=len(data))
 
     async def picture(id_: str, **payload) -> bytes:

@@ -45,13 +45,13 @@ async def running(backend: ModalBackend, call_id: str, job_id: str, step: int = 
             await asyncio.sleep(0.02)
 
 
-async def test_a_job_waits_runs_and_gives_the_picture_that_our_own_engine_gives(plane, backend, models):
+async def test_a_job_waits_runs_and_gives_the_picture_that_our_own_engine_gives(plane, backend):
     call_id = await backend.submit("A10G", job("first", num_inference_steps=60, num_images=4))
     assert call_id.startswith("fc-")
     answer, replies = await until_ended(backend, call_id, "first")
     assert isinstance(answer, Done)
     with ThreadPoolExecutor(1) as thread:
-        plain = thread.submit(Engine(models).run, job(num_inference_steps=60)).result()
+        plain = thread.submit(Engine().run, job(num_inference_steps=60)).result()
     assert answer.images[0].data == plain.images[0].data
     assert [picture.seed for picture in answer.images] == [1, 2, 3, 4]
     kinds = [type(reply) for reply in replies]

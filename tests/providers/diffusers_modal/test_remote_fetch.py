@@ -10,7 +10,7 @@ from support.modal_backend import A10G, deployed, run
 from support.modal_control_plane import ControlPlane
 from support.modal_hub import Hub, tiny_hub
 
-from providers.diffusers_modal.embedded.build import ensure
+from providers.diffusers_modal import embedded
 from providers.diffusers_modal.remote import FetchProgress, ModalBackend
 from providers.diffusers_modal.wire import EngineJob, PipelineSpec
 from providers.errors import ProviderFailed
@@ -25,8 +25,8 @@ def job_on(id_: str, name: str) -> EngineJob:
 
 
 @pytest.fixture
-def hub(models, tmp_path) -> Hub:
-    return tiny_hub(tmp_path / "hub", ensure("mini", models))
+def hub(tmp_path) -> Hub:
+    return tiny_hub(tmp_path / "hub", embedded.folder("mini"))
 
 
 @pytest.fixture

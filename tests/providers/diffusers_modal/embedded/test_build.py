@@ -4,7 +4,8 @@ import pytest
 import torch
 from support.engines import job, pixels
 
-from providers.diffusers_modal.embedded.build import RECIPE, build, ensure
+from providers.diffusers_modal.embedded import folder
+from providers.diffusers_modal.embedded.build import build, ensure
 
 
 def digests(folder):
@@ -13,7 +14,7 @@ def digests(folder):
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-def test_two_builds_have_the_same_bytes(models, tmp_path, threads):
+def test_two_builds_have_the_same_bytes(tmp_path, threads):
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
@@ -21,11 +22,11 @@ def test_two_builds_have_the_same_bytes(models, tmp_path, threads):
         assert torch.get_num_threads() == threads
     finally:
         torch.set_num_threads(before)
-    assert digests(tmp_path / "again") == digests(models / "embedded" / RECIPE)
+    assert digests(tmp_path / "again") == digests(folder("mini"))
 
 
-def test_it_is_small_and_all_safetensors(models):
-    files = [p for p in (models / "embedded" / RECIPE).rglob("*") if p.is_file()]
+def test_it_is_small_and_all_safetensors():
+    files = [p for p in folder("mini").rglob("*") if p.is_file()]
     assert sum(p.stat().st_size for p in files) <= 4_000_000
     assert {p.suffix for p in files} == {".json", ".safetensors"}
 
@@ -34,15 +35,15 @@ def test_a_build_cut_short_is_not_used(tmp_path):
     left = tmp_path / "embedded" / ".building-x" / "model"
     left.mkdir(parents=True)
     (left / "model_index.json").write_text("{")
-    folder = ensure("mini", tmp_path)
-    assert folder != left
-    assert (folder / "unet" / "diffusion_pytorch_model.safetensors").exists()
+    found = ensure("mini", tmp_path)
+    assert found != left
+    assert (found / "unet" / "diffusion_pytorch_model.safetensors").exists()
 
 
-def test_a_second_use_builds_nothing(models):
-    before = (models / "embedded" / RECIPE).stat().st_mtime_ns
-    ensure("mini", models)
-    assert (models / "embedded" / RECIPE).stat().st_mtime_ns == before
+def test_a_second_use_builds_nothing():
+    before = folder("mini").stat().st_mtime_ns
+    folder("mini")
+    assert folder("mini").stat().st_mtime_ns == before
 
 
 def test_the_unknown_name_is_told(tmp_path):

@@ -1,0 +1,149 @@
+"""What the embedded model can draw: flat shapes and landscapes, as data and as a seeded draw.
+
+A scene is what a caption (`captions.py`) says and a picture (`draw.py`) shows. Everything that
+a caption can say is a field here; what it leaves open comes from the random numbers given.
+"""
+
+import dataclasses
+from random import Random
+
+__all__ = [
+    "COLOURS",
+    "LANDS",
+    "ORBS",
+    "POSITIONS",
+    "SHAPES",
+    "SIZES",
+    "SKIES",
+    "SNOWLESS",
+    "Landscape",
+    "Scene",
+    "Shape",
+    "held_out",
+    "random_landscape",
+    "random_scene",
+    "random_shape",
+]
+
+COLOURS: dict[str, tuple[int, int, int]] = {
+    "red": (221, 42, 42),
+    "orange": (244, 138, 28),
+    "yellow": (245, 214, 54),
+    "green": (42, 160, 72),
+    "teal": (26, 148, 152),
+    "blue": (48, 88, 218),
+    "purple": (138, 62, 190),
+    "pink": (248, 158, 196),
+    "white": (250, 250, 250),
+    "grey": (128, 128, 130),
+    "black": (16, 16, 18),
+}
+"""sRGB, 0 to 255. Of shapes and of backgrounds; a scene never has the same one for both."""
+
+SHAPES = ("circle", "square", "triangle", "star")
+
+POSITIONS: dict[str, tuple[float, float]] = {
+    "center": (0.5, 0.5),
+    "top": (0.5, 0.26),
+    "bottom": (0.5, 0.74),
+    "left": (0.26, 0.5),
+    "right": (0.74, 0.5),
+    "top left": (0.26, 0.26),
+    "top right": (0.74, 0.26),
+    "bottom left": (0.26, 0.74),
+    "bottom right": (0.74, 0.74),
+}
+"""Centre of the shape, as parts of the picture's width and height, from the top left."""
+
+SIZES = {"small": 0.12, "large": 0.22}
+"""Radius of the shape, as a part of the picture's shorter side."""
+
+SKIES = ("day", "sunset", "night", "dawn")
+LANDS = ("mountains", "hills", "sea", "desert", "forest")
+ORBS = ("none", "sun", "moon")
+
+SNOWLESS = ("sea", "desert")
+_JITTER = 0.025
+
+
+@dataclasses.dataclass(frozen=True)
+class Shape:
+    """One flat shape on a flat background."""
+
+    colour: str
+    shape: str
+    size: str
+    position: str
+    background: str
+    # What no caption says.
+    dx: float = 0.0
+    dy: float = 0.0
+    scale: float = 1.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Landscape:
+    """Sky above land. `seed` decides what no caption says: ridges, trees, where the sun stands."""
+
+    sky: str
+    land: str
+    snow: bool
+    orb: str
+    stars: bool
+    seed: int = 0
+
+
+Scene = Shape | Landscape
+
+
+def random_shape(rng: Random) -> Shape:
+    """Every combination is as likely as any other."""
+    background = rng.choice(list(COLOURS))
+    return Shape(
+        colour=rng.choice([name for name in COLOURS if name != background]),
+        shape=rng.choice(SHAPES),
+        size=rng.choice(list(SIZES)),
+        position=rng.choice(list(POSITIONS)),
+        background=background,
+        dx=rng.uniform(-_JITTER, _JITTER),
+        dy=rng.uniform(-_JITTER, _JITTER),
+        scale=rng.uniform(0.92, 1.08),
+    )
+
+
+def random_landscape(rng: Random) -> Landscape:
+    """Stars are a matter of nights; neither the sea nor the desert has snow."""
+    sky = rng.choice(SKIES)
+    land = rng.choice(LANDS)
+    # The orb of the hour is the likelier one.
+    orb = rng.choices(ORBS, (4, 1, 5) if sky == "night" else (4, 5, 1))[0]
+    return Landscape(
+        sky=sky,
+        land=land,
+        snow=land not in SNOWLESS and rng.random() < 0.4,
+        orb=orb,
+        stars=sky == "night" and rng.random() < 0.7,
+        seed=rng.randrange(1 << 31),
+    )
+
+
+def random_scene(rng: Random) -> Scene:
+    """Six shapes to four landscapes."""
+    return random_shape(rng) if rng.random() < 0.6 else random_landscape(rng)
+
+
+def held_out(scene: Scene) -> bool:
+    """Whether the training never shows this combination: an eighth of them all.
+
+    Of a shape, colour, shape and position together; of a landscape, sky, land, snow and orb.
+    Each word alone is seen in training.
+    """
+    if isinstance(scene, Shape):
+        parts = (
+            list(COLOURS).index(scene.colour),
+            SHAPES.index(scene.shape),
+            list(POSITIONS).index(scene.position),
+        )
+        return (3 * parts[0] + parts[1] + 5 * parts[2]) % 8 == 0
+    place = SKIES.index(scene.sky) + 3 * LANDS.index(scene.land) + 5 * ORBS.index(scene.orb) + 2 * scene.snow
+    return place % 8 == 0
