@@ -136,6 +136,10 @@ FAULTS = {
     "default below min": ("512x512", "32x512", "32x512", "dialects.base.size", "not within 64..1024"),
     "default between steps": ("512x512", "510x512", "510x512", "dialects.base.size", "in steps of 8"),
     "steps of nothing": ("multiple_of: 8", "multiple_of: 0", "multiple_of: 0", "dialects.base.size", "1 or more"),
+    "a drawn size is none": ("class: P,", "class: P, sizes: [512x512, big],", "big", "models.one.routes.0.pipeline.sizes.1",
+                             "'big' is no size"),
+    "the default is not drawn": ("class: P,", "class: P, sizes: [256x256],", "256x256", "models.one.routes.0.pipeline.sizes.0",
+                                 "the model's default size, 512x512"),
     "no edge fits": ("multiple_of: 8", "multiple_of: 2000", "multiple_of: 2000", "dialects.base.size", "no edge fits"),
     # money
     "no price": ('    price: {per_image: "0.02"}\n', "", "one:", "models.one", "missing price"),

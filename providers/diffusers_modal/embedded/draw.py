@@ -84,7 +84,7 @@ def shape_distance(shape: str, x: Pixels, y: Pixels, radius: float) -> Pixels:
     elif shape == "triangle":
         distance = np.maximum(y - 0.75 * radius, (1.75 * abs(x) - (y + 1.1 * radius)) / 2.016)
     else:
-        distance = _star_distance(x, y, 1.25 * radius)
+        distance = _star_distance(x, y, 1.15 * radius)
     return distance
 
 

@@ -55,7 +55,7 @@ POSITIONS: dict[str, tuple[float, float]] = {
 }
 """Centre of the shape, as parts of the picture's width and height, from the top left."""
 
-SIZES = {"small": 0.12, "large": 0.22}
+SIZES = {"small": 0.145, "large": 0.24}
 """Radius of the shape, as a part of the picture's shorter side."""
 
 SKIES = ("day", "sunset", "night", "dawn")

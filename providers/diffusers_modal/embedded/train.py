@@ -160,9 +160,7 @@ def train_text(work: Path, text_encoder: Any, pooling: Any, tokenizer: Any, step
     stage.use_mean()
 
 
-def train_unet(
-    work: Path, unet: Any, text_encoder: Any, tokenizer: Any, vae: Any, steps: int, device: str
-) -> None:
+def train_unet(work: Path, unet: Any, text_encoder: Any, tokenizer: Any, steps: int, device: str) -> None:
     """The UNet, by v-prediction. The text encoder stays as it is."""
     import torch
     from torch.nn.functional import mse_loss
@@ -237,7 +235,7 @@ def main() -> None:
         part.to(given.device)
     text_encoder.eval()
     unet.to(memory_format=torch.channels_last)
-    train_unet(given.work, unet, text_encoder, tokenizer, vae, given.unet_steps, given.device)
+    train_unet(given.work, unet, text_encoder, tokenizer, given.unet_steps, given.device)
     train_decoder(given.work, vae, given.decoder_steps, given.device)
     pipeline = model.assemble(text_encoder.eval(), tokenizer, unet.eval(), vae.eval())
     pipeline.to("cpu", torch.float16).save_pretrained(given.work / "model", safe_serialization=True)
