@@ -5,6 +5,7 @@ a caption can say is a field here; what it leaves open comes from the random num
 """
 
 import dataclasses
+import zlib
 from random import Random
 
 __all__ = [
@@ -135,15 +136,13 @@ def random_scene(rng: Random) -> Scene:
 def held_out(scene: Scene) -> bool:
     """Whether the training never shows this combination: an eighth of them all.
 
-    Of a shape, colour, shape and position together; of a landscape, sky, land, snow and orb.
-    Each word alone is seen in training.
+    All that a caption can say counts, and a checksum decides: so of a held-out shape each part, and
+    each few of them together, is seen in training. By colour, shape and position alone the model
+    learned that in some places some shapes do not occur (33% right, and 56% of those that it had
+    seen).
     """
     if isinstance(scene, Shape):
-        parts = (
-            list(COLOURS).index(scene.colour),
-            SHAPES.index(scene.shape),
-            list(POSITIONS).index(scene.position),
-        )
-        return (3 * parts[0] + parts[1] + 5 * parts[2]) % 8 == 0
-    place = SKIES.index(scene.sky) + 3 * LANDS.index(scene.land) + 5 * ORBS.index(scene.orb) + 2 * scene.snow
-    return place % 8 == 0
+        said = f"{scene.colour} {scene.background} {scene.shape} {scene.size} {scene.position}"
+    else:
+        said = f"{scene.sky} {scene.land} {scene.snow} {scene.orb}"
+    return zlib.crc32(said.encode()) % 8 == 0
