@@ -13,10 +13,8 @@ behind. Run: python -m bench.engine
 import argparse
 import io
 import statistics
-import tempfile
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy
@@ -57,10 +55,10 @@ def arguments(args: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def outside(engine: Engine, args: argparse.Namespace, folder: Path) -> None:
+def outside(engine: Engine, args: argparse.Namespace) -> None:
     """Print what the engine adds to a call."""
     spec = job_of(args, 0).pipeline
-    pipe = loader.load(spec, folder, engine.device or "cpu")
+    pipe = loader.load(spec, engine.device or "cpu")
 
     def bare(seed: int) -> Any:
         return pipe(**arguments(args), generator=generator(seed), output_type="pil").images[0]
@@ -70,7 +68,7 @@ def outside(engine: Engine, args: argparse.Namespace, folder: Path) -> None:
         took, done = timed(lambda seed=seed: engine.run(job_of(args, seed)))
         assert isinstance(done, Done), done
         took_bare, image = timed(lambda seed=seed: bare(seed))
-        took_png, file = timed(lambda seed=seed, image=image: png(image, seed))
+        took_png, file = timed(lambda seed=seed, image=image: png(image, seed, None))
         assert file.data == done.images[0].data, "the engine and the bare call make different pictures"
         if seed >= 5:
             for name, value in zip(found, (took, took_bare, took_png), strict=True):
@@ -150,14 +148,13 @@ def main() -> None:
     )
     parser.add_argument("--jobs", type=int, default=4)
     args = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        engine = Engine()
-        engine.warm()
-        outside(engine, args, Path(folder))
-        together(engine, args)
-        if args.levers:
-            pulled(engine, args)
-        left_behind(engine, args)
+    engine = Engine()
+    engine.warm()
+    outside(engine, args)
+    together(engine, args)
+    if args.levers:
+        pulled(engine, args)
+    left_behind(engine, args)
 
 
 if __name__ == "__main__":
