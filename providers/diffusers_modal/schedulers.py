@@ -30,6 +30,15 @@ SCHEDULERS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
+# These cannot step when the network says the picture itself: NotImplementedError, or a ValueError.
+_NOT_FROM_SAMPLES = {
+    "EulerAncestralDiscreteScheduler",
+    "KDPM2AncestralDiscreteScheduler",
+    "KDPM2DiscreteScheduler",
+    "PNDMScheduler",
+}
+
+
 class UnknownSchedulerError(Exception):
     """A scheduler that does not exist here, or that the pipeline cannot use."""
 
@@ -48,6 +57,8 @@ def build(original: Any, name: str | None) -> Any:
     if name is None:
         return type(original).from_config(original.config)
     usable = {cls.__name__: cls for cls in [type(original), *original.compatibles]}
+    if original.config.get("prediction_type") == "sample":
+        usable = {known: cls for known, cls in usable.items() if known not in _NOT_FROM_SAMPLES}
     class_name, changes = SCHEDULERS.get(name.removeprefix("k_"), ("", {}))
     if class_name not in usable:
         names = sorted(key for key, (cls, _) in SCHEDULERS.items() if cls in usable)

@@ -23,7 +23,7 @@ from providers.diffusers_modal.embedded.scenes import (
     random_scene,
 )
 
-__all__ = ["ATTRIBUTES", "GRIDS", "Batch", "labels", "pictures", "thumbnails"]
+__all__ = ["ATTRIBUTES", "GRIDS", "Batch", "labels", "pictures", "subject", "thumbnails"]
 
 GRIDS = ((32, 32), (40, 24), (48, 16), (24, 40))
 """Columns and rows of latent cells: what the model draws as such, in 256x256, 320x192, 384x128
@@ -68,6 +68,29 @@ def _batch(seed: str, count: int, render: Callable[[Scene], Any]) -> Batch:
     drawn = np.stack([render(scene) for scene in scenes]).clip(0, 255) / 255
     pixels = torch.from_numpy(drawn.astype(np.float32)).permute(0, 3, 1, 2).contiguous()
     return Batch(scenes, [caption(scene, rng) for scene in scenes], pixels)
+
+
+def subject(scenes: list[Scene], columns: int, rows: int) -> Any:
+    """How much each cell of a thumbnail matters: those where the caption puts a shape, three times.
+
+    A small shape covers a fifteenth of its picture, and all that is hard to draw about it. The weight
+    follows from what the caption says alone, so it moves no cell's expected colour.
+
+    Returns:
+        Batch x 1 x rows x columns.
+    """
+    import torch
+
+    unit = min(columns, rows)
+    x, y = (np.arange(columns) + 0.5)[None, :], (np.arange(rows) + 0.5)[:, None]
+    weights = np.ones((len(scenes), 1, rows, columns), np.float32)
+    for index, scene in enumerate(scenes):
+        if isinstance(scene, Shape):
+            px, py = POSITIONS[scene.position]
+            reach = (1.25 * SIZES[scene.size] + 0.05) * unit
+            near = (abs(x - px * columns) < reach) & (abs(y - py * rows) < reach)
+            weights[index, 0][near] = 3.0
+    return torch.from_numpy(weights)
 
 
 # What a caption says, as classes to be told from the text alone; the last class of each is

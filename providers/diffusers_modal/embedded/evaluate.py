@@ -25,7 +25,7 @@ from providers.diffusers_modal.embedded.scenes import Scene, held_out, random_la
 
 __all__ = ["Result", "evaluate", "held_out_prompts", "main", "painter"]
 
-STEPS, GUIDANCE, SIDE = 15, 4.0, 256
+STEPS, GUIDANCE, SIDE = 15, 2.5, 256
 
 Paint = Callable[[str, int, Scene], Image.Image]
 

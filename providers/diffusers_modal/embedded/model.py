@@ -139,7 +139,7 @@ def create_scheduler() -> Any:
         beta_schedule="linear",
         beta_start=0.0005,
         beta_end=0.02,
-        prediction_type="v_prediction",
+        prediction_type="sample",
         rescale_betas_zero_snr=True,
         timestep_spacing="trailing",
         clip_sample=False,

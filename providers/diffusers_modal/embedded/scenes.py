@@ -134,15 +134,20 @@ def random_scene(rng: Random) -> Scene:
 
 
 def held_out(scene: Scene) -> bool:
-    """Whether the training never shows this combination: an eighth of them all.
+    """Whether the training never shows this combination.
 
-    All that a caption can say counts, and a checksum decides: so of a held-out shape each part, and
-    each few of them together, is seen in training. By colour, shape and position alone the model
-    learned that in some places some shapes do not occur (33% right, and 56% of those that it had
-    seen).
+    All that a caption can say counts, and a checksum decides: so of a held-out combination each part,
+    and each few of them together, is seen in training. Where a whole triple of colour, shape and place
+    was held out, the model learned that it does not occur (33% of those right, and 56% of others).
+    A first rule holds an eighth out, the checksum half of that: the weights that are shipped saw
+    nothing of that eighth for the first part of their training.
     """
     if isinstance(scene, Shape):
+        parts = (list(COLOURS).index(scene.colour), SHAPES.index(scene.shape))
+        eighth = 3 * parts[0] + parts[1] + 5 * list(POSITIONS).index(scene.position)
         said = f"{scene.colour} {scene.background} {scene.shape} {scene.size} {scene.position}"
     else:
-        said = f"{scene.sky} {scene.land} {scene.snow} {scene.orb}"
-    return zlib.crc32(said.encode()) % 8 == 0
+        parts = (SKIES.index(scene.sky), LANDS.index(scene.land))
+        eighth = parts[0] + 3 * parts[1] + 5 * ORBS.index(scene.orb) + 2 * scene.snow
+        said = f"{scene.sky} {scene.land} {scene.snow} {scene.orb} {scene.stars}"
+    return eighth % 8 == 0 and zlib.crc32(said.encode()) % 2 == 0
