@@ -6,7 +6,7 @@ STAMP := .venv/.installed
 SPREAD := -n 2 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-all check format bench wheel clean
+.PHONY: help setup run test test-all check format bench audit wheel clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -44,6 +44,10 @@ bench: $(STAMP) ## Run the benchmarks and print their tables
 	$(BIN)/python -m bench.http_client
 	$(BIN)/python -m bench.auth
 	$(BIN)/python -m bench.engine
+
+audit: $(STAMP) ## Look the pinned versions up among the known holes (needs a network; gates nothing)
+	$(BIN)/pip install --quiet --disable-pip-version-check pip-audit==2.10.1
+	-$(BIN)/pip-audit --no-deps --disable-pip --requirement constraints.txt
 
 wheel: $(STAMP) ## Build the wheel into dist/
 	rm -rf dist

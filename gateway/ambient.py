@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import uuid_utils
 from msgspec import Struct
 
-__all__ = ["Ambient", "iso"]
+__all__ = ["Ambient", "iso", "moment"]
 
 
 def _now_ms() -> int:
@@ -42,7 +42,11 @@ class Ambient(Struct, frozen=True, kw_only=True):
         return f"{prefix}_{self.unique()}"
 
 
+def moment(at_ms: int) -> datetime:
+    """Milliseconds since 1970 as a moment in UTC."""
+    return datetime.fromtimestamp(at_ms / 1000, UTC)
+
+
 def iso(at_ms: int) -> str:
     """`1763683200000` as `2025-11-21T00:00:00.000Z`."""
-    moment = datetime.fromtimestamp(at_ms / 1000, UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return moment(at_ms).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -6,6 +6,7 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
+from urllib.parse import urlsplit
 
 from litestar import Litestar, Response, Router
 from litestar.datastructures import State
@@ -21,8 +22,11 @@ from gateway.db.engine import DatabaseUnavailable
 from gateway.guard import Guard
 from gateway.problems import Problem, problem_response
 from gateway.routes import (
+    account,
     accounts,
     admin,
+    auth,
+    auth_pages,
     diffusers,
     health,
     images,
@@ -86,9 +90,27 @@ def create_app(settings: Settings, ambient: Ambient | None = None, *, run_jobs: 
             jobs.list_jobs,
             jobs.get_job,
             jobs.cancel_job,
-            accounts.your_account,
+            auth.signup,
+            auth.verify,
+            auth.signin,
+            auth.signout,
+            auth.password,
+            auth.reset,
+            auth.confirm_reset,
+            auth_pages.verify_page,
+            auth_pages.reset_page,
+            auth_pages.auth_asset,
+            account.your_account,
+            account.own_keys,
+            account.create_own_key,
+            account.revoke_own_key,
             accounts.list_accounts,
             accounts.create_account,
+            accounts.change_account,
+            accounts.create_login,
+            accounts.list_invites,
+            accounts.create_invite,
+            accounts.audit_log,
             accounts.top_up,
             accounts.account_keys,
             accounts.create_key,
@@ -129,8 +151,19 @@ def create_app(settings: Settings, ambient: Ambient | None = None, *, run_jobs: 
             render_plugins=[schema.SchemaDocument(), schema.SchemaPage()],
         ),
     )
-    hosts = settings.allowed_hosts if settings.auth == "open" else None
-    return Guard(app, hosts, ambient, settings.public_url)
+    return Guard(app, _hosts(settings), ambient, settings.public_url, open_to_all=settings.auth == "open")
+
+
+def _hosts(settings: Settings) -> tuple[str, ...] | None:
+    """The names that the gateway answers to; None: to every one, for it was told none.
+
+    In open mode the public name must be listed on purpose: a name that reaches this machine from elsewhere
+    makes whoever is there the operator.
+    """
+    if settings.auth == "open":
+        return settings.allowed_hosts
+    public = urlsplit(settings.env.get("GATEWAY_PUBLIC_URL", "")).hostname
+    return (public, *settings.allowed_hosts) if public else settings.allowed_hosts or None
 
 
 def database_problem(request: Any, error: DatabaseUnavailable) -> Response[bytes]:

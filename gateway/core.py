@@ -3,26 +3,29 @@
 import asyncio
 import logging
 
-from msgspec import Struct, structs
+from msgspec import Struct
+from sqlalchemy import Connection
 
-from billing import ledger
+from gateway.accounts.office import Office
 from gateway.accounts.operator import read_operator_key
-from gateway.accounts.principals import OPERATOR, Gatekeeper
-from gateway.accounts.rows import ensure_account
-from gateway.accounts.service import Accounts
+from gateway.accounts.principals import OPERATOR, Gatekeeper, Principal
+from gateway.accounts.rows import ensure_account, find_account
+from gateway.admission import Admission
 from gateway.ambient import Ambient
 from gateway.db.engine import Database, open_database
 from gateway.db.migrate import upgrade
+from gateway.housekeeping import Housekeeper
 from gateway.jobs import queries, settle, store
 from gateway.jobs.drive import Tools
 from gateway.jobs.outputs import Collector
-from gateway.jobs.records import Admitted, ImageRow, JobRow
+from gateway.jobs.records import ImageRow, JobRow
 from gateway.jobs.runner import Runner
+from gateway.links import Links
 from gateway.media.library import open_library, sweep
-from gateway.media.references import bring_references, shown_inputs
 from gateway.planning import Plan, make_plan
 from gateway.problems import Problem
 from gateway.schemas import GenerateRequest, JobView
+from gateway.secret import Signer, load_secrets
 from gateway.settings import Settings
 from gateway.storage import ImageStore, StorageError, open_store
 from gateway.views import job_view
@@ -47,6 +50,7 @@ class Parts(Struct, frozen=True, kw_only=True):
     templates: TemplateLibrary
     providers: Providers
     images: ImageStore
+    secrets: tuple[bytes, ...]
 
 
 def prepare(settings: Settings, ambient: Ambient) -> Parts:
@@ -67,7 +71,8 @@ def prepare(settings: Settings, ambient: Ambient) -> Parts:
     upgraded = upgrade(settings.database_url, at=ambient.now_ms())
     if upgraded.backup is not None:
         log.info("the database was upgraded; its former state is kept in %s", upgraded.backup)
-    return Parts(catalog=catalog, templates=templates, providers=providers, images=images)
+    secrets = load_secrets(settings.secrets, settings.data_dir, ambient)
+    return Parts(catalog=catalog, templates=templates, providers=providers, images=images, secrets=secrets)
 
 
 class Core:
@@ -91,7 +96,11 @@ class Core:
         self.images = parts.images
         self.db = db
         self.ambient = ambient
-        self.accounts = Accounts(db, ambient)
+        self.office = Office(settings, parts.secrets, db, ambient, self.release)
+        self.accounts = self.office.accounts
+        self.housekeeper = Housekeeper(db, ambient)
+        ttl_s = settings.link_ttl_s if settings.auth == "required" else None
+        self.links = Links(Signer(parts.secrets, "image"), settings.public_url, ambient, ttl_s)
         operator = read_operator_key(settings.data_dir)
         self.gatekeeper = Gatekeeper(
             db,
@@ -100,7 +109,7 @@ class Core:
             operator_key=None if operator is None else operator.key,
         )
         self.stopping = False
-        self._admissions: set[asyncio.Task[None]] = set()
+        self.admission = Admission(self)
         self._client = create_client()
         collector = Collector(self.images, self._client)
         self.media = open_library(settings, self.images, db, ambient)
@@ -133,9 +142,13 @@ class Core:
                 c, account_id=OPERATOR, name="local operator", postpaid=True, admin=True, at=at
             )
         )
+        if run_jobs:
+            await core._release_premium()
         resumed = await core.runner.resume() if run_jobs else 0
         if resumed:
             log.info("%d jobs of the last run are resumed", resumed)
+        core.office.sender.start()
+        core.housekeeper.start()
         return core
 
     def drain(self) -> None:
@@ -151,6 +164,8 @@ class Core:
         await self._client.aclose()
         self.media.close()
         await self.gatekeeper.aclose()
+        await self.office.sender.aclose()
+        await self.housekeeper.aclose()
         await self.db.aclose()
 
     # -- what callers do ----------------------------------------------------------------
@@ -159,80 +174,40 @@ class Core:
         """Stations 4 to 8: nothing is spent or stored."""
         return make_plan(self.catalog, self.providers, request, fresh_seed=self.ambient.seed())
 
-    async def submit(self, request: GenerateRequest, account_id: str) -> str:
-        """Let a request in and start its job; the job's id.
+    async def generate(
+        self, request: GenerateRequest, caller: Principal, wait_s: float, *, now: bool = False
+    ) -> JobRow:
+        """Let a request in and wait up to `wait_s` seconds for its end; the job, ended or not.
+
+        Args:
+            request: what is asked for.
+            caller: who asks.
+            wait_s: seconds.
+            now: as in `Admission.submit`.
 
         Raises:
-            Problem: `provider_not_configured`, `insufficient_funds`, `shutting_down`.
-            UnknownModel, InvalidInputs: as `plan`; also for a reference that cannot be fetched.
+            Problem, UnknownModel, InvalidInputs: as `Admission.submit`.
         """
-        if self.stopping:
-            raise Problem(
-                "shutting_down", "The gateway is stopping; send it again in a moment", retryable=True
-            )
-        plan = self.plan(request)
-        if plan.unavailable is not None:
-            raise Problem(
-                "provider_not_configured",
-                f"{plan.model.id} cannot run: {plan.unavailable.reason}. "
-                "Nothing was charged. `GET /api/models` shows what is available",
-                setting=plan.unavailable.setting,
-            )
-        candidates = await bring_references(
-            self.media, plan.candidates, request, self.catalog.vocabulary, account_id
-        )
-        plan = structs.replace(plan, candidates=candidates)
-        new = self._new_job(plan, request, account_id)
+        job_id = await self.admission.submit(request, caller, now=now)
+        await self.runner.wait(job_id, wait_s)
+        return await self.job(job_id, caller.account_id)
+
+    async def release(self, account_id: str) -> None:
+        """Run the jobs of an account that wait, now that it is premium."""
+        deadline_at = self.ambient.now_ms() + int(self.settings.job_timeout_s * 1000)
+        for job_id in await self.db.write(lambda c: store.release_scheduled(c, account_id, deadline_at)):
+            self.runner.start(job_id)
+
+    async def _release_premium(self) -> None:
+        """Run what waits of accounts that became premium just before the last process ended."""
         at = self.ambient.now_ms()
 
-        # A write may commit although its caller is gone: what starts the job must not hang on it.
-        task = asyncio.create_task(self._admit(new, at))
-        self._admissions.add(task)
-        task.add_done_callback(self._admissions.discard)
-        try:
-            await asyncio.shield(task)
-        except ledger.InsufficientFunds as error:
-            raise Problem("insufficient_funds", f"{error}. Nothing was charged") from error
-        return new.id
+        def find(conn: Connection) -> list[str]:
+            rows = (find_account(conn, account_id) for account_id in queries.waiting_accounts(conn))
+            return [row.id for row in rows if row is not None and row.tier_at(at) == "premium"]
 
-    async def _admit(self, new: store.NewJob, at: int) -> None:
-        await self.db.write(lambda c: store.admit(c, new, at))
-        self.runner.start(new.id)
-
-    def _new_job(self, plan: Plan, request: GenerateRequest, account_id: str) -> store.NewJob:
-        first = plan.candidates[0].route
-        return store.NewJob(
-            id=self.ambient.new_id("job"),
-            account_id=account_id,
-            end_user=request.user_id,
-            model=plan.model.id,
-            registry_version=self.catalog.version,
-            admitted=Admitted(
-                inputs=shown_inputs(request.inputs),
-                options=shown_inputs(request.options),
-                candidates=plan.candidates,
-                price=plan.model.price,
-            ),
-            report=plan.report,
-            warnings=plan.warnings,
-            routing=plan.routing,
-            quote_micros=plan.quote.price_micros,
-            ceiling_micros=plan.quote.ceiling_micros,
-            deadline_at=self.ambient.now_ms() + int(self.settings.job_timeout_s * 1000),
-            attempt=store.NewAttempt(
-                id=self.ambient.new_id("att"),
-                number=1,
-                candidate=0,
-                provider=first.provider,
-                endpoint=first.endpoint,
-            ),
-        )
-
-    async def generate(self, request: GenerateRequest, account_id: str, wait_s: float) -> JobRow:
-        """Let a request in and wait up to `wait_s` seconds for its end; the job, ended or not."""
-        job_id = await self.submit(request, account_id)
-        await self.runner.wait(job_id, wait_s)
-        return await self.job(job_id, account_id)
+        for account_id in await self.db.read(find):
+            await self.release(account_id)
 
     async def job(self, job_id: str, account_id: str | None) -> JobRow:
         """An account's job; anybody's, for an admin, when the account is None.
@@ -247,7 +222,8 @@ class Core:
 
     async def cancel(self, job_id: str, account_id: str) -> JobRow:
         """Ask for a job's end; the job as it stands then. An ended job is no error."""
-        status = await self.db.write(lambda c: store.request_cancel(c, job_id, account_id))
+        at = self.ambient.now_ms()
+        status = await self.db.write(lambda c: store.request_cancel(c, job_id, account_id, at))
         if status is None:
             raise Problem("not_found", f"No job has the id {job_id!r}")
         self.runner.cancel(job_id)
@@ -288,8 +264,8 @@ class Core:
             )
         return await self.job(job_id, None)
 
-    async def image(self, image_id: str, account_id: str) -> tuple[ImageRow, bytes]:
-        """An account's picture and its bytes.
+    async def image(self, image_id: str, account_id: str | None) -> tuple[ImageRow, bytes]:
+        """An account's picture and its bytes; anybody's when the account is None: a link said so.
 
         Raises:
             Problem: `not_found`, `storage_unavailable`.
@@ -307,4 +283,4 @@ class Core:
 
     def view(self, job: JobRow) -> JobView:
         """A job as its owner sees it."""
-        return job_view(job, self.runner.live(job.id), self.settings.public_url)
+        return job_view(job, self.runner.live(job.id), self.links.image)

@@ -4,11 +4,14 @@ In open mode whoever reaches the loopback address is the operator. So a web page
 operator has open must not be able to call: a request must be addressed to a loopback name
 (else DNS rebinding turns any name into this machine), carry no foreign Origin, and a body must
 be JSON, or on one path a picture or plain bytes (none of which a form of another page can send
-without asking first). Where API keys are required, a page has none to send: the names and
-origins of callers say nothing there, and are not looked at.
-Also gives each request its id and each response the headers that every one has.
+without asking first). Where API keys are required, a page has none to send, and a session's cookie
+counts from our own pages alone (`gateway.access`): the origins of callers are not looked at here, and
+their Host only where the gateway was told its names.
+Also drops who sends a body too slowly, and gives each request its id and each response the headers
+that every one has.
 """
 
+import asyncio
 import re
 from typing import Any
 from urllib.parse import urlsplit
@@ -32,7 +35,12 @@ HEADERS = (
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
     (b"x-frame-options", b"DENY"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"cross-origin-resource-policy", b"same-origin"),
 )
+HSTS = (b"strict-transport-security", b"max-age=31536000")
+BODY_IDLE_S = 30.0
+"""A body of which nothing comes for so long is given up."""
 
 
 class Guard:
@@ -40,21 +48,32 @@ class Guard:
 
     Args:
         app: what to guard.
-        allowed_hosts: Host names to answer to beside the loopback ones; None where API keys are
-            required.
+        allowed_hosts: Host names to answer to beside the loopback ones; None: to every name.
         ambient: makes the request ids.
         public_url: how clients reach the gateway where a proxy stands before it; pages of that
             origin are ours.
+        open_to_all: whoever reaches it is the operator: pages of other origins are refused.
+        body_idle_s: seconds that a body may pause.
     """
 
     def __init__(
-        self, app: ASGIApp, allowed_hosts: tuple[str, ...] | None, ambient: Ambient, public_url: str = ""
+        self,
+        app: ASGIApp,
+        allowed_hosts: tuple[str, ...] | None,
+        ambient: Ambient,
+        public_url: str = "",
+        *,
+        open_to_all: bool = True,
+        body_idle_s: float = BODY_IDLE_S,
     ) -> None:
         self.app = app
         parts = urlsplit(public_url.lower())
         self.public_origin = f"{parts.scheme}://{parts.netloc}" if parts.netloc else None
         self.hosts = None if allowed_hosts is None else LOOPBACK | {host.lower() for host in allowed_hosts}
         self.ambient = ambient
+        self.open_to_all = open_to_all
+        self.body_idle_s = body_idle_s
+        self.headers = (*HEADERS, HSTS) if parts.scheme == "https" else HEADERS
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request through, or answer it with a problem."""
@@ -68,17 +87,39 @@ class Guard:
             if message["type"] == "http.response.start":
                 headers = [*message.get("headers", []), (b"x-request-id", request_id.encode())]
                 present = {name.lower() for name, _ in headers}
-                headers += [(name, value) for name, value in HEADERS if name not in present]
+                headers += [(name, value) for name, value in self.headers if name not in present]
                 message["headers"] = headers
             await send(message)
 
         problem = self.refusal(scope)
         if problem is None:
-            await self.app(scope, receive, send_with_headers)
+            await self.app(scope, self.patient(receive), send_with_headers)
             return
         request: Request[Any, Any, Any] = Request(scope)
         response = problem_response(request, problem).to_asgi_response(None, request)
         await response(scope, receive, send_with_headers)
+
+    def patient(self, receive: Receive) -> Receive:
+        """Receives a request's body, and gives up on one that pauses for too long."""
+        whole = False
+
+        async def receive_in_time() -> Any:
+            nonlocal whole
+            if whole:
+                return await receive()  # the client's hanging up: it may take as long as the answer does
+            try:
+                async with asyncio.timeout(self.body_idle_s):
+                    message = await receive()
+            except TimeoutError as error:
+                raise Problem(
+                    "slow_request",
+                    f"Nothing of the body came for {self.body_idle_s:g} seconds; send it again",
+                    headers={"Connection": "close"},
+                ) from error
+            whole = not message.get("more_body", False)
+            return message
+
+        return receive_in_time
 
     def refusal(self, scope: HTTPScope) -> Problem | None:
         """Why a request is not let through; None when it is."""
@@ -95,9 +136,11 @@ class Guard:
         if _name(host) not in names:
             return Problem(
                 "foreign_host",
-                f"The request is addressed to {host!r}. With GATEWAY_AUTH=open the gateway answers to "
-                "loopback names alone; add yours to GATEWAY_ALLOWED_HOSTS if it is meant to",
+                f"The request is addressed to {host!r}, a name that the gateway does not answer to; add it "
+                "to GATEWAY_ALLOWED_HOSTS if it is meant to",
             )
+        if not self.open_to_all:
+            return None
         origin = headers.get(b"origin", b"").decode("latin-1")
         if b"origin" in headers and origin.lower() not in self.own_origins(scope, host):
             return Problem(

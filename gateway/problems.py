@@ -12,10 +12,11 @@ from litestar import Request, Response
 from litestar.exceptions import HTTPException
 from msgspec import Struct
 
+from gateway.limits import Taken
 from providers.errors import ProviderError
 from registry.errors import Fault, InvalidInputs, UnknownModel
 
-__all__ = ["CODES", "Problem", "ProblemDocument", "as_problem", "problem_response"]
+__all__ = ["CODES", "Problem", "ProblemDocument", "as_problem", "problem_response", "too_many"]
 
 log = logging.getLogger(__name__)
 
@@ -26,22 +27,39 @@ CODES: dict[str, tuple[int, str]] = {
     "invalid_body": (400, "The body has the wrong shape"),
     "authentication_required": (401, "No credential"),
     "invalid_api_key": (401, "The API key is not good"),
+    "invalid_session": (401, "The session has ended"),
+    "wrong_credentials": (401, "The address or the password is wrong"),
     "unknown_model": (400, "No such model"),
     "not_a_diffusers_model": (400, "Not a diffusers model"),
     "invalid_inputs": (422, "The inputs are wrong"),
     "invalid_variables": (422, "The template's variables are wrong"),
     "insufficient_funds": (402, "Not enough balance"),
+    "weak_password": (422, "The password is too easily guessed"),
+    "invalid_email": (422, "Not an address of mail"),
+    "budget_exhausted": (402, "The API key's budget is spent"),
     "foreign_host": (403, "Not addressed to this machine"),
     "foreign_origin": (403, "A web page of another origin may not call"),
+    "cross_site_request": (403, "Not from a page of this gateway"),
     "admin_required": (403, "For admins alone"),
+    "session_required": (403, "For who is signed in"),
+    "missing_scope": (403, "The API key may not do this"),
+    "account_closed": (403, "The account is closed"),
+    "premium_required": (403, "For premium accounts"),
+    "signup_refused": (403, "Not everybody may have an account"),
     "not_found": (404, "Not here"),
     "unknown_template": (404, "No such template"),
     "method_not_allowed": (405, "This path does not take that method"),
+    "slow_request": (408, "The body came too slowly"),
     "job_not_unknown": (409, "The job is not unknown"),
+    "email_used": (409, "There is a login already"),
+    "bad_link": (410, "The link does not work"),
     "reference_used": (409, "The payment was entered before"),
     "body_too_large": (413, "The body is too large"),
     "unsupported_media_type": (415, "The body has a type that is not taken"),
     "invalid_upload": (422, "The upload cannot be used"),
+    "too_many_jobs": (429, "Too many jobs at once"),
+    "too_many_requests": (429, "Too many requests"),
+    "too_busy": (503, "Too much at once"),
     "bad_request": (400, "The request cannot be read"),
     "internal_error": (500, "Our fault"),
     "provider_not_configured": (503, "No provider can run this model now"),
@@ -94,6 +112,24 @@ class Problem(Exception):
             detail=detail,
             **extra,
         )
+
+
+def too_many(taken: Taken, what: str) -> Problem:
+    """A limit was reached: when it is worth another try, and the fields that say so to programs.
+
+    The fields are those of draft-ietf-httpapi-ratelimit-headers.
+    """
+    limit, wait_s = taken.limit, taken.retry_after_s
+    return Problem(
+        "too_many_requests",
+        f"Too many {what}. Send it again in {wait_s} seconds",
+        headers={
+            "Retry-After": str(wait_s),
+            "RateLimit-Policy": f'"{limit.name}";q={limit.burst};w={limit.window_s}',
+            "RateLimit": f'"{limit.name}";r=0;t={wait_s}',
+        },
+        retryable=True,
+    )
 
 
 STATUS_CODES = {

@@ -1,7 +1,7 @@
 """Settings: environment variables, each with its default, its meaning and where its value came from.
 
-`SETTINGS` is the list that `gateway config` prints and that `docs/settings.md` must hold (a
-test compares them). Nothing is read at import; `load_settings` is the only reader.
+The list of them is in `gateway.setting_table`. Nothing is read at import; `load_settings` is the only
+reader.
 """
 
 import os
@@ -14,97 +14,23 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
+from gateway.accounts.rules import SignupRule
+from gateway.mail.smtp_url import SmtpUrl, read_smtp_url
+from gateway.network import Network, read_networks
+from gateway.setting_table import SETTINGS, Setting
+
 __all__ = ["SETTINGS", "Setting", "Settings", "SettingsError", "load_settings", "show_settings"]
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 LOCAL = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # every address, this machine's own among them
 PUBLIC_URL = re.compile(r"https?://[^/@?#\s]+(/[^?#\s]*)?")
 BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,62}")
+MIN_SECRET = 32
 HOST_NAME = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f]*:[0-9A-Fa-f]*:[0-9A-Fa-f:.]*")
 
 
 class SettingsError(Exception):
     """A setting has a value that cannot be used; the message says which and what would be right."""
-
-
-class Setting(Struct, frozen=True, kw_only=True):
-    """One environment variable."""
-
-    name: str
-    default: str
-    about: str
-    secret: bool = False
-
-
-SETTINGS = (
-    Setting(name="GATEWAY_HOST", default="127.0.0.1",
-            about="Address to listen on; any but a loopback one requires API keys"),
-    Setting(name="GATEWAY_PORT", default="8000", about="Port to listen on"),
-    Setting(name="GATEWAY_WORKERS", default="1", about="Server processes; 1 with SQLite"),
-    Setting(name="GATEWAY_DATA_DIR", default="./data",
-            about="Folder of the database, images, the engine's files"),
-    Setting(name="GATEWAY_DATABASE_URL", default="", secret=True,
-            about="sqlite:///path; gateway.db in the data folder"),
-    Setting(name="GATEWAY_STORAGE_URL", default="",
-            about="file:///path or s3://bucket/prefix for images; the data folder's own store"),
-    Setting(name="GATEWAY_REGISTRY", default="", about="Path of a models.yaml; the shipped one"),
-    Setting(name="GATEWAY_TEMPLATES_DIR", default="",
-            about="Folder of more templates, beside the shipped ones"),
-    Setting(name="GATEWAY_MARKUP", default="",
-            about="Price of a model without one = its cost times this; none: such a model is an error"),
-    Setting(name="GATEWAY_AUTH", default="",
-            about="open: whoever calls is the operator; required: an API key. Without it: open on loopback"),
-    Setting(name="GATEWAY_API_KEY", default="", secret=True,
-            about="What commands send, to GATEWAY_PUBLIC_URL; without it they call this machine's gateway"),
-    Setting(name="GATEWAY_PUBLIC_URL", default="",
-            about="How clients reach the gateway, for links; from host and port"),
-    Setting(name="GATEWAY_ALLOWED_HOSTS", default="",
-            about="More Host names to answer to, with commas; loopback names always"),
-    Setting(name="GATEWAY_FETCH_ALLOW", default="",
-            about="host:port pairs, with commas, that a user's URL may reach although private or plain HTTP"),
-    Setting(name="GATEWAY_INPUT_BUCKETS", default="",
-            about="Buckets, with commas, that s3:// inputs may name; any caller can read them"),
-    Setting(name="GATEWAY_SYNC_WAIT_S", default="30",
-            about="Seconds a request waits for its images before it gets 202"),
-    Setting(name="GATEWAY_JOB_TIMEOUT_S", default="1800", about="Seconds a job may take in all"),
-    Setting(name="GATEWAY_SHUTDOWN_GRACE_S", default="30",
-            about="Seconds that a stop waits for requests under way"),
-    Setting(name="GATEWAY_ENGINE", default="",
-            about="host:port of a diffusers engine elsewhere; `gateway serve` starts its own"),
-    Setting(name="GATEWAY_ENGINE_TOKEN", default="", about="That engine's token", secret=True),
-    Setting(name="GATEWAY_LOG_LEVEL", default="info", about="debug, info, warning or error"),
-    Setting(name="DIFFUSERS_TARGET", default="",
-            about="local: the models of every GPU tier run on this machine's engine; else they run on Modal"),
-    Setting(name="DIFFUSERS_LEVERS", default="",
-            about="Speed levers of engines, with commas: channels_last, compile, autotune; not measured yet"),
-    Setting(name="DIFFUSERS_A10G_GPU", default="",
-            about="Modal's GPU of the tier A10G, read at `gateway backend deploy`; the tier's name"),
-    Setting(name="DIFFUSERS_A10G_MAX_CONTAINERS", default="1", about="Containers of the tier A10G at most"),
-    Setting(name="DIFFUSERS_A10G_SCALEDOWN", default="300",
-            about="Seconds that an idle container of it stays"),
-    Setting(name="DIFFUSERS_A10G_TIMEOUT", default="1800", about="Seconds that a job on it may run"),
-    Setting(name="DIFFUSERS_L40S_GPU", default="",
-            about="Modal's GPU of the tier L40S, read at `gateway backend deploy`; the tier's name"),
-    Setting(name="DIFFUSERS_L40S_MAX_CONTAINERS", default="1", about="Containers of the tier L40S at most"),
-    Setting(name="DIFFUSERS_L40S_SCALEDOWN", default="300",
-            about="Seconds that an idle container of it stays"),
-    Setting(name="DIFFUSERS_L40S_TIMEOUT", default="1800", about="Seconds that a job on it may run"),
-    Setting(name="HF_TOKEN", default="", about="The Hugging Face hub's token", secret=True),
-    Setting(name="FAL_KEY", default="", about="fal.ai's key", secret=True),
-    Setting(name="FAL_QUEUE_URL", default="https://queue.fal.run", about="fal.ai's queue"),
-    Setting(name="FAL_REST_URL", default="https://rest.fal.ai", about="fal.ai's REST API, for uploads"),
-    Setting(name="FAL_CDN_URL", default="https://v3.fal.media", about="fal.ai's file store"),
-    Setting(name="MODAL_TOKEN_ID", default="", about="Modal's token", secret=True),
-    Setting(name="MODAL_TOKEN_SECRET", default="", about="Modal's token secret", secret=True),
-    Setting(name="MODAL_ENVIRONMENT", default="", about="Modal's environment that has the backend"),
-    Setting(name="MODAL_SERVER_URL", default="", about="Another control plane than Modal's"),
-    Setting(name="AWS_ACCESS_KEY_ID", default="",
-            about="S3's key; without it inputs are read unsigned, and the store by this machine's role"),
-    Setting(name="AWS_SECRET_ACCESS_KEY", default="", about="S3's secret", secret=True),
-    Setting(name="AWS_SESSION_TOKEN", default="", about="S3's session token", secret=True),
-    Setting(name="AWS_REGION", default="", about="S3's region; us-east-1"),
-    Setting(name="AWS_ENDPOINT_URL", default="", about="Another S3 server than AWS's"),
-)  # fmt: skip
 
 
 class Settings(Struct, frozen=True, kw_only=True):
@@ -122,6 +48,20 @@ class Settings(Struct, frozen=True, kw_only=True):
     auth: Literal["open", "required"]
     api_key: str | None
     """What commands send."""
+    signup: SignupRule | None
+    """Who may sign up; None: nobody."""
+    secrets: tuple[str, ...]
+    """The first signs, all verify; none: one is kept in the data folder."""
+    smtp: SmtpUrl | None
+    email_from: str
+    premium_topup: Decimal | None
+    """US dollars in one payment that make an account premium."""
+    premium_days: int
+    jobs_normal: int
+    """Jobs that such an account may have waiting or under way."""
+    jobs_premium: int
+    link_ttl_s: int
+    trusted_proxies: tuple[Network, ...]
     public_url: str
     """How clients reach the gateway."""
     local_url: str
@@ -163,6 +103,8 @@ def load_settings(env: Mapping[str, str] | None = None) -> Settings:
     workers = _integer(values, "GATEWAY_WORKERS", 1, 64)
     if workers > 1 and database_url.startswith("sqlite"):
         raise SettingsError("GATEWAY_WORKERS is more than 1, but SQLite has one writer: set it to 1")
+    public_url = _public_url(values["GATEWAY_PUBLIC_URL"]) or _own_url(host, port)
+    smtp = _smtp(values["GATEWAY_SMTP_URL"])
     return Settings(
         host=host,
         port=port,
@@ -175,7 +117,17 @@ def load_settings(env: Mapping[str, str] | None = None) -> Settings:
         markup=_markup(values["GATEWAY_MARKUP"]),
         auth=_auth(values, host),
         api_key=values["GATEWAY_API_KEY"] or None,
-        public_url=_public_url(values["GATEWAY_PUBLIC_URL"]) or _own_url(host, port),
+        signup=_signup(values["GATEWAY_SIGNUP"]),
+        secrets=_secrets(values["GATEWAY_SECRET"]),
+        smtp=smtp,
+        email_from=_email_from(values["GATEWAY_EMAIL_FROM"], smtp),
+        premium_topup=_dollars(values, "GATEWAY_PREMIUM_TOPUP_USD"),
+        premium_days=_integer(values, "GATEWAY_PREMIUM_DAYS", 1, 3650),
+        jobs_normal=_integer(values, "GATEWAY_JOBS_NORMAL", 1, 100_000),
+        jobs_premium=_integer(values, "GATEWAY_JOBS_PREMIUM", 1, 100_000),
+        link_ttl_s=_integer(values, "GATEWAY_LINK_TTL_S", 1, 31_536_000),
+        trusted_proxies=_networks(values, "GATEWAY_TRUSTED_PROXIES"),
+        public_url=public_url,
         local_url=_own_url(LOCAL.get(host, host), port),
         allowed_hosts=_hosts(values["GATEWAY_ALLOWED_HOSTS"]),
         fetch_allow=tuple(_pair(text) for text in _listed(values["GATEWAY_FETCH_ALLOW"])),
@@ -217,6 +169,71 @@ def _auth(values: Mapping[str, str], host: str) -> Literal["open", "required"]:
             "it could spend your money. Leave GATEWAY_AUTH out and make API keys: `gateway keys create`"
         )
     return "open"
+
+
+def _signup(text: str) -> SignupRule | None:
+    rules = {
+        "verified": SignupRule(),
+        "open": SignupRule(verified=False),
+        "invite": SignupRule(invited=True),
+        "nobody": None,
+    }
+    if text in rules:
+        return rules[text]
+    kind, _, domains = text.partition(":")
+    listed = _listed(domains.lower())
+    if (
+        kind != "domains"
+        or not listed
+        or not all("." in name and HOST_NAME.fullmatch(name) for name in listed)
+    ):
+        raise SettingsError(
+            f"GATEWAY_SIGNUP={text!r} must be verified, open, invite, nobody, or domains:a.org,b.org"
+        )
+    return SignupRule(domains=listed)
+
+
+def _secrets(text: str) -> tuple[str, ...]:
+    secrets = _listed(text)
+    if any(len(secret) < MIN_SECRET for secret in secrets):
+        raise SettingsError(
+            f"GATEWAY_SECRET: each secret has {MIN_SECRET} characters or more: `openssl rand -hex 32`"
+        )
+    return secrets
+
+
+def _smtp(text: str) -> SmtpUrl | None:
+    try:
+        return read_smtp_url(text) if text else None
+    except ValueError as error:  # the URL has a password: it is not repeated
+        raise SettingsError(f"GATEWAY_SMTP_URL cannot be read: {error}") from None
+
+
+def _email_from(text: str, smtp: SmtpUrl | None) -> str:
+    if text and not re.fullmatch(r"(?:[^<>@\r\n]*<)?[^<>@\s]+@[A-Za-z0-9.-]+>?", text):
+        raise SettingsError(f"GATEWAY_EMAIL_FROM={text!r} must be like 'Images <images@example.org>'")
+    if not text and smtp is not None:
+        raise SettingsError("GATEWAY_SMTP_URL is set, but not GATEWAY_EMAIL_FROM: mails need a sender")
+    return text or "image-gateway@localhost"
+
+
+def _networks(values: Mapping[str, str], name: str) -> tuple[Network, ...]:
+    try:
+        return read_networks(_listed(values[name]))
+    except ValueError as error:
+        raise SettingsError(f"{name}: {error}; write addresses or networks like 10.0.0.0/8") from error
+
+
+def _dollars(values: Mapping[str, str], name: str) -> Decimal | None:
+    if not values[name]:
+        return None
+    try:
+        dollars = Decimal(values[name])
+    except InvalidOperation:
+        dollars = Decimal(0)
+    if not dollars.is_finite() or dollars <= 0:
+        raise SettingsError(f"{name}={values[name]!r} must be US dollars, more than 0")
+    return dollars
 
 
 def _own_url(host: str, port: int) -> str:

@@ -1,5 +1,6 @@
 """From rows and registry entries to what callers see."""
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -30,10 +31,10 @@ __all__ = ["admin_job_view", "estimate_view", "job_view", "model_view"]
 CURRENCY = "USD"
 
 
-def job_view(job: JobRow, live: Live | None, public_url: str) -> JobView:
-    """A job as its owner sees it."""
+def job_view(job: JobRow, live: Live | None, link: Callable[[str], str]) -> JobView:
+    """A job as its owner sees it; `link` makes the link to a picture."""
     ended = job.completed_at is not None
-    images = tuple(_image(image, public_url) for image in job.images)
+    images = tuple(_image(image, link(image.id)) for image in job.images)
     error = ErrorView(code=job.error_code, message=job.error_message or "") if job.error_code else None
     return JobView(
         job_id=job.id,
@@ -68,10 +69,10 @@ def admin_job_view(view: JobView, account_id: str) -> AdminJobView:
     return AdminJobView(**msgspec.structs.asdict(view), account_id=account_id)
 
 
-def _image(image: ImageRow, public_url: str) -> ImageView:
+def _image(image: ImageRow, url: str) -> ImageView:
     return ImageView(
         id=image.id,
-        url=f"{public_url}/images/{image.id}",
+        url=url,
         width=image.width,
         height=image.height,
         content_type=image.content_type,

@@ -13,7 +13,16 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
-__all__ = ["PREFIX", "NewKey", "checksum", "is_key_of", "new_key", "new_operator_key", "read_key"]
+__all__ = [
+    "PREFIX",
+    "NewKey",
+    "checksum",
+    "is_key_of",
+    "new_key",
+    "new_operator_key",
+    "random_text",
+    "read_key",
+]
 
 PREFIX = "igw_"
 ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
@@ -45,14 +54,14 @@ def new_key(random: Random) -> NewKey:
     Args:
         random: the source of its bytes.
     """
-    key_id, secret = _base62(random, ID_SIZE), _base62(random, SECRET_SIZE)
+    key_id, secret = random_text(random, ID_SIZE), random_text(random, SECRET_SIZE)
     said = f"{PREFIX}{key_id}_{secret}"
     return NewKey(id=key_id, text=said + checksum(said), digest=_digest(secret))
 
 
 def new_operator_key(random: Random) -> str:
     """The key of whoever may read the data folder of a running gateway; it is in no table."""
-    return f"{PREFIX}operator_{_base62(random, SECRET_SIZE)}"
+    return f"{PREFIX}operator_{random_text(random, SECRET_SIZE)}"
 
 
 def read_key(text: str) -> tuple[str, str] | None:
@@ -68,8 +77,11 @@ def is_key_of(digest: str, kept: str) -> bool:
     return hmac.compare_digest(digest, kept)
 
 
-def _base62(random: Random, size: int) -> str:
-    """Characters of equal likelihood: a byte beyond the last whole multiple of 62 is thrown away."""
+def random_text(random: Random, size: int) -> str:
+    """So many characters, base62, each as likely as any other.
+
+    A byte beyond the last whole multiple of 62 is thrown away.
+    """
     text = ""
     while len(text) < size:
         text += "".join(ALPHABET[byte % 62] for byte in random(size) if byte < 248)

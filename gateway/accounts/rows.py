@@ -12,6 +12,7 @@ __all__ = [
     "AccountRow",
     "KeyHolder",
     "KeyRow",
+    "change_account",
     "ensure_account",
     "find_account",
     "find_holder",
@@ -33,6 +34,13 @@ class AccountRow(Struct, frozen=True, kw_only=True):
     """normal or premium"""
     admin: bool
     created_at: int
+    tier_until: int | None = None
+    """Milliseconds UTC; None: for good."""
+    closed_at: int | None = None
+
+    def tier_at(self, at: int) -> str:
+        """The tier that holds at a time, in milliseconds UTC."""
+        return self.tier if self.tier_until is None or at < self.tier_until else "normal"
 
 
 class KeyRow(Struct, frozen=True, kw_only=True):
@@ -46,6 +54,10 @@ class KeyRow(Struct, frozen=True, kw_only=True):
     expires_at: int | None
     revoked_at: int | None
     last_used_at: int | None
+    scopes: str
+    """As `gateway.accounts.scopes` writes them."""
+    budget_micros: int | None
+    """The most that its jobs may cost in all."""
 
 
 class KeyHolder(Struct, frozen=True, kw_only=True):
@@ -80,6 +92,13 @@ def list_accounts(conn: Connection) -> list[tuple[AccountRow, ledger.Balance]]:
     """Every account with its balance, oldest first."""
     rows = conn.execute(select(account).order_by(account.c.created_at, account.c.id)).mappings().all()
     return [(_account(row), ledger.balance(conn, row["id"])) for row in rows]
+
+
+def change_account(conn: Connection, account_id: str, **values: Any) -> AccountRow | None:
+    """Change columns of an account; the account as it is then, or None when there is none."""
+    if values:
+        conn.execute(update(account).where(account.c.id == account_id).values(**values))
+    return find_account(conn, account_id)
 
 
 def insert_key(conn: Connection, row: KeyRow) -> None:
@@ -117,11 +136,20 @@ def find_holder(conn: Connection, key_id: str) -> KeyHolder | None:
     return KeyHolder(key=KeyRow(**key), account=AccountRow(**holder))
 
 
-def revoke_key(conn: Connection, key_id: str, at: int) -> KeyRow | None:
-    """Take a key back; the key as it is then, or None when there is none. A second time changes nothing."""
-    one = api_key.c.id == key_id
-    conn.execute(update(api_key).where(one, api_key.c.revoked_at.is_(None)).values(revoked_at=at))
-    row = conn.execute(select(api_key).where(one)).mappings().first()
+def revoke_key(conn: Connection, key_id: str, at: int, account_id: str | None = None) -> KeyRow | None:
+    """Take a key back; the key as it is then, or None when there is none. A second time changes nothing.
+
+    Args:
+        conn: inside a transaction.
+        key_id: which.
+        at: milliseconds UTC.
+        account_id: whose it must be; anybody's when not given.
+    """
+    one = [api_key.c.id == key_id]
+    if account_id is not None:
+        one.append(api_key.c.account_id == account_id)
+    conn.execute(update(api_key).where(*one, api_key.c.revoked_at.is_(None)).values(revoked_at=at))
+    row = conn.execute(select(api_key).where(*one)).mappings().first()
     return _key(row) if row is not None else None
 
 

@@ -1,13 +1,16 @@
 """What goes over the wire about accounts and keys. camelCase outside."""
 
 from decimal import Decimal
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct, structs
 
 from billing.money import json_number
+from gateway.accounts.audit import AuditRow
 from gateway.accounts.keys import PREFIX, NewKey
+from gateway.accounts.logins import InviteRow
 from gateway.accounts.rows import KeyRow
+from gateway.accounts.scopes import Scope
 from gateway.accounts.service import Funded
 from gateway.ambient import iso
 
@@ -15,18 +18,33 @@ __all__ = [
     "AccountList",
     "AccountRequest",
     "AccountView",
+    "AuditList",
+    "AuditView",
     "BalanceView",
+    "ChangeRequest",
+    "Email",
+    "InviteList",
+    "InviteRequest",
+    "InviteView",
     "KeyList",
     "KeyRequest",
     "KeyView",
+    "LoginRequest",
+    "NewInviteView",
     "NewKeyView",
+    "Password",
     "TopUpRequest",
     "account_view",
+    "audit_view",
+    "invite_view",
     "key_view",
     "new_key_view",
 ]
 
 Name = Annotated[str, Meta(min_length=1, max_length=200)]
+Email = Annotated[str, Meta(min_length=3, max_length=254)]
+Password = Annotated[str, Meta(min_length=1, max_length=1000)]
+"""What may be one is decided by `gateway.accounts.passwords`, which says why not."""
 
 
 class AccountRequest(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
@@ -53,11 +71,89 @@ class TopUpRequest(Struct, frozen=True, kw_only=True, rename="camel", forbid_unk
 
 
 class KeyRequest(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
-    """The body of `POST /api/admin/accounts/{id}/keys`."""
+    """The body of `POST /api/keys` and of `POST /api/admin/accounts/{id}/keys`."""
 
     name: Name
     """What it is for."""
     expires_in_days: Annotated[int, Meta(ge=1, le=3650)] | None = None
+    scopes: Annotated[tuple[Scope, ...], Meta(min_length=1)] = ("generate", "read")
+    """What it is good for: generate, read, manage (keys), admin (where the account may)."""
+    budget: Decimal | None = None
+    """US dollars that its jobs may cost in all; without it what the account has."""
+
+
+class ChangeRequest(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """The body of `PATCH /api/admin/accounts/{id}`. What is not there stays as it is."""
+
+    tier: Literal["normal", "premium"] | None = None
+    tier_days: Annotated[int, Meta(ge=1, le=3650)] | None = None
+    """How long the tier holds, with `tier`; for good when not given."""
+    admin: bool | None = None
+    closed: bool | None = None
+    """A closed account keeps what it has, and nobody gets in."""
+
+
+class LoginRequest(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """The body of `POST /api/admin/accounts/{id}/login`."""
+
+    email: Email
+    password: Password
+
+
+class InviteRequest(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """The body of `POST /api/admin/invites`."""
+
+    email: Email | None = None
+    """For whom; for whoever has the code when not given."""
+    tier: Literal["normal", "premium"] = "normal"
+    expires_in_days: Annotated[int, Meta(ge=1, le=365)] = 14
+
+
+class InviteView(Struct, frozen=True, kw_only=True, rename="camel"):
+    """An invitation."""
+
+    invite_id: str
+    email: str | None
+    tier: str
+    created_by: str
+    created_at: str
+    expires_at: str
+    used_by: str | None
+    used_at: str | None
+
+
+class NewInviteView(InviteView, frozen=True, kw_only=True, rename="camel"):
+    """An invitation that was just made."""
+
+    invite: str
+    """What its holder sends with the sign-up."""
+
+
+class InviteList(Struct, frozen=True, kw_only=True, rename="camel"):
+    """Every invitation, oldest first."""
+
+    invites: tuple[InviteView, ...]
+
+
+class AuditView(Struct, frozen=True, kw_only=True, rename="camel"):
+    """One thing that somebody did."""
+
+    id: str
+    at: str
+    actor: str
+    """The account that acted; `-`: nobody was signed in."""
+    credential: str
+    action: str
+    subject: str
+    detail: dict[str, Any]
+    address: str
+
+
+class AuditList(Struct, frozen=True, kw_only=True, rename="camel"):
+    """Who did what, newest first."""
+
+    entries: tuple[AuditView, ...]
+    next_cursor: str | None
 
 
 class BalanceView(Struct, frozen=True, kw_only=True, rename="camel"):
@@ -78,7 +174,11 @@ class AccountView(Struct, frozen=True, kw_only=True, rename="camel"):
     account_id: str
     name: str
     tier: str
+    """As it holds now."""
+    tier_until: str | None
+    """Null: for good."""
     admin: bool
+    closed_at: str | None
     balance: BalanceView
     created_at: str
 
@@ -102,6 +202,9 @@ class KeyView(Struct, frozen=True, kw_only=True, rename="camel"):
     revoked_at: str | None
     last_used_at: str | None
     """To the minute."""
+    scopes: tuple[str, ...]
+    budget: Decimal | None
+    """US dollars that its jobs may cost in all."""
 
 
 class NewKeyView(KeyView, frozen=True, kw_only=True, rename="camel"):
@@ -117,14 +220,16 @@ class KeyList(Struct, frozen=True, kw_only=True, rename="camel"):
     keys: tuple[KeyView, ...]
 
 
-def account_view(funded: Funded) -> AccountView:
-    """An account as its owner and the operator see it."""
+def account_view(funded: Funded, at: int) -> AccountView:
+    """An account as its owner and the operator see it, at a time in milliseconds UTC."""
     account, balance = funded.account, funded.balance
     return AccountView(
         account_id=account.id,
         name=account.name,
-        tier=account.tier,
+        tier=account.tier_at(at),
+        tier_until=_iso(account.tier_until) if account.tier_at(at) == account.tier else None,
         admin=account.admin,
+        closed_at=_iso(account.closed_at),
         balance=BalanceView(
             available=json_number(balance.available_micros),
             available_micros=balance.available_micros,
@@ -147,12 +252,33 @@ def key_view(row: KeyRow) -> KeyView:
         expires_at=_iso(row.expires_at),
         revoked_at=_iso(row.revoked_at),
         last_used_at=_iso(row.last_used_at),
+        scopes=tuple(row.scopes.split()),
+        budget=None if row.budget_micros is None else json_number(row.budget_micros),
     )
 
 
 def new_key_view(row: KeyRow, key: NewKey) -> NewKeyView:
     """A key as it is shown once."""
     return NewKeyView(**structs.asdict(key_view(row)), key=key.text)
+
+
+def invite_view(row: InviteRow) -> InviteView:
+    """An invitation as an admin sees it."""
+    return InviteView(
+        invite_id=row.id,
+        email=row.email,
+        tier=row.tier,
+        created_by=row.created_by,
+        created_at=iso(row.created_at),
+        expires_at=iso(row.expires_at),
+        used_by=row.used_by,
+        used_at=_iso(row.used_at),
+    )
+
+
+def audit_view(row: AuditRow) -> AuditView:
+    """A row of the audit log."""
+    return AuditView(**{**structs.asdict(row), "at": iso(row.at)})
 
 
 def _iso(at: int | None) -> str | None:

@@ -11,11 +11,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from gateway.accounts.scopes import SCOPES
 from gateway.accounts.service import AMOUNTS, is_amount
 from gateway.cli.connect import open_gateway
 from gateway.settings import load_settings
 
-__all__ = ["account", "keys"]
+__all__ = ["account", "admin", "keys"]
 
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="As JSON.")
 
@@ -74,6 +75,95 @@ def list_accounts(as_json: bool) -> None:
     _print_table(("account", "name", "tier", "rights", "USD"), rows)
 
 
+@account.command("change")
+@click.argument("account_id")
+@click.option("--tier", type=click.Choice(["normal", "premium"]), help="Premium runs at once.")
+@click.option("--days", type=click.IntRange(1, 3650), help="How long the tier holds; for good if not given.")
+@click.option("--admin/--no-admin", default=None, help="May its keys and its people call /api/admin.")
+@click.option("--close/--open", "closed", default=None, help="Nobody gets in; what it has stays.")
+@AS_JSON
+def change_account(
+    account_id: str,
+    tier: str | None,
+    days: int | None,
+    admin: bool | None,
+    closed: bool | None,
+    as_json: bool,
+) -> None:
+    """Change ACCOUNT_ID: its tier, its rights, or whether anybody gets in."""
+    body = {"tier": tier, "tierDays": days, "admin": admin, "closed": closed}
+    said = {name: value for name, value in body.items() if value is not None}
+    if not said or (days is not None and tier is None):
+        raise click.UsageError(
+            "Say what to change: --tier (and --days), --admin, --no-admin, --close, --open."
+        )
+    found = _call("PATCH", f"/api/admin/accounts/{account_id}", said)
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+        return
+    until = f" until {found['tierUntil']}" if found["tierUntil"] else ""
+    rights = ", admin" if found["admin"] else ""
+    state = f", closed {found['closedAt']}" if found["closedAt"] else ""
+    click.echo(f"{found['tier']}{until}{rights}{state}")
+
+
+@account.command("invite")
+@click.option("--email", help="For whom; for whoever has the code if not given.")
+@click.option("--tier", type=click.Choice(["normal", "premium"]), default="normal", show_default=True)
+@click.option(
+    "--days", type=click.IntRange(1, 365), default=14, show_default=True, help="How long it is good."
+)
+@AS_JSON
+def invite(email: str | None, tier: str, days: int, as_json: bool) -> None:
+    """Make an invitation, good once, and print its code: what its holder sends with the sign-up."""
+    body = {"tier": tier, "expiresInDays": days} | ({"email": email} if email else {})
+    made = _call("POST", "/api/admin/invites", body)
+    click.echo(json.dumps(made, indent=2) if as_json else made["invite"])
+
+
+@account.command("audit")
+@click.argument("account_id", required=False)
+@click.option("--limit", type=click.IntRange(1, 100), default=50, show_default=True)
+@AS_JSON
+def audit(account_id: str | None, limit: int, as_json: bool) -> None:
+    """Show who did what, newest first; to ACCOUNT_ID alone, if given."""
+    of = f"&subject={account_id}" if account_id else ""
+    found = _call("GET", f"/api/admin/audit?limit={limit}{of}")
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+        return
+    rows = [
+        (e["at"], e["actor"], e["credential"], e["action"], e["subject"], json.dumps(e["detail"]))
+        for e in found["entries"]
+    ]
+    _print_table(("at", "who", "with", "what", "to", "how"), rows)
+
+
+@click.group()
+def admin() -> None:
+    """Admins: people who may run this gateway from elsewhere."""
+
+
+@admin.command("create")
+@click.argument("email")
+@click.option(
+    "--password", prompt=True, hide_input=True, confirmation_prompt=True, help="Asked for if not given."
+)
+def create_admin(email: str, password: str) -> None:
+    """Make an admin who signs in with EMAIL: the first account of a gateway on a network."""
+    body = {"name": email, "tier": "premium", "admin": True, "postpaid": True}
+    made = _call("POST", "/api/admin/accounts", body)
+    try:
+        _call(
+            "POST", f"/api/admin/accounts/{made['accountId']}/login", {"email": email, "password": password}
+        )
+    except Exception:
+        # An admin's account that nobody can sign in to is no use, and somebody might give it a key.
+        _call("PATCH", f"/api/admin/accounts/{made['accountId']}", {"closed": True, "admin": False})
+        raise
+    click.echo(made["accountId"])
+
+
 @account.command("topup")
 @click.argument("account_id")
 @click.argument("usd", callback=_usd)
@@ -97,10 +187,22 @@ def keys() -> None:
 @click.option(
     "--expires-in-days", type=click.IntRange(1, 3650), help="Good for so long; for ever if not given."
 )
+@click.option(
+    "--scope", "scopes", multiple=True, type=click.Choice(SCOPES), default=("generate", "read"),
+    show_default=True, help="What it is good for; may be given several times.",
+)  # fmt: skip
+@click.option("--budget", metavar="USD", callback=_usd, help="Dollars that its jobs may cost in all.")
 @AS_JSON
-def create_key(account_id: str, name: str, expires_in_days: int | None, as_json: bool) -> None:
+def create_key(
+    account_id: str,
+    name: str,
+    expires_in_days: int | None,
+    scopes: tuple[str, ...],
+    budget: str | None,
+    as_json: bool,
+) -> None:
     """Make an API key of ACCOUNT_ID and print it. It is shown this once and kept nowhere."""
-    body = {"name": name, "expiresInDays": expires_in_days}
+    body = {"name": name, "expiresInDays": expires_in_days, "scopes": list(scopes), "budget": budget}
     path = f"/api/admin/accounts/{account_id}/keys"
     made = _call("POST", path, {k: v for k, v in body.items() if v is not None})
     if as_json:

@@ -78,7 +78,11 @@ async def _list(settings: Settings, status: str | None, limit: int) -> dict[str,
         rows = await database.read(lambda c: queries.list_jobs(c, None, limit=limit, status=status))
     finally:
         await database.aclose()
-    views = tuple(admin_job_view(job_view(row, None, settings.public_url), row.account_id) for row in rows)
+
+    def link(image_id: str) -> str:
+        return f"{settings.public_url}/images/{image_id}"
+
+    views = tuple(admin_job_view(job_view(row, None, link), row.account_id) for row in rows)
     encoder = msgspec.json.Encoder(decimal_format="number")
     listed: dict[str, Any] = json.loads(encoder.encode(AdminJobList(jobs=views, next_cursor=None)))
     return listed

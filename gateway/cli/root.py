@@ -5,7 +5,7 @@ import sys
 import rich_click as click
 
 from gateway import __version__
-from gateway.cli.accounts import account, keys
+from gateway.cli.accounts import account, admin, keys
 from gateway.cli.backend import backend
 from gateway.cli.errors import known_failure
 from gateway.cli.generate import generate
@@ -22,7 +22,7 @@ def cli() -> None:
     """One gateway in front of every image model."""
 
 
-for command in (serve, engine, generate, jobs, account, keys, backend, models, registry, config):
+for command in (serve, engine, generate, jobs, account, admin, keys, backend, models, registry, config):
     cli.add_command(command)
 
 

@@ -20,9 +20,28 @@ from sqlalchemy import (
     text,
 )
 
-__all__ = ["account", "api_key", "attempt", "image", "job", "media", "metadata"]
+__all__ = [
+    "account",
+    "api_key",
+    "attempt",
+    "audit",
+    "bucket",
+    "image",
+    "invite",
+    "job",
+    "login",
+    "media",
+    "metadata",
+    "outbox",
+    "reset",
+    "session",
+    "signup",
+]
 
 metadata = MetaData()
+
+EVERY_SCOPE = "generate read manage admin"
+"""What a key may do unless it says otherwise."""
 
 account = Table(
     "account",
@@ -33,6 +52,76 @@ account = Table(
     Column("tier", String(20), nullable=False),
     Column("created_at", BigInteger, nullable=False),
     Column("admin", Boolean, nullable=False, server_default=false()),
+    # Until when the tier holds; it is `normal` afterwards. Null: for good.
+    Column("tier_until", BigInteger),
+    # An admin closed it: nobody signs in, no key works, what it has stays.
+    Column("closed_at", BigInteger),
+)
+
+# How a person signs in to an account. An account that programs alone use has none.
+login = Table(
+    "login",
+    metadata,
+    Column("account_id", String(40), ForeignKey("account.id"), primary_key=True),
+    # Small letters
+    Column("email", String(254), nullable=False, unique=True),
+    Column("password_hash", String(255), nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("password_changed_at", BigInteger, nullable=False),
+)
+
+session = Table(
+    "session",
+    metadata,
+    # SHA-256 of the token
+    Column("digest", String(64), primary_key=True),
+    Column("account_id", String(40), ForeignKey("account.id"), nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("seen_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+    # The network that it was opened from: /24 or /64
+    Column("network", String(50), nullable=False),
+    Column("user_agent", String(200), nullable=False),
+    Index("ix_session_account", "account_id", "network"),
+)
+
+# A sign-up whose link was mailed and not followed yet; the account is made when it is.
+signup = Table(
+    "signup",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("email", String(254), nullable=False),
+    Column("password_hash", String(255), nullable=False),
+    Column("tier", String(20), nullable=False),
+    Column("invite_id", String(40)),
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+    Column("used_at", BigInteger),
+)
+
+# A mailed link to set a new password.
+reset = Table(
+    "reset",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("account_id", String(40), ForeignKey("account.id"), nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+    Column("used_at", BigInteger),
+)
+
+invite = Table(
+    "invite",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    # For whom; null: for whoever has it
+    Column("email", String(254)),
+    Column("tier", String(20), nullable=False),
+    Column("created_by", String(40), nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+    Column("used_by", String(40)),
+    Column("used_at", BigInteger),
 )
 
 api_key = Table(
@@ -48,6 +137,10 @@ api_key = Table(
     Column("expires_at", BigInteger),
     Column("revoked_at", BigInteger),
     Column("last_used_at", BigInteger),
+    # What it may do, with blanks: gateway.accounts.scopes
+    Column("scopes", String(60), nullable=False, server_default=EVERY_SCOPE),
+    # The most that its jobs may cost in all
+    Column("budget_micros", BigInteger),
     Index("ix_api_key_account_created", "account_id", "created_at", "id"),
 )
 
@@ -78,7 +171,10 @@ job = Table(
     Column("deadline_at", BigInteger, nullable=False),
     Column("created_at", BigInteger, nullable=False),
     Column("completed_at", BigInteger),
+    # The API key that it came with
+    Column("key_id", String(12)),
     Index("ix_job_account_created", "account_id", "created_at", "id"),
+    Index("ix_job_key", "key_id"),
     # Jobs that have not ended: the start-up sweep reads these alone.
     Index(
         "ix_job_open",
@@ -145,4 +241,58 @@ media = Table(
     Column("storage_key", String(300), nullable=False),
     Column("created_at", BigInteger, nullable=False),
     Index("ix_media_account_created", "account_id", "created_at", "id"),
+)
+
+# How much is left of a limit, shared by all replicas: gateway.limits.
+bucket = Table(
+    "bucket",
+    metadata,
+    Column("key", String(120), primary_key=True),
+    # Millionths of a request that may come at once, as of `at`
+    Column("level", BigInteger, nullable=False),
+    Column("at", BigInteger, nullable=False),
+)
+
+# What is to be delivered, at least once: written in the transaction that it tells of.
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    # email
+    Column("kind", String(10), nullable=False),
+    Column("recipient", String(254), nullable=False),
+    # gateway.mail.letters.Letter
+    Column("message", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("due_at", BigInteger, nullable=False),
+    Column("tries", Integer, nullable=False, server_default=text("0")),
+    Column("sent_at", BigInteger),
+    Column("failed_at", BigInteger),
+    Column("error", Text),
+    Index(
+        "ix_outbox_due",
+        "due_at",
+        sqlite_where=text("sent_at is null and failed_at is null"),
+        postgresql_where=text("sent_at is null and failed_at is null"),
+    ),
+)
+
+# Who did what to whose account: written in the same transaction, never changed.
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("at", BigInteger, nullable=False),
+    # The account that acted
+    Column("actor", String(40), nullable=False),
+    # With what: key:<id>, session, operator
+    Column("credential", String(40), nullable=False),
+    Column("action", String(40), nullable=False),
+    # What was acted on
+    Column("subject", String(40), nullable=False),
+    # JSON
+    Column("detail", Text, nullable=False),
+    Column("address", String(50), nullable=False),
+    Index("ix_audit_at", "at", "id"),
+    Index("ix_audit_subject", "subject", "at"),
 )

@@ -12,7 +12,7 @@ from gateway.schemas import RoutingView
 from providers.base import Handle
 from providers.normalizer import ReportRow
 
-__all__ = ["find_image", "find_job", "list_jobs", "open_job_ids"]
+__all__ = ["find_image", "find_job", "list_jobs", "open_job_ids", "waiting_accounts"]
 
 
 def find_job(conn: Connection, job_id: str, account_id: str | None = None) -> JobRow | None:
@@ -55,14 +55,23 @@ def list_jobs(
 
 
 def open_job_ids(conn: Connection) -> list[str]:
-    """Jobs that have not ended, oldest first."""
-    query = select(job.c.id).where(job.c.status.not_in(TERMINAL)).order_by(job.c.created_at, job.c.id)
+    """Jobs that are under way, oldest first."""
+    under_way = (job.c.status.not_in(TERMINAL), job.c.status != "scheduled")
+    query = select(job.c.id).where(*under_way).order_by(job.c.created_at, job.c.id)
     return [str(found) for found in conn.execute(query).scalars()]
 
 
-def find_image(conn: Connection, image_id: str, account_id: str) -> ImageRow | None:
-    """An account's picture; None when it is not there, or another's."""
-    query = select(image).where(image.c.id == image_id, image.c.account_id == account_id)
+def waiting_accounts(conn: Connection) -> list[str]:
+    """Accounts that have jobs which wait."""
+    query = select(job.c.account_id).where(job.c.status == "scheduled").distinct()
+    return [str(found) for found in conn.execute(query).scalars()]
+
+
+def find_image(conn: Connection, image_id: str, account_id: str | None) -> ImageRow | None:
+    """An account's picture; None when it is not there, or another's. Without an account: anybody's."""
+    query = select(image).where(image.c.id == image_id)
+    if account_id is not None:
+        query = query.where(image.c.account_id == account_id)
     row = conn.execute(query).mappings().first()
     return _image(row) if row is not None else None
 

@@ -8,30 +8,37 @@ so a job has one end, and one charge, whoever comes second.
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, func, insert, select, update
 
 from billing import ledger
-from gateway.db.tables import attempt, image, job
+from billing.money import usd
+from gateway.db.tables import account, attempt, image, job
 from gateway.jobs.records import TERMINAL, Admitted, NewImage
 from gateway.schemas import RoutingView
 from providers.base import Handle
-from providers.errors import ProviderError
+from providers.errors import JobCanceled, ProviderError
 from providers.normalizer import ReportRow
 
 __all__ = [
+    "BudgetExhausted",
     "NewAttempt",
     "NewJob",
+    "TooManyJobs",
     "accept_attempt",
     "admit",
     "complete",
     "end_without_images",
     "mark_unknown",
     "next_attempt",
+    "release_scheduled",
     "request_cancel",
     "send_attempt",
 ]
 
 _json = msgspec.json.Encoder(decimal_format="string")
+
+OPEN = ("scheduled", "queued", "running", "storing")
+"""What counts against the jobs that an account may have at once. `unknown` is not its fault."""
 
 
 class NewAttempt(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,6 +68,39 @@ class NewJob(msgspec.Struct, frozen=True, kw_only=True):
     ceiling_micros: int
     deadline_at: int
     attempt: NewAttempt
+    status: str = "queued"
+    """Or `scheduled`: it waits, and nothing of it runs."""
+    key_id: str | None = None
+    """The API key that it came with."""
+    key_budget_micros: int | None = None
+    """The most that the key's jobs may cost in all."""
+    max_open: int | None = None
+    """Jobs that the account may have under way or waiting, with this one."""
+
+
+class TooManyJobs(Exception):
+    """The account has as many jobs under way, or waiting, as it may have."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"{most} jobs are under way or waiting, and the account may have no more at once")
+        self.most = most
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.most,)
+
+
+class BudgetExhausted(Exception):
+    """The API key's budget does not cover the job's ceiling."""
+
+    def __init__(self, left_micros: int, needed_micros: int) -> None:
+        super().__init__(
+            f"the API key has {usd(left_micros)} USD of its budget left, and the job may cost "
+            f"{usd(needed_micros)} USD"
+        )
+        self.left_micros, self.needed_micros = left_micros, needed_micros
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.left_micros, self.needed_micros)
 
 
 def _text(value: Any) -> str:
@@ -72,13 +112,17 @@ def admit(conn: Connection, new: NewJob, at: int) -> None:
 
     Raises:
         InsufficientFunds: the account cannot pay the ceiling.
+        BudgetExhausted: the API key may not.
+        TooManyJobs: the account has enough of them.
     """
+    _check_limits(conn, new)
     conn.execute(
         insert(job).values(
             id=new.id,
             account_id=new.account_id,
             end_user=new.end_user,
-            status="queued",
+            status=new.status,
+            key_id=new.key_id,
             model=new.model,
             provider=new.attempt.provider,
             registry_version=new.registry_version,
@@ -94,6 +138,40 @@ def admit(conn: Connection, new: NewJob, at: int) -> None:
     )
     ledger.place_hold(conn, job_id=new.id, account_id=new.account_id, amount_micros=new.ceiling_micros, at=at)
     _insert_attempt(conn, new.id, new.attempt, at)
+
+
+def _check_limits(conn: Connection, new: NewJob) -> None:
+    """Refuse what the key's budget does not cover, and one job too many.
+
+    Two at once cannot both pass: the account's row is taken first, so that they come one after the other.
+    """
+    if new.max_open is None and new.key_budget_micros is None:
+        return
+    conn.execute(update(account).where(account.c.id == new.account_id).values(name=account.c.name))
+    if new.max_open is not None:
+        mine = (job.c.account_id == new.account_id, job.c.status.in_(OPEN))
+        if conn.execute(select(func.count()).select_from(job).where(*mine)).scalar_one() >= new.max_open:
+            raise TooManyJobs(new.max_open)
+    if new.key_budget_micros is not None:
+        cost = func.coalesce(job.c.charge_micros, job.c.ceiling_micros)
+        spent = conn.execute(select(func.sum(cost)).where(job.c.key_id == new.key_id)).scalar_one() or 0
+        left = new.key_budget_micros - int(spent)
+        if left < new.ceiling_micros:
+            raise BudgetExhausted(max(left, 0), new.ceiling_micros)
+
+
+def release_scheduled(conn: Connection, account_id: str, deadline_at: int) -> list[str]:
+    """Let an account's waiting jobs run; their ids, oldest first.
+
+    Args:
+        conn: inside a transaction.
+        account_id: whose.
+        deadline_at: by when they end, in milliseconds UTC: they did not use up time while they waited.
+    """
+    mine = (job.c.account_id == account_id, job.c.status == "scheduled")
+    ids = list(conn.execute(select(job.c.id).where(*mine).order_by(job.c.created_at, job.c.id)).scalars())
+    conn.execute(update(job).where(*mine).values(status="queued", deadline_at=deadline_at))
+    return ids
 
 
 def _insert_attempt(conn: Connection, job_id: str, new: NewAttempt, at: int) -> None:
@@ -238,8 +316,16 @@ def _end(
     return str(conn.execute(select(job.c.account_id).where(job.c.id == job_id)).scalar_one())
 
 
-def request_cancel(conn: Connection, job_id: str, account_id: str) -> str | None:
-    """Ask for a job's end; its status, or None when the account has no such job."""
+def request_cancel(conn: Connection, job_id: str, account_id: str, at: int) -> str | None:
+    """Ask for a job's end; its status, or None when the account has no such job.
+
+    One that only waits ends here and now: nobody drives it.
+    """
     mine = job.c.id == job_id, job.c.account_id == account_id
     conn.execute(update(job).where(*mine, job.c.status.not_in(TERMINAL)).values(cancel_requested=True))
-    return conn.execute(select(job.c.status).where(*mine)).scalar_one_or_none()
+    status = conn.execute(select(job.c.status).where(*mine)).scalar_one_or_none()
+    if status == "scheduled":
+        first = conn.execute(select(attempt.c.id).where(attempt.c.job_id == job_id)).scalars().first()
+        end_without_images(conn, job_id, first, JobCanceled("It was canceled while it waited."), at)
+        return "canceled"
+    return status

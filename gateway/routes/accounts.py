@@ -1,10 +1,11 @@
-"""`GET /api/account`; `/api/admin/accounts`, `/api/admin/topup`, `/api/admin/keys`: the operator's."""
+"""`/api/admin/accounts`, `/topup`, `/keys`, `/invites`, `/audit`: the operator's side of accounts."""
 
-from typing import Any
+from typing import Annotated, Any
 
-from litestar import Request, Response, delete, get, post
+from litestar import Request, Response, delete, get, patch, post
 from litestar.di import NamedDependency
-from litestar.params import FromPath
+from litestar.params import FromPath, QueryParameter
+from msgspec import structs
 
 from gateway.access import ADMIN
 from gateway.accounts.principals import Principal
@@ -12,63 +13,109 @@ from gateway.accounts.schemas import (
     AccountList,
     AccountRequest,
     AccountView,
+    AuditList,
+    ChangeRequest,
+    InviteList,
+    InviteRequest,
     KeyList,
     KeyRequest,
     KeyView,
+    LoginRequest,
+    NewInviteView,
     NewKeyView,
     TopUpRequest,
     account_view,
+    audit_view,
+    invite_view,
     key_view,
     new_key_view,
 )
+from gateway.accounts.service import Change, Funded
 from gateway.bodies import read_body
 from gateway.core import Core
 from gateway.schemas import json_response
 
 __all__ = [
     "account_keys",
+    "audit_log",
+    "change_account",
     "create_account",
+    "create_invite",
     "create_key",
+    "create_login",
     "list_accounts",
+    "list_invites",
     "revoke_key",
     "top_up",
-    "your_account",
 ]
 
-
-@get("/api/account", summary="Your account", tags=["Account"])
-async def your_account(
-    core: NamedDependency[Core], principal: NamedDependency[Principal]
-) -> Response[AccountView]:
-    """Who you are to the gateway, and what you have."""
-    return json_response(account_view(await core.accounts.find(principal.account_id)))
+SECRET = {"Cache-Control": "no-store"}
 
 
 @get("/api/admin/accounts", summary="The accounts", tags=["Operators"], opt=ADMIN)
 async def list_accounts(core: NamedDependency[Core]) -> Response[AccountList]:
     """Every account, oldest first."""
-    return json_response(AccountList(accounts=tuple(account_view(a) for a in await core.accounts.all())))
+    at = core.ambient.now_ms()
+    found = await core.accounts.all()
+    return json_response(AccountList(accounts=tuple(account_view(one, at) for one in found)))
 
 
 @post("/api/admin/accounts", status_code=201, summary="Make an account", tags=["Operators"], opt=ADMIN)
 async def create_account(
-    request: Request[Any, Any, Any], core: NamedDependency[Core]
+    request: Request[Any, Any, Any], core: NamedDependency[Core], principal: NamedDependency[Principal]
 ) -> Response[AccountView]:
     """Make an account. It pays from its balance, or afterwards with `postpaid`; give it a key next."""
     body = await read_body(request, AccountRequest)
     made = await core.accounts.create(
-        body.name, tier=body.tier, admin=body.admin, postpaid=body.postpaid, balance=body.balance
+        body.name,
+        tier=body.tier,
+        admin=body.admin,
+        postpaid=body.postpaid,
+        balance=body.balance,
+        by=principal.actor,
     )
-    return json_response(account_view(made), 201)
+    return _shown(core, made, 201)
+
+
+@patch("/api/admin/accounts/{account_id:str}", summary="Change an account", tags=["Operators"], opt=ADMIN)
+async def change_account(
+    account_id: FromPath[str],
+    request: Request[Any, Any, Any],
+    core: NamedDependency[Core],
+    principal: NamedDependency[Principal],
+) -> Response[AccountView]:
+    """Grant a tier, for good or for so many days; make or unmake an admin; close or open an account."""
+    body = await read_body(request, ChangeRequest)
+    change = Change(tier=body.tier, tier_days=body.tier_days, admin=body.admin, closed=body.closed)
+    return _shown(core, await core.accounts.change(account_id, change, principal.actor))
+
+
+@post(
+    "/api/admin/accounts/{account_id:str}/login",
+    status_code=204,
+    summary="Let a person sign in",
+    tags=["Operators"],
+    opt=ADMIN,
+)
+async def create_login(
+    account_id: FromPath[str],
+    request: Request[Any, Any, Any],
+    core: NamedDependency[Core],
+    principal: NamedDependency[Principal],
+) -> None:
+    """Give an account an address and a password, without a mail."""
+    body = await read_body(request, LoginRequest)
+    await core.office.signups.give_login(account_id, body.email, body.password, principal.actor)
 
 
 @post("/api/admin/topup", status_code=200, summary="Add money to an account", tags=["Operators"], opt=ADMIN)
-async def top_up(request: Request[Any, Any, Any], core: NamedDependency[Core]) -> Response[AccountView]:
+async def top_up(
+    request: Request[Any, Any, Any], core: NamedDependency[Core], principal: NamedDependency[Principal]
+) -> Response[AccountView]:
     """Enter a payment. With a `reference` it counts once, however often it is sent."""
     body = await read_body(request, TopUpRequest)
-    return json_response(
-        account_view(await core.accounts.top_up(body.account_id, body.amount, body.reference))
-    )
+    found = await core.accounts.top_up(body.account_id, body.amount, body.reference, principal.actor)
+    return _shown(core, found)
 
 
 @get("/api/admin/accounts/{account_id:str}/keys", summary="An account's keys", tags=["Operators"], opt=ADMIN)
@@ -85,12 +132,22 @@ async def account_keys(account_id: FromPath[str], core: NamedDependency[Core]) -
     opt=ADMIN,
 )
 async def create_key(
-    account_id: FromPath[str], request: Request[Any, Any, Any], core: NamedDependency[Core]
+    account_id: FromPath[str],
+    request: Request[Any, Any, Any],
+    core: NamedDependency[Core],
+    principal: NamedDependency[Principal],
 ) -> Response[NewKeyView]:
     """Make an API key. `key` is in this answer and never shown again."""
     body = await read_body(request, KeyRequest)
-    row, key = await core.accounts.create_key(account_id, body.name, expires_in_days=body.expires_in_days)
-    return json_response(new_key_view(row, key), 201, {"Cache-Control": "no-store"})
+    row, key = await core.accounts.create_key(
+        account_id,
+        body.name,
+        expires_in_days=body.expires_in_days,
+        scopes=frozenset(body.scopes),
+        budget=body.budget,
+        by=principal.actor,
+    )
+    return json_response(new_key_view(row, key), 201, SECRET)
 
 
 @delete(
@@ -100,6 +157,45 @@ async def create_key(
     tags=["Operators"],
     opt=ADMIN,
 )
-async def revoke_key(key_id: FromPath[str], core: NamedDependency[Core]) -> Response[KeyView]:
+async def revoke_key(
+    key_id: FromPath[str], core: NamedDependency[Core], principal: NamedDependency[Principal]
+) -> Response[KeyView]:
     """Take an API key back, at once and for good."""
-    return json_response(key_view(await core.accounts.revoke(key_id)))
+    return json_response(key_view(await core.accounts.revoke(key_id, principal.actor)))
+
+
+@get("/api/admin/invites", summary="The invitations", tags=["Operators"], opt=ADMIN)
+async def list_invites(core: NamedDependency[Core]) -> Response[InviteList]:
+    """Every invitation, oldest first, without its code."""
+    rows = await core.office.invites.all()
+    return json_response(InviteList(invites=tuple(invite_view(row) for row in rows)))
+
+
+@post("/api/admin/invites", status_code=201, summary="Invite somebody", tags=["Operators"], opt=ADMIN)
+async def create_invite(
+    request: Request[Any, Any, Any], core: NamedDependency[Core], principal: NamedDependency[Principal]
+) -> Response[NewInviteView]:
+    """Make an invitation, good once. `invite` is what its holder sends with the sign-up."""
+    body = await read_body(request, InviteRequest)
+    made = await core.office.invites.create(
+        body.email, tier=body.tier, days=body.expires_in_days, by=principal.actor
+    )
+    view = NewInviteView(**structs.asdict(invite_view(made.row)), invite=made.code)
+    return json_response(view, 201, SECRET)
+
+
+@get("/api/admin/audit", summary="Who did what", tags=["Operators"], opt=ADMIN)
+async def audit_log(
+    core: NamedDependency[Core],
+    limit: Annotated[int, QueryParameter(ge=1, le=100)] = 50,
+    cursor: Annotated[str | None, QueryParameter(description="`nextCursor` of the page before")] = None,
+    subject: Annotated[str | None, QueryParameter(description="Of this account alone")] = None,
+) -> Response[AuditList]:
+    """Sign-ins, passwords, keys, money and rights: who changed what, newest first."""
+    rows = await core.accounts.audit_log(subject, cursor, limit)
+    more = rows[-1].id if len(rows) == limit else None
+    return json_response(AuditList(entries=tuple(audit_view(row) for row in rows), next_cursor=more))
+
+
+def _shown(core: Core, funded: Funded, status: int = 200) -> Response[AccountView]:
+    return json_response(account_view(funded, core.ambient.now_ms()), status)

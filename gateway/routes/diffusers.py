@@ -45,7 +45,7 @@ async def generate_raw(
     wait_s = read_wait(request, core.settings.job_timeout_s)
     try:
         _refuse_several(core, unified)
-        job = await core.generate(unified, principal.account_id, wait_s)
+        job = await core.generate(unified, principal, wait_s, now=True)
     except InvalidInputs as error:
         raise InvalidInputs([_here(fault) for fault in error.faults]) from error
     if job.status != "completed":

@@ -6,6 +6,7 @@ from litestar import Request, Response, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, QueryParameter
 
+from gateway.access import LINK, READ, principal
 from gateway.accounts.principals import Principal
 from gateway.bodies import read_body, read_wait
 from gateway.core import Core
@@ -62,26 +63,38 @@ async def generate(
     if dry_run:
         return json_response(estimate_view(core.plan(body)))
     wait_s = read_wait(request, core.settings.sync_wait_s)
-    return job_answer(core, await core.generate(body, principal.account_id, wait_s))
+    return job_answer(core, await core.generate(body, principal, wait_s))
 
 
-@post("/api/images/estimate", status_code=200, summary="What it would cost and send", tags=["Images"])
+@post(
+    "/api/images/estimate", status_code=200, summary="What it would cost and send", tags=["Images"], opt=READ
+)
 async def estimate(request: Request[Any, Any, Any], core: NamedDependency[Core]) -> Response[EstimateView]:
     """The price of a request, what would be sent, and an account of each parameter. Spends nothing."""
     body = await read_body(request, GenerateRequest)
     return json_response(estimate_view(core.plan(body)))
 
 
-@get("/images/{image_id:str}", summary="A picture", tags=["Images"], media_type="image/png")
+@get("/images/{image_id:str}", summary="A picture", tags=["Images"], media_type="image/png", opt=LINK)
 async def image(
-    image_id: FromPath[str], core: NamedDependency[Core], principal: NamedDependency[Principal]
+    request: Request[Any, Any, Any],
+    image_id: FromPath[str],
+    core: NamedDependency[Core],
+    expires: Annotated[str, QueryParameter(description="As a job's link has it")] = "",
+    signature: Annotated[str | None, QueryParameter(description="As a job's link has it")] = None,
 ) -> Response[bytes]:
-    """The bytes of a picture of yours, as the provider made them."""
-    row, data = await core.image(image_id, principal.account_id)
+    """The bytes of a picture of yours, as the provider made them; a job's link needs no credential."""
+    if signature is not None:
+        core.links.check(image_id, expires, signature)
+    owner = None if signature is not None else principal(request).account_id
+    row, data = await core.image(image_id, owner)
     return Response(
         content=data,
         media_type=row.content_type,
         headers={
+            # Pages of others may show it: who has the link may see it.
+            "Cross-Origin-Resource-Policy": "cross-origin",
+            "Content-Disposition": f'inline; filename="{row.id}.{row.content_type.partition("/")[2]}"',
             "Cache-Control": "private, max-age=31536000, immutable",
             "Content-Security-Policy": "sandbox; default-src 'none'",
             "ETag": f'"{row.sha256}"',

@@ -42,7 +42,7 @@ def _closed(request: Request[Any, Any, Any]) -> frozenset[tuple[str, str]]:
         for route in request.app.routes
         if isinstance(route, HTTPRoute)
         for method, (handler, _) in route.route_handler_map.items()
-        if access_of(handler) != "public"
+        if access_of(handler, method) != "public"
     )
 
 

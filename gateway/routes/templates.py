@@ -54,7 +54,7 @@ async def run_template(
         options=body.options,
         user_id=body.user_id,
     )
-    job = await core.generate(unified, principal.account_id, read_wait(request, core.settings.sync_wait_s))
+    job = await core.generate(unified, principal, read_wait(request, core.settings.sync_wait_s))
     return job_answer(core, job)
 
 

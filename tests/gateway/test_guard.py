@@ -1,5 +1,6 @@
 """Without accounts: loopback names, our own pages and JSON alone, before a body is read."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -7,6 +8,7 @@ from litestar.types import Receive, Scope, Send
 
 from gateway.ambient import Ambient
 from gateway.guard import Guard
+from gateway.problems import Problem
 
 OURS = "127.0.0.1:8000"
 
@@ -170,6 +172,57 @@ async def test_a_refusal_carries_its_request_id() -> None:
     _, headers, body = await ask(host="evil.test")
     assert headers["content-type"] == "application/problem+json"
     assert headers["x-request-id"].encode() in body
+
+
+async def test_over_https_a_browser_is_told_to_stay_there() -> None:
+    guard = Guard(app, None, Ambient(), "https://gate.example.org", open_to_all=False)
+    assert (await ask(guard=guard, host="x"))[1]["strict-transport-security"] == "max-age=31536000"
+    assert "strict-transport-security" not in (await ask())[1]
+
+
+async def test_where_keys_are_required_a_name_counts_and_an_origin_does_not() -> None:
+    guard = Guard(app, ("gate.example.org",), Ambient(), open_to_all=False)
+    origin = ("origin", "https://evil.test")
+    assert (await ask("GET", "gate.example.org", origin, guard=guard))[0] == 200
+    status, _, body = await ask("GET", "evil.test", guard=guard)
+    assert (status, b"foreign_host" in body) == (403, True)
+
+
+async def test_a_body_that_pauses_is_given_up_and_one_that_is_slow_is_not() -> None:
+    pauses = iter((0.0, 0.02, 0.02, None))
+
+    async def receive() -> Any:
+        pause = next(pauses)
+        if pause is None:
+            await asyncio.Event().wait()
+        await asyncio.sleep(pause)
+        return {"type": "http.request", "body": b"x", "more_body": True}
+
+    slow = Guard(app, None, Ambient(), body_idle_s=0.2).patient(receive)
+    for _ in range(3):
+        assert (await slow())["body"] == b"x"
+    with pytest.raises(Problem) as caught:
+        await slow()
+    assert (caught.value.document.code, caught.value.headers) == ("slow_request", {"Connection": "close"})
+
+
+async def test_a_client_may_wait_for_its_answer_as_long_as_it_likes() -> None:
+    gone = asyncio.Event()
+    messages = iter(({"type": "http.request", "body": b"x", "more_body": False}, {"type": "http.disconnect"}))
+
+    async def receive() -> Any:
+        message = next(messages)
+        if message["type"] == "http.disconnect":
+            await gone.wait()
+        return message
+
+    patient = Guard(app, None, Ambient(), body_idle_s=0.01).patient(receive)
+    await patient()
+    waiting = asyncio.create_task(patient())
+    done, _ = await asyncio.wait({waiting}, timeout=0.1)
+    assert not done
+    gone.set()
+    assert (await waiting)["type"] == "http.disconnect"
 
 
 @pytest.mark.parametrize("kind", ["lifespan", "websocket"])

@@ -1,11 +1,13 @@
 """Settings: a bad value names its variable, and no secret is ever shown."""
 
 from decimal import Decimal
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
 from rich.pretty import pretty_repr
 
+from gateway.accounts.rules import SignupRule
 from gateway.settings import SETTINGS, SettingsError, load_settings, show_settings
 
 SECRETS = {s.name for s in SETTINGS if s.secret}
@@ -41,6 +43,23 @@ def test_defaults() -> None:
         ("GATEWAY_INPUT_BUCKETS", "a-b, c.d_e", "input_buckets", ("a-b", "c.d_e")),
         ("GATEWAY_PUBLIC_URL", "https://a.org/img/", "public_url", "https://a.org/img"),
         ("GATEWAY_API_KEY", "igw_x", "api_key", "igw_x"),
+        ("GATEWAY_SIGNUP", "open", "signup", SignupRule(verified=False)),
+        ("GATEWAY_SIGNUP", "invite", "signup", SignupRule(invited=True)),
+        ("GATEWAY_SIGNUP", "nobody", "signup", None),
+        ("GATEWAY_SIGNUP", "domains: A.org, b.org", "signup", SignupRule(domains=("a.org", "b.org"))),
+        ("GATEWAY_SECRET", f"{'a' * 32}, {'b' * 40}", "secrets", ("a" * 32, "b" * 40)),
+        ("GATEWAY_EMAIL_FROM", "Images <a@b.org>", "email_from", "Images <a@b.org>"),
+        ("GATEWAY_PREMIUM_TOPUP_USD", "9.50", "premium_topup", Decimal("9.50")),
+        ("GATEWAY_PREMIUM_DAYS", "7", "premium_days", 7),
+        ("GATEWAY_JOBS_NORMAL", "3", "jobs_normal", 3),
+        ("GATEWAY_JOBS_PREMIUM", "4", "jobs_premium", 4),
+        ("GATEWAY_LINK_TTL_S", "60", "link_ttl_s", 60),
+        (
+            "GATEWAY_TRUSTED_PROXIES",
+            "10.0.0.0/8, ::1",
+            "trusted_proxies",
+            (ip_network("10.0.0.0/8"), ip_network("::1")),
+        ),
         ("GATEWAY_REGISTRY", "/r/m.yaml", "registry", Path("/r/m.yaml")),
         ("GATEWAY_DATABASE_URL", "sqlite:///x.db", "database_url", "sqlite:///x.db"),
     ],
@@ -92,6 +111,22 @@ def test_values(name, value, attribute, read) -> None:
         ("GATEWAY_INPUT_BUCKETS", "s3://a"),
         ("GATEWAY_INPUT_BUCKETS", "a/b"),
         ("GATEWAY_INPUT_BUCKETS", "*"),
+        ("GATEWAY_SIGNUP", "everybody"),
+        ("GATEWAY_SIGNUP", "domains:"),
+        ("GATEWAY_SIGNUP", "domains:a.org,*"),
+        ("GATEWAY_SECRET", "short"),
+        ("GATEWAY_SECRET", f"{'a' * 32},short"),
+        ("GATEWAY_SMTP_URL", "http://a.org"),
+        ("GATEWAY_SMTP_URL", "smtp://a.org"),  # without a sender
+        ("GATEWAY_EMAIL_FROM", "Images"),
+        ("GATEWAY_EMAIL_FROM", "a@b.org\nBcc: c@d.org"),
+        ("GATEWAY_PREMIUM_TOPUP_USD", "0"),
+        ("GATEWAY_PREMIUM_TOPUP_USD", "much"),
+        ("GATEWAY_PREMIUM_DAYS", "0"),
+        ("GATEWAY_JOBS_NORMAL", "0"),
+        ("GATEWAY_LINK_TTL_S", "0"),
+        ("GATEWAY_TRUSTED_PROXIES", "proxy.internal"),
+        ("GATEWAY_TRUSTED_PROXIES", "10.0.0.1/8"),
     ],
 )
 def test_a_bad_value_names_its_variable(name, value) -> None:
@@ -156,9 +191,14 @@ def test_the_secrets_are_those() -> None:
 
 @pytest.mark.parametrize("name", sorted(SECRETS))
 def test_a_secret_is_not_shown(name) -> None:
-    value = "sqlite:///hush" if name == "GATEWAY_DATABASE_URL" else "hush"
+    values = {
+        "GATEWAY_DATABASE_URL": "sqlite:///hush",
+        "GATEWAY_SECRET": "hush" * 8,
+        "GATEWAY_SMTP_URL": "smtp://a:hush@b.org",
+    }
+    value = values.get(name, "hush")
     shown = {s.name: value for s, value, _ in show_settings({name: value})}
     assert shown[name] == "(set)"
-    settings = load_settings({name: value})
+    settings = load_settings({name: value, "GATEWAY_EMAIL_FROM": "a@b.org"})
     for text in (repr(settings), str(settings), f"{settings}", pretty_repr(settings)):
         assert "hush" not in text

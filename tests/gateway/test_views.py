@@ -52,7 +52,7 @@ def providers(tmp_path) -> Providers:
 
 
 def test_a_completed_job_is_the_contract() -> None:
-    body = wire(job_view(COMPLETED, None, URL))
+    body = wire(job_view(COMPLETED, None, lambda image_id: f"{URL}/images/{image_id}"))
     assert {
         "jobId", "status", "model", "provider", "imageUrl", "images", "cost", "costMicros", "currency", "report",
         "attempts", "warnings", "createdAt", "completedAt",
@@ -68,31 +68,36 @@ def test_a_completed_job_is_the_contract() -> None:
 
 
 def test_money_is_a_number_with_its_own_digits() -> None:
-    assert b'"cost":0.03,' in json_response(job_view(COMPLETED, None, URL)).content
+    assert (
+        b'"cost":0.03,'
+        in json_response(job_view(COMPLETED, None, lambda image_id: f"{URL}/images/{image_id}")).content
+    )
 
 
 def test_a_running_job_shows_its_progress() -> None:
     live = Live()
     live.progress = ProgressView(phase="denoise", step=2, steps=9)
-    view = job_view(RUNNING, live, URL)
+    view = job_view(RUNNING, live, lambda image_id: f"{URL}/images/{image_id}")
     assert (view.status, view.progress.step, view.cost, view.image_url) == ("running", 2, None, None)
 
 
 def test_storing_shows_only_until_the_end() -> None:
     live = Live()
     live.status = "storing"
-    assert job_view(RUNNING, live, URL).status == "storing"
-    assert job_view(COMPLETED, live, URL).status == "completed"
-    assert job_view(COMPLETED, live, URL).progress is None
+    assert job_view(RUNNING, live, lambda image_id: f"{URL}/images/{image_id}").status == "storing"
+    assert job_view(COMPLETED, live, lambda image_id: f"{URL}/images/{image_id}").status == "completed"
+    assert job_view(COMPLETED, live, lambda image_id: f"{URL}/images/{image_id}").progress is None
 
 
 def test_a_failed_job_says_why() -> None:
-    view = job_view(FAILED, None, URL)
+    view = job_view(FAILED, None, lambda image_id: f"{URL}/images/{image_id}")
     assert (view.error.code, view.error.message, view.cost_micros) == ("provider_failed", "It broke.", 0)
 
 
 def test_nothing_of_our_insides_is_shown() -> None:
-    text = json_response(job_view(COMPLETED, None, URL)).content.decode()
+    text = json_response(
+        job_view(COMPLETED, None, lambda image_id: f"{URL}/images/{image_id}")
+    ).content.decode()
     for hidden in ("storageKey", "storage_key", "accountId", "handle", "deadline", "providerCost"):
         assert hidden not in text
 

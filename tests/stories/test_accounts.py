@@ -68,7 +68,8 @@ def caller(closed: GatewayProcess) -> Iterator[Caller]:
 def someone(gateway: GatewayProcess, *flags: str) -> tuple[str, str]:
     """A new account and its key, as the README says to make them."""
     account = done(gateway, "account", "create", "Ann", "--tier", "premium", *flags)
-    return account, done(gateway, "keys", "create", account, "--name", "laptop")
+    scopes = ("--scope", "generate", "--scope", "read", *(("--scope", "admin") if "--admin" in flags else ()))
+    return account, done(gateway, "keys", "create", account, "--name", "laptop", *scopes)
 
 
 def test_without_a_key_nothing_is_told(closed: GatewayProcess) -> None:

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from support.people import BY
 
 from gateway.accounts.service import Accounts
 from gateway.ambient import Ambient
@@ -42,5 +43,5 @@ def accounts(db: Database, clock: Clock) -> Accounts:
 @pytest.fixture
 async def ann(accounts: Accounts) -> str:
     """A prepaid account of nothing."""
-    made = await accounts.create("Ann", tier="premium", admin=False, postpaid=False, balance=None)
+    made = await accounts.create("Ann", tier="premium", admin=False, postpaid=False, balance=None, by=BY)
     return made.account.id

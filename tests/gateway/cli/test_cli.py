@@ -133,10 +133,13 @@ def test_config(run) -> None:
 
 
 def test_config_hides_secrets(run) -> None:
-    secrets = {s.name: "hush" for s in SETTINGS if s.secret and s.name != "GATEWAY_DATABASE_URL"}
-    done = run(
-        "config", GATEWAY_DATABASE_URL="sqlite:///hush", GATEWAY_PUBLIC_URL="http://[a::1]:8000", **secrets
-    )
+    secrets = {s.name: "hush" for s in SETTINGS if s.secret} | {
+        "GATEWAY_DATABASE_URL": "sqlite:///hush",
+        "GATEWAY_SECRET": "hush" * 8,
+        "GATEWAY_SMTP_URL": "smtp://a:hush@b.org",
+        "GATEWAY_EMAIL_FROM": "a@b.org",
+    }
+    done = run("config", GATEWAY_PUBLIC_URL="http://[a::1]:8000", **secrets)
     assert done.returncode == 0
     assert "hush" not in done.stdout + done.stderr
     assert "http://[a::1]:8000" in done.stdout

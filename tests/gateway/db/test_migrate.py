@@ -17,7 +17,7 @@ from gateway.db.engine import DatabaseError, DatabaseUnavailable, open_database
 from gateway.db.migrate import DatabaseTooNew, MigrationFailed, UpgradeResult, upgrade
 from gateway.db.sqlite_file import open_engine
 
-HEAD = "0003"
+HEAD = "0004"
 """The revision of this version."""
 AT = 1_795_000_000_123
 METADATA = [gateway.db.tables.metadata, billing.tables.metadata]
@@ -61,7 +61,9 @@ def later(tmp_path: Path) -> Path:
 def connection(path: Path, url: str) -> Iterator[sqlite3.Connection]:
     upgrade(url, at=AT)
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
-        connection.execute("insert into account values ('a', 'Ann', 'normal', 1, 0)")
+        connection.execute(
+            "insert into account (id, name, tier, created_at) values ('a', 'Ann', 'normal', 1)"
+        )
         connection.execute(
             "insert into job (id, account_id, status, model, provider, registry_version, request, report,"
             " warnings, routing, quote_micros, ceiling_micros, deadline_at, created_at)"
@@ -109,8 +111,8 @@ def test_an_old_database_is_copied_first(url: str, path: Path, later: Path) -> N
     copy = path.with_name(f"50% of it.before-{HEAD}-20261118T110640123Z.db")
     assert result == UpgradeResult(from_revision=HEAD, to_revision="9999", backup=copy)
     with closing(sqlite3.connect(copy)) as old, closing(sqlite3.connect(path)) as new:
-        assert old.execute("select * from account").fetchall() == [("a", "Ann", "normal", 1, 0)]
-        assert new.execute("select * from account").fetchall() == [("a", "Ann", "normal", 1, 0, None)]
+        assert old.execute("select id, name from account").fetchall() == [("a", "Ann")]
+        assert new.execute("select id, name, colour from account").fetchall() == [("a", "Ann", None)]
         assert new.execute("select id from job").fetchall() == [("j",)]
 
 

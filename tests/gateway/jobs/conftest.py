@@ -8,6 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
+from support.people import premium
 from support.scripted_provider import SCRIPTED_TYPES, SCRIPTS, Script, script_of
 from support.small_registry import small_catalog
 
@@ -91,8 +92,8 @@ class World:
         self.new_process()
 
     async def submit(self, model: str = "solo", **inputs: object) -> str:
-        return await self.core.submit(
-            GenerateRequest(model=model, inputs={"prompt": "a cat", **inputs}), OPERATOR
+        return await self.core.admission.submit(
+            GenerateRequest(model=model, inputs={"prompt": "a cat", **inputs}), premium()
         )
 
     async def ended(self, job_id: str) -> JobRow:
@@ -124,6 +125,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
         templates=TemplateLibrary({}),
         providers=providers,
         images=images,
+        secrets=(b"x" * 32,),
     )
     core = Core(
         settings=settings, parts=parts, db=open_database(settings.database_url), ambient=clock.ambient()

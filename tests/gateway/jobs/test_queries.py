@@ -4,6 +4,7 @@ from base64 import b64encode
 from pathlib import Path
 
 from msgspec import structs
+from support.people import premium
 from support.scripted_provider import done, picture
 from support.small_registry import small_catalog
 
@@ -74,7 +75,7 @@ async def test_what_was_admitted_comes_back(world) -> None:
     url = "data:image/png;base64," + b64encode(picture()).decode()
     request = GenerateRequest(model="edit", inputs={"prompt": "x", "image_url": url, "seed": 3}, user_id="u")
     plan = world.core.plan(request)
-    job_id = await world.core.submit(request, OPERATOR)
+    job_id = await world.core.admission.submit(request, premium())
     job = await world.core.job(job_id, OPERATOR)
     ref = job.admitted.candidates[0].payload["image_url"]
     assert isinstance(ref, MediaRef)

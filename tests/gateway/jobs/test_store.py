@@ -1,10 +1,12 @@
 """Each step of a job's life, on a real database; the ledger adds up after each."""
 
+import pickle
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from sqlalchemy import Connection, create_engine, select
 from support.small_registry import small_catalog
 
@@ -55,6 +57,57 @@ def new_job(number: int = 1, ceiling: int = HOLD) -> store.NewJob:
         deadline_at=99,
         attempt=new_attempt(number),
     )
+
+
+def test_a_job_may_wait_for_its_turn(conn) -> None:
+    store.admit(conn, replace(new_job(), status="scheduled"), at=5)
+    assert queries.open_job_ids(conn) == []
+    assert queries.waiting_accounts(conn) == ["ann"]
+    assert store.release_scheduled(conn, "bob", deadline_at=500) == []
+    assert store.release_scheduled(conn, "ann", deadline_at=500) == ["job1"]
+    found = queries.find_job(conn, "job1")
+    assert (found.status, found.deadline_at) == ("queued", 500)
+    assert queries.open_job_ids(conn) == ["job1"]
+    assert queries.waiting_accounts(conn) == []
+
+
+def test_one_that_waits_is_canceled_at_once(conn) -> None:
+    store.admit(conn, replace(new_job(), status="scheduled"), at=5)
+    assert store.request_cancel(conn, "job1", "bob", at=6) is None
+    assert store.request_cancel(conn, "job1", "ann", at=6) == "canceled"
+    found = queries.find_job(conn, "job1")
+    assert (found.status, found.charge_micros, found.completed_at) == ("canceled", 0, 6)
+    assert [tried.status for tried in found.attempts] == ["failed"]
+    assert ledger.balance(conn, "ann").held_micros == 0
+    assert store.release_scheduled(conn, "ann", deadline_at=500) == []
+
+
+def test_no_more_jobs_at_once_than_an_account_may_have(conn) -> None:
+    store.admit(conn, replace(new_job(1, ceiling=10), max_open=2), at=5)
+    store.admit(conn, replace(new_job(2, ceiling=10), max_open=2, status="scheduled"), at=5)
+    with pytest.raises(store.TooManyJobs):
+        store.admit(conn, replace(new_job(3, ceiling=10), max_open=2), at=5)
+    store.end_without_images(conn, "job1", "att1", BROKE, at=6)
+    store.admit(conn, replace(new_job(3, ceiling=10), max_open=2), at=7)
+
+
+def test_no_more_than_a_keys_budget(conn) -> None:
+    keyed = {"key_id": "key1", "key_budget_micros": 90}
+    store.admit(conn, replace(new_job(1, ceiling=60), **keyed), at=5)
+    with pytest.raises(store.BudgetExhausted) as caught:
+        store.admit(conn, replace(new_job(2, ceiling=31), **keyed), at=5)
+    assert (caught.value.left_micros, caught.value.needed_micros) == (30, 31)
+    # What counts in the end is what was charged.
+    store.end_without_images(conn, "job1", "att1", BROKE, at=6)
+    store.admit(conn, replace(new_job(2, ceiling=90), **keyed), at=7)
+    # Another key has its own.
+    store.admit(conn, replace(new_job(3, ceiling=10), key_id="key2", key_budget_micros=10), at=7)
+
+
+@pytest.mark.parametrize("error", [store.TooManyJobs(3), store.BudgetExhausted(1, 2)])
+def test_a_refusal_can_be_handed_from_a_thread(error) -> None:
+    again = pickle.loads(pickle.dumps(error))
+    assert (type(again), str(again)) == (type(error), str(error))
 
 
 def new_attempt(number: int = 1, tries: int = 1) -> store.NewAttempt:
@@ -166,22 +219,22 @@ def test_the_first_end_stands(conn, complete_first) -> None:
 
 def test_a_wish_to_cancel_is_noted(conn) -> None:
     store.admit(conn, new_job(), 2)
-    assert store.request_cancel(conn, "job1", "ann") == "queued"
+    assert store.request_cancel(conn, "job1", "ann", at=6) == "queued"
     assert queries.find_job(conn, "job1").cancel_requested
     assert money(conn) == (40, 60)
 
 
 def test_only_the_owner_cancels(conn) -> None:
     store.admit(conn, new_job(), 2)
-    assert store.request_cancel(conn, "job1", "bob") is None
-    assert store.request_cancel(conn, "job9", "ann") is None
+    assert store.request_cancel(conn, "job1", "bob", at=6) is None
+    assert store.request_cancel(conn, "job9", "ann", at=6) is None
     assert not queries.find_job(conn, "job1").cancel_requested
 
 
 def test_an_ended_job_is_not_canceled(conn) -> None:
     store.admit(conn, new_job(), 2)
     complete(conn)
-    assert store.request_cancel(conn, "job1", "ann") == "completed"
+    assert store.request_cancel(conn, "job1", "ann", at=6) == "completed"
     assert not queries.find_job(conn, "job1").cancel_requested
 
 

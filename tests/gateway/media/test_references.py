@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from support.people import premium
 from support.scripted_provider import SCRIPTED_TYPES, SCRIPTS, done, picture, script_of
 from support.small_registry import MODELS, model, route, small_catalog
 from support.web_server import WebServer, page
@@ -57,6 +58,7 @@ async def core(tmp_path: Path, good, trusted) -> AsyncIterator[Core]:
         templates=TemplateLibrary({}),
         providers=Providers(catalog.data.providers, {}, str(tmp_path), SCRIPTED_TYPES),
         images=open_store((tmp_path / "store").as_uri()),
+        secrets=(b"x" * 32,),
     )
     core = Core(settings=settings, parts=parts, db=open_database(settings.database_url), ambient=Ambient())
     core.media.fetcher = Fetcher(
@@ -80,7 +82,7 @@ def submit(core, tmp_path):
     async def submit(account=OPERATOR, options=None, **inputs):
         """The payload that the provider got, and the call."""
         request = GenerateRequest(model="all", inputs={"prompt": "x", **inputs}, options=options or {})
-        job_id = await core.submit(request, account)
+        job_id = await core.admission.submit(request, premium(account))
         await core.runner.wait(job_id, 20)
         (call,) = script_of(str(tmp_path), "first").calls
         return call
@@ -91,7 +93,7 @@ def submit(core, tmp_path):
 async def faults_of(core: Core, account=OPERATOR, options=None, **inputs) -> dict[str, str]:
     request = GenerateRequest(model="all", inputs={"prompt": "x", **inputs}, options=options or {})
     with pytest.raises(InvalidInputs) as caught:
-        await core.submit(request, account)
+        await core.admission.submit(request, premium(account))
     assert {fault.code for fault in caught.value.faults} == {"invalid_reference"}
     # Nothing was spent, no job was made.
     assert await core.db.read(lambda c: queries.list_jobs(c, account, limit=9)) == []
@@ -206,5 +208,5 @@ async def test_our_own_fault_is_no_fault_of_the_request(core, tmp_path) -> None:
     (tmp_path / "store" / "media").write_text("a file where the folder should be")
     request = GenerateRequest(model="all", inputs={"prompt": "x", "image_url": DATA, "mask_url": SVG})
     with pytest.raises(Problem) as caught:
-        await core.submit(request, OPERATOR)
+        await core.admission.submit(request, premium())
     assert caught.value.document.code == "storage_unavailable"

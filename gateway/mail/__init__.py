@@ -1,0 +1,1 @@
+"""Mail: letters as data, an outbox in the database, and what delivers it."""

@@ -1,0 +1,59 @@
+"""What has run out is forgotten, and nothing else."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Connection, create_engine, select
+
+from gateway import limits
+from gateway.accounts import logins
+from gateway.accounts.logins import ResetRow, SessionRow, SignupRow
+from gateway.db.tables import bucket, metadata, reset, session, signup
+from gateway.housekeeping import DAY_MS, forget
+
+NOW = 1_795_000_000_000
+GONE, KEPT = NOW - DAY_MS - 1, NOW - DAY_MS + 1
+
+
+@pytest.fixture
+def conn(tmp_path: Path) -> Iterator[Connection]:
+    engine = create_engine(f"sqlite:///{tmp_path / 'old.db'}")
+    with engine.begin() as connection:
+        metadata.create_all(connection)
+        yield connection
+    engine.dispose()
+
+
+def test_what_ran_out_a_day_ago_is_forgotten(conn) -> None:
+    for name, at in (("gone", GONE), ("kept", KEPT)):
+        logins.insert_session(
+            conn,
+            SessionRow(
+                digest=name,
+                account_id="a",
+                created_at=1,
+                seen_at=1,
+                expires_at=at,
+                network="-",
+                user_agent="",
+            ),
+        )
+        logins.insert_signup(
+            conn,
+            SignupRow(
+                id=name,
+                email="a@b.org",
+                password_hash="x",
+                tier="normal",
+                invite_id=None,
+                created_at=1,
+                expires_at=at,
+            ),
+        )
+        logins.insert_reset(conn, ResetRow(id=name, account_id="a", created_at=1, expires_at=at))
+        limits.take(conn, limits.Limit(name="x", burst=1, per_s=1), name, at)
+    forget(conn, NOW)
+    for column in (session.c.digest, signup.c.id, reset.c.id):
+        assert list(conn.execute(select(column)).scalars()) == ["kept"]
+    assert list(conn.execute(select(bucket.c.key)).scalars()) == ["x:kept"]
