@@ -105,7 +105,9 @@ class Letters:
         message["Message-ID"] = f"<{id_}@{self._sender.rpartition('@')[2].rstrip('>')}>"
         # Automatic, so that no holiday notice answers (RFC 3834).
         message["Auto-Submitted"] = "auto-generated"
-        message.set_content(self._templates.get_template(f"{letter.name}.txt.jinja").render(values))
+        text = self._templates.get_template(f"{letter.name}.txt.jinja").render(values)
+        # As it is, so that a link can be copied from an .eml file.
+        message.set_content(text, cte="7bit")
         html = self._templates.get_template(f"{letter.name}.html.jinja").render(values)
         message.add_alternative(html, subtype="html")
         return message

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import httpx
 import pytest
-from litestar import Litestar
 from litestar.routes import HTTPRoute
 from msgspec.structs import replace
 from sqlalchemy import update
+from support.closed_app import client, closed_app, litestar
 from support.people import BY
 
 from gateway.access import access_of
@@ -16,12 +16,9 @@ from gateway.accounts.logins import insert_session
 from gateway.accounts.scopes import SCOPES, Scope
 from gateway.accounts.service import Change
 from gateway.accounts.sessions import new_session
-from gateway.app import create_app
 from gateway.core import Core
 from gateway.db.tables import api_key
 from gateway.guard import Guard
-from gateway.lifespan import running
-from gateway.settings import load_settings
 
 # method, path -> who may call
 ROUTES = {
@@ -80,15 +77,8 @@ ROUTES = {
 @pytest.fixture
 async def app(tmp_path: Path) -> AsyncIterator[Guard]:
     """A gateway that asks for API keys."""
-    app = create_app(load_settings({"GATEWAY_DATA_DIR": str(tmp_path), "GATEWAY_AUTH": "required"}))
-    assert isinstance(app, Guard)
-    async with running(app):
+    async with closed_app(tmp_path) as app:
         yield app
-
-
-def litestar(app: Guard) -> Litestar:
-    assert isinstance(app.app, Litestar)
-    return app.app
 
 
 EVERY = frozenset(SCOPES)
@@ -110,12 +100,6 @@ async def session_of(core: Core, account_id: str, expires_in_ms: int = 60_000) -
     made, row = new_session(core.ambient, account_id, "-", "tests", at)
     await core.db.write(lambda c: insert_session(c, replace(row, expires_at=at + expires_in_ms)))
     return made.token
-
-
-def client(app: Guard, key: str | None) -> httpx.AsyncClient:
-    headers = {} if key is None else {"Authorization": f"Bearer {key}"}
-    transport = httpx.ASGITransport(app=app)  # type: ignore[arg-type]  # Litestar types scopes itself
-    return httpx.AsyncClient(transport=transport, base_url="http://gateway.test", headers=headers)
 
 
 async def ask(http: httpx.AsyncClient, method: str, path: str) -> httpx.Response:

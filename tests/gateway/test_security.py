@@ -5,18 +5,14 @@ import re
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
-import httpx
 import pytest
-from litestar import Litestar
 from litestar.routes import HTTPRoute
+from support.closed_app import client, closed_app, litestar
 from support.people import BY
 
 from gateway.accounts.scopes import SCOPES
-from gateway.app import create_app
 from gateway.core import Core
 from gateway.guard import Guard
-from gateway.lifespan import running
-from gateway.settings import load_settings
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("billing", "gateway", "providers", "registry", "templates")
@@ -32,21 +28,8 @@ def trees() -> Iterator[tuple[Path, ast.Module]]:
 @pytest.fixture
 async def app(tmp_path: Path) -> AsyncIterator[Guard]:
     """A gateway that asks for API keys."""
-    app = create_app(load_settings({"GATEWAY_DATA_DIR": str(tmp_path), "GATEWAY_AUTH": "required"}))
-    assert isinstance(app, Guard)
-    async with running(app):
+    async with closed_app(tmp_path) as app:
         yield app
-
-
-def litestar(app: Guard) -> Litestar:
-    assert isinstance(app.app, Litestar)
-    return app.app
-
-
-def client(app: Guard, key: str | None = None) -> httpx.AsyncClient:
-    headers = {} if key is None else {"Authorization": f"Bearer {key}"}
-    transport = httpx.ASGITransport(app=app)  # type: ignore[arg-type]  # Litestar types scopes itself
-    return httpx.AsyncClient(transport=transport, base_url="http://gateway.test", headers=headers)
 
 
 async def key_of(core: Core, *, admin: bool = False) -> tuple[str, str]:

@@ -1,0 +1,37 @@
+"""A gateway that asks for API keys, in this process."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx
+from litestar import Litestar
+
+from gateway.app import create_app
+from gateway.guard import Guard
+from gateway.lifespan import running
+from gateway.settings import load_settings
+
+__all__ = ["client", "closed_app", "litestar"]
+
+
+@asynccontextmanager
+async def closed_app(data_dir: Path) -> AsyncIterator[Guard]:
+    """The whole application, started."""
+    app = create_app(load_settings({"GATEWAY_DATA_DIR": str(data_dir), "GATEWAY_AUTH": "required"}))
+    assert isinstance(app, Guard)
+    async with running(app):
+        yield app
+
+
+def litestar(app: Guard) -> Litestar:
+    """What the guard guards."""
+    assert isinstance(app.app, Litestar)
+    return app.app
+
+
+def client(app: Guard, credential: str | None = None) -> httpx.AsyncClient:
+    """Calls it, with a credential or as nobody."""
+    headers = {} if credential is None else {"Authorization": f"Bearer {credential}"}
+    transport = httpx.ASGITransport(app=app)  # type: ignore[arg-type]  # Litestar types scopes itself
+    return httpx.AsyncClient(transport=transport, base_url="http://gateway.test", headers=headers)
