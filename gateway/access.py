@@ -6,7 +6,6 @@ unless the handler says that too. `tests/gateway/test_access.py` holds the table
 """
 
 from typing import Any
-from urllib.parse import urlsplit
 
 from litestar import Request
 from litestar.connection import ASGIConnection
@@ -16,7 +15,7 @@ from gateway.accounts.audit import Actor
 from gateway.accounts.principals import Caller, Principal
 from gateway.accounts.scopes import Scope
 from gateway.core import Core
-from gateway.network import client_address
+from gateway.network import client_address, origin_of
 from gateway.problems import Problem
 
 __all__ = [
@@ -138,5 +137,4 @@ def _is_own_page(connection: Connection, core: Core) -> bool:
     site = connection.headers.get("sec-fetch-site")
     if site is not None:
         return site == "same-origin"
-    parts = urlsplit(core.settings.public_url.lower())
-    return connection.headers.get("origin", "").lower() == f"{parts.scheme}://{parts.netloc}"
+    return connection.headers.get("origin", "").lower() == origin_of(core.settings.public_url)

@@ -8,7 +8,10 @@ from datetime import UTC, datetime
 import uuid_utils
 from msgspec import Struct
 
-__all__ = ["Ambient", "iso", "moment"]
+__all__ = ["DAY_MS", "HOUR_MS", "Ambient", "iso", "moment"]
+
+HOUR_MS = 3_600_000
+DAY_MS = 24 * HOUR_MS
 
 
 def _now_ms() -> int:

@@ -10,7 +10,8 @@ from gateway.problems import MEDIA_TYPE
 
 __all__ = ["GatewayClient", "GatewayFailure"]
 
-ENDED = ("completed", "failed", "canceled", "unknown")
+SETTLED = ("completed", "failed", "canceled", "unknown", "scheduled")
+"""Nothing comes of waiting: it has ended, or it is somebody else's turn to do something."""
 
 
 class GatewayFailure(Exception):
@@ -63,14 +64,14 @@ class GatewayClient:
     async def generate(
         self, body: dict[str, Any], on_progress: Callable[[dict[str, Any]], None] | None = None
     ) -> dict[str, Any]:
-        """Make images and follow the job to its end.
+        """Make images and follow the job for as long as it goes on.
 
         Args:
             body: as `POST /api/images/generate` takes it.
             on_progress: told the job after each look at it.
 
         Returns:
-            The ended job: completed, failed, canceled or unknown.
+            The job: completed, failed, canceled, unknown, or scheduled: it waits for its turn.
         """
         headers = {"Prefer": "respond-async"}
         return await self.follow(await self.call("POST", "/api/images/generate", body, headers), on_progress)
@@ -82,14 +83,14 @@ class GatewayClient:
         *,
         under: str = "/api/jobs",
     ) -> dict[str, Any]:
-        """Look at a job until it ends; the ended job.
+        """Look at a job for as long as it goes on; the job as it is then.
 
         Args:
             job: as it was answered.
             on_progress: told the job after each look at it.
             under: where to look: an admin finds anybody's under `/api/admin/jobs`.
         """
-        while job["status"] not in ENDED:
+        while job["status"] not in SETTLED:
             if on_progress is not None:
                 on_progress(job)
             await asyncio.sleep(0.1)

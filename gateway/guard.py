@@ -14,13 +14,13 @@ that every one has.
 import asyncio
 import re
 from typing import Any
-from urllib.parse import urlsplit
 
 from litestar import Request
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
 from gateway.ambient import Ambient
+from gateway.network import origin_of
 from gateway.problems import Problem, problem_response
 from gateway.routes.schema_page import CONTENT_SECURITY_POLICY
 
@@ -67,13 +67,12 @@ class Guard:
         body_idle_s: float = BODY_IDLE_S,
     ) -> None:
         self.app = app
-        parts = urlsplit(public_url.lower())
-        self.public_origin = f"{parts.scheme}://{parts.netloc}" if parts.netloc else None
+        self.public_origin = origin_of(public_url)
         self.hosts = None if allowed_hosts is None else LOOPBACK | {host.lower() for host in allowed_hosts}
         self.ambient = ambient
         self.open_to_all = open_to_all
         self.body_idle_s = body_idle_s
-        self.headers = (*HEADERS, HSTS) if parts.scheme == "https" else HEADERS
+        self.headers = (*HEADERS, HSTS) if (self.public_origin or "").startswith("https://") else HEADERS
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request through, or answer it with a problem."""

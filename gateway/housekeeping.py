@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 
 from gateway import limits
 from gateway.accounts import logins
-from gateway.ambient import Ambient
+from gateway.ambient import DAY_MS, Ambient
 from gateway.db.engine import Database, DatabaseError
 
 __all__ = ["Housekeeper", "forget"]
@@ -16,7 +16,6 @@ __all__ = ["Housekeeper", "forget"]
 log = logging.getLogger(__name__)
 
 EVERY_S = 3600.0
-DAY_MS = 86_400_000
 
 
 def forget(conn: Connection, at: int) -> None:

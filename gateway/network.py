@@ -1,8 +1,9 @@
 """Where a request comes from: its address, behind proxies that we know, and its network."""
 
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from urllib.parse import urlsplit
 
-__all__ = ["Network", "client_address", "network_of", "read_networks"]
+__all__ = ["Network", "client_address", "network_of", "origin_of", "read_networks"]
 
 Network = IPv4Network | IPv6Network
 
@@ -48,6 +49,12 @@ def network_of(address: str) -> str:
         return address
     bits = 64 if isinstance(ip_address(address), IPv6Address) else 24
     return str(ip_network(f"{address}/{bits}", strict=False))
+
+
+def origin_of(url: str) -> str | None:
+    """What a browser writes as the Origin of a page at this URL, in small letters; None for no URL."""
+    parts = urlsplit(url.lower())
+    return f"{parts.scheme}://{parts.netloc}" if parts.netloc else None
 
 
 def _address(text: str) -> str | None:

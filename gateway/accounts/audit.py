@@ -6,6 +6,7 @@ import msgspec
 from msgspec import Struct
 from sqlalchemy import Connection, insert, select, tuple_
 
+from gateway.ambient import Ambient
 from gateway.db.tables import audit
 
 __all__ = ["Actor", "AuditRow", "list_audit", "record"]
@@ -37,12 +38,14 @@ class AuditRow(Struct, frozen=True, kw_only=True):
     address: str
 
 
-def record(conn: Connection, id_: str, by: Actor, action: str, subject: str, at: int, **detail: Any) -> None:
+def record(
+    conn: Connection, ambient: Ambient, by: Actor, action: str, subject: str, at: int, **detail: Any
+) -> None:
     """Write a row.
 
     Args:
         conn: inside the transaction that does it.
-        id_: a new id.
+        ambient: makes its id.
         by: who.
         action: what, as in `AuditRow`.
         subject: to whom.
@@ -51,7 +54,7 @@ def record(conn: Connection, id_: str, by: Actor, action: str, subject: str, at:
     """
     conn.execute(
         insert(audit).values(
-            id=id_,
+            id=ambient.new_id("aud"),
             at=at,
             actor=by.account_id,
             credential=by.credential,

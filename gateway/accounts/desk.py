@@ -7,8 +7,6 @@ from email_validator import EmailNotValidError, validate_email
 from sqlalchemy import Connection
 
 from gateway import limits
-from gateway.accounts import audit
-from gateway.accounts.audit import Actor
 from gateway.accounts.logins import LoginRow
 from gateway.accounts.passwords import Passwords
 from gateway.ambient import Ambient
@@ -21,7 +19,6 @@ from gateway.secret import Signer
 from registry.errors import Fault
 
 __all__ = [
-    "HOUR_MS",
     "MAIL_TO",
     "SIGN_IN_PAIR",
     "SIGN_UP_NETWORK",
@@ -31,8 +28,6 @@ __all__ = [
     "read_email",
     "short",
 ]
-
-HOUR_MS = 3_600_000
 
 SIGN_IN_PAIR = Limit(name="signin-pair", burst=8, per_s=1 / 60)
 """Tries that fail, of one address from one network: nobody keeps its owner out from elsewhere."""
@@ -89,12 +84,6 @@ class Desk:
     def mail(self, conn: Connection, address: str, letter: Letter, at: int) -> None:
         """Have a letter sent."""
         put_letter(conn, self.ambient.new_id("out"), address, letter, at)
-
-    def audit(
-        self, conn: Connection, by: Actor, action: str, subject: str, at: int, **detail: object
-    ) -> None:
-        """Write down who did what."""
-        audit.record(conn, self.ambient.new_id("aud"), by, action, subject, at, **detail)
 
 
 def new_login(account_id: str, email: str, password_hash: str, at: int) -> LoginRow:

@@ -3,14 +3,13 @@
 from msgspec import Struct
 from sqlalchemy import Connection
 
-from gateway.accounts import logins
+from gateway.accounts import audit, logins
 from gateway.accounts.audit import Actor
 from gateway.accounts.desk import Desk, read_email
 from gateway.accounts.logins import InviteRow
+from gateway.ambient import DAY_MS
 
 __all__ = ["Invites", "NewInvite"]
-
-DAY_MS = 86_400_000
 
 
 class NewInvite(Struct, frozen=True, kw_only=True):
@@ -57,7 +56,7 @@ class Invites:
 
         def keep(conn: Connection) -> None:
             logins.insert_invite(conn, row)
-            self._desk.audit(conn, by, "invite.create", row.id, at, tier=tier)
+            audit.record(conn, self._desk.ambient, by, "invite.create", row.id, at, tier=tier)
 
         await self._desk.db.write(keep)
         return NewInvite(row=row, code=f"{row.id}.{self._desk.signers['invite'].sign(row.id)}")

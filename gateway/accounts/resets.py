@@ -3,12 +3,13 @@
 from sqlalchemy import Connection
 
 from gateway import limits
-from gateway.accounts import logins
+from gateway.accounts import audit, logins
 from gateway.accounts.audit import Actor
-from gateway.accounts.desk import HOUR_MS, MAIL_TO, SIGN_IN_PAIR, SIGN_UP_NETWORK, Desk, bad_link
+from gateway.accounts.desk import MAIL_TO, SIGN_IN_PAIR, SIGN_UP_NETWORK, Desk, bad_link
 from gateway.accounts.logins import LoginRow, ResetRow
 from gateway.accounts.passwords import check_password
 from gateway.accounts.sessions import NewSession, new_session
+from gateway.ambient import HOUR_MS
 from gateway.mail.letters import Letter, Link
 from gateway.network import network_of
 from gateway.problems import Problem
@@ -72,7 +73,7 @@ class Resets:
             logins.insert_reset(conn, row)
             link = Link(purpose="reset", id=reset_id, hours=RESET_HOURS)
             self._desk.mail(conn, address, Letter(name="reset", link=link), at)
-            self._desk.audit(conn, by, "password.ask", login.account_id, at)
+            audit.record(conn, self._desk.ambient, by, "password.ask", login.account_id, at)
 
         await self._desk.db.write(ask)
         self._desk.wake_mail()
@@ -109,4 +110,4 @@ class Resets:
         logins.remove_sessions(conn, login.account_id)
         logins.use_reset(conn, login.account_id, at)
         self._desk.mail(conn, login.email, Letter(name="changed"), at)
-        self._desk.audit(conn, by, "password.change", login.account_id, at)
+        audit.record(conn, self._desk.ambient, by, "password.change", login.account_id, at)

@@ -24,7 +24,7 @@ from gateway.accounts.rows import (
     revoke_key,
 )
 from gateway.accounts.scopes import Scope, write_scopes
-from gateway.ambient import Ambient
+from gateway.ambient import DAY_MS, Ambient
 from gateway.db.engine import Database
 from gateway.problems import Problem
 from registry.errors import Fault
@@ -33,7 +33,6 @@ __all__ = ["AMOUNTS", "Accounts", "Change", "Funded", "PremiumRule", "Release", 
 
 Release = Callable[[str], Awaitable[None]]
 
-DAY_MS = 86_400_000
 MAX_TOP_UP_USD = 1_000_000
 AMOUNTS = f"US dollars, more than 0, at most {MAX_TOP_UP_USD}, six decimals"
 """What `is_amount` takes, for people."""
@@ -79,8 +78,8 @@ class Accounts:
         self,
         db: Database,
         ambient: Ambient,
-        premium: "PremiumRule | None" = None,
-        release: "Release | None" = None,
+        premium: PremiumRule | None = None,
+        release: Release | None = None,
     ) -> None:
         self._db = db
         self._ambient = ambient
@@ -112,7 +111,17 @@ class Accounts:
             insert_account(conn, row, postpaid=postpaid)
             if amount is not None:
                 ledger.top_up(conn, account_id=row.id, amount_micros=amount, reference=reference, at=at)
-            self._audit(conn, by, "account.create", row.id, at, tier=tier, admin=admin, postpaid=postpaid)
+            audit.record(
+                conn,
+                self._ambient,
+                by,
+                "account.create",
+                row.id,
+                at,
+                tier=tier,
+                admin=admin,
+                postpaid=postpaid,
+            )
             return ledger.balance(conn, row.id)
 
         return Funded(account=row, balance=await self._db.write(make))
@@ -160,7 +169,7 @@ class Accounts:
                 if change.closed or change.admin is not None:
                     # What somebody may do has changed: they sign in again.
                     logins.remove_sessions(conn, account_id)
-                self._audit(conn, by, "account.change", account_id, at, **_said(change))
+                audit.record(conn, self._ambient, by, "account.change", account_id, at, **_said(change))
             return row
 
         if await self._db.write(write) is None:
@@ -188,7 +197,9 @@ class Accounts:
 
         def pay(conn: Connection) -> None:
             ledger.top_up(conn, account_id=account_id, amount_micros=amount, reference=named, at=at)
-            self._audit(conn, by, "account.topup", account_id, at, micros=amount, reference=named)
+            audit.record(
+                conn, self._ambient, by, "account.topup", account_id, at, micros=amount, reference=named
+            )
             if self._premium is not None and dollars >= self._premium.dollars:
                 self._extend_premium(conn, account_id, self._premium.days, by, at)
 
@@ -216,7 +227,7 @@ class Accounts:
         begins = max(at, row.tier_until or at) if row.tier == "premium" else at
         until = begins + days * DAY_MS
         change_account(conn, account_id, tier="premium", tier_until=until)
-        self._audit(conn, by, "account.premium", account_id, at, until=until)
+        audit.record(conn, self._ambient, by, "account.premium", account_id, at, until=until)
 
     async def create_key(
         self,
@@ -259,7 +270,7 @@ class Accounts:
 
         def keep(conn: Connection) -> None:
             insert_key(conn, row)
-            self._audit(conn, by, "key.create", account_id, at, key=row.id, scopes=row.scopes)
+            audit.record(conn, self._ambient, by, "key.create", account_id, at, key=row.id, scopes=row.scopes)
 
         await self._db.write(keep)
         return row, key
@@ -290,7 +301,7 @@ class Accounts:
         def take_back(conn: Connection) -> KeyRow | None:
             row = revoke_key(conn, key_id, at, account_id)
             if row is not None and row.revoked_at == at:
-                self._audit(conn, by, "key.revoke", row.account_id, at, key=key_id)
+                audit.record(conn, self._ambient, by, "key.revoke", row.account_id, at, key=key_id)
             return row
 
         row = await self._db.write(take_back)
@@ -298,11 +309,6 @@ class Accounts:
             where = "GET /api/keys" if account_id else "`gateway keys list ACCOUNT`"
             raise Problem("not_found", f"No API key has the id {key_id!r}; {where} shows an account's")
         return row
-
-    def _audit(
-        self, conn: Connection, by: Actor, action: str, subject: str, at: int, **detail: object
-    ) -> None:
-        audit.record(conn, self._ambient.new_id("aud"), by, action, subject, at, **detail)
 
 
 def _said(change: Change) -> dict[str, object]:

@@ -9,13 +9,13 @@ from msgspec import Struct
 from sqlalchemy import Connection
 
 from gateway import limits
-from gateway.accounts import logins
+from gateway.accounts import audit, logins
 from gateway.accounts.audit import Actor
-from gateway.accounts.desk import HOUR_MS, SIGN_IN_PAIR, Desk, short
+from gateway.accounts.desk import SIGN_IN_PAIR, Desk, short
 from gateway.accounts.keys import checksum, random_text
 from gateway.accounts.logins import LoginRow, SessionRow
 from gateway.accounts.rows import find_account
-from gateway.ambient import Ambient
+from gateway.ambient import DAY_MS, Ambient
 from gateway.limits import Limit, Taken
 from gateway.network import network_of
 from gateway.problems import Problem, too_many
@@ -30,7 +30,7 @@ __all__ = [
     "session_digest",
 ]
 
-IDLE_MS, ABSOLUTE_MS = 24 * HOUR_MS, 14 * 24 * HOUR_MS
+IDLE_MS, ABSOLUTE_MS = DAY_MS, 14 * DAY_MS
 """A session ends when it was not used for a day, and after two weeks in any case."""
 SESSION_PREFIX = "igs_"
 SESSION_SIZE = 43
@@ -109,7 +109,7 @@ class Sessions:
             if better is not None:
                 logins.change_password(conn, login.account_id, better, None)
             logins.insert_session(conn, row)
-            self._desk.audit(conn, by, "session.open", login.account_id, at)
+            audit.record(conn, self._desk.ambient, by, "session.open", login.account_id, at)
 
         await self._desk.db.write(open_)
         return session
@@ -123,7 +123,9 @@ class Sessions:
                 logins.remove_sessions(conn, by.account_id)
             else:
                 logins.remove_session(conn, digest)
-            self._desk.audit(conn, by, "session.close", by.account_id, at, everywhere=everywhere)
+            audit.record(
+                conn, self._desk.ambient, by, "session.close", by.account_id, at, everywhere=everywhere
+            )
 
         await self._desk.db.write(end)
 

@@ -8,13 +8,14 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
 from gateway import limits
-from gateway.accounts import logins
+from gateway.accounts import audit, logins
 from gateway.accounts.audit import Actor
-from gateway.accounts.desk import HOUR_MS, MAIL_TO, SIGN_UP_NETWORK, Desk, bad_link, new_login, read_email
+from gateway.accounts.desk import MAIL_TO, SIGN_UP_NETWORK, Desk, bad_link, new_login, read_email
 from gateway.accounts.logins import SignupRow
 from gateway.accounts.passwords import check_password
 from gateway.accounts.rows import AccountRow, find_account, insert_account
 from gateway.accounts.rules import SignupRule
+from gateway.ambient import HOUR_MS
 from gateway.mail.letters import Letter, Link
 from gateway.network import network_of
 from gateway.problems import Problem
@@ -134,7 +135,7 @@ class Signups:
         logins.insert_login(conn, new_login(made.id, row.email, row.password_hash, at))
         logins.use_signup(conn, row.id, at)
         self._desk.mail(conn, row.email, Letter(name="welcome"), at)
-        self._desk.audit(conn, by, "account.signup", made.id, at)
+        audit.record(conn, self._desk.ambient, by, "account.signup", made.id, at)
 
     async def give_login(self, account_id: str, email: str, password: str, by: Actor) -> None:
         """Let a person sign in to an account that was made by hand.
@@ -151,7 +152,7 @@ class Signups:
             if find_account(conn, account_id) is None:
                 raise Problem("not_found", f"No account has the id {account_id!r}")
             logins.insert_login(conn, new_login(account_id, address, hashed, at))
-            self._desk.audit(conn, by, "login.create", account_id, at)
+            audit.record(conn, self._desk.ambient, by, "login.create", account_id, at)
 
         try:
             await self._desk.db.write(give)

@@ -93,6 +93,12 @@ def _failure(job: dict[str, Any]) -> GatewayFailure:
             "price stays set aside until that is known; `GET /api/jobs/<id>` shows it"
         )
         return GatewayFailure({"code": "job_unknown", "detail": detail}, 202)
+    if job["status"] == "scheduled":
+        detail = (
+            f"{job['jobId']} waits for its turn, as jobs of normal accounts do: `gateway jobs` shows it, and "
+            "`DELETE /api/jobs/<id>` takes it back; a premium account's run at once"
+        )
+        return GatewayFailure({"code": "job_scheduled", "detail": detail}, 202)
     error = job.get("error") or {"code": job["status"], "message": f"the job is {job['status']}"}
     return GatewayFailure({"code": error["code"], "detail": error["message"]}, 502)
 

@@ -106,6 +106,17 @@ def test_an_account_its_key_an_image_and_what_it_cost(closed: GatewayProcess, ca
     assert row["lastUsedAt"] is not None
 
 
+def test_a_command_does_not_wait_for_a_normal_accounts_turn(closed: GatewayProcess) -> None:
+    account = done(closed, "account", "create", "Norm", "--postpaid")
+    key = {"GATEWAY_API_KEY": done(closed, "keys", "create", account), "GATEWAY_PUBLIC_URL": closed.url}
+    ended = command(closed, "generate", "x", "--size", "64x64", **key)
+    assert (ended.returncode, ended.stdout) == (8, "")  # as one whose end is unknown
+    assert "(job_scheduled)" in ended.stderr
+    assert "waits for its turn" in ended.stderr
+    (job,) = json.loads(done(closed, "jobs", "--json", **key))["jobs"]
+    assert (job["status"], job["jobId"] in ended.stderr) == ("scheduled", True)
+
+
 def test_what_is_anothers_is_not_there(closed: GatewayProcess, caller: Caller) -> None:
     ann, bob = (caller(someone(closed, "--postpaid")[1]) for _ in range(2))
     job = ann.post("/api/images/generate", json=SHORT).json()
