@@ -10,9 +10,11 @@ from litestar import Request
 from gateway.problems import Problem
 from registry.errors import Fault, pointer
 
-__all__ = ["decode_body", "read_body", "read_wait"]
+__all__ = ["BODY_METHODS", "decode_body", "read_body", "read_wait"]
 
 T = TypeVar("T")
+BODY_METHODS = ("POST", "PATCH")
+"""Those whose body our routes read. No route takes PUT: it is answered 405."""
 AT = re.compile(r" - at `(?:key in )?\$(.*)`$")
 WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,6})", re.IGNORECASE)
 ASYNC = re.compile(r"(?:^|[,;\s])respond-async\s*(?:$|[,;])", re.IGNORECASE)

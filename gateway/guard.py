@@ -20,6 +20,7 @@ from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
 from gateway.ambient import Ambient
+from gateway.bodies import BODY_METHODS
 from gateway.network import origin_of
 from gateway.problems import Problem, problem_response
 from gateway.routes.schema_page import CONTENT_SECURITY_POLICY
@@ -154,7 +155,7 @@ class Guard:
 
     def body_refusal(self, scope: HTTPScope, headers: dict[bytes, bytes]) -> Problem | None:
         """A body must be JSON; an upload may be what it is."""
-        if scope["method"] not in ("POST", "PUT", "PATCH"):
+        if scope["method"] not in BODY_METHODS:
             return None
         media_type = headers.get(b"content-type", b"").split(b";")[0].strip().lower()
         if media_type == b"application/json" or media_type.endswith(b"+json"):

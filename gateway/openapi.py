@@ -8,18 +8,10 @@ import msgspec
 from msgspec import Struct
 from msgspec.json import schema_components
 
-from gateway.accounts.schemas import AccountRequest, BalanceView, KeyRequest, TopUpRequest
-from gateway.problems import ProblemDocument
-from gateway.schemas import (
-    AdminJobView,
-    AdoptRequest,
-    EstimateView,
-    FailRequest,
-    JobView,
-    QuoteView,
-    RawRequest,
-    TemplateRequest,
-)
+from gateway.accounts.schemas import BalanceView, KeyView, NewKeyView
+from gateway.answers import Operation, status_of
+from gateway.problems import MEDIA_TYPE, ProblemDocument
+from gateway.schemas import AdminJobView, EstimateView, JobView, QuoteView, RawRequest, TemplateRequest
 from registry.catalog import Catalog
 from registry.jsonschema import model_schema
 from registry.schema import Model
@@ -41,15 +33,14 @@ STARTS_JOBS = ("/api/images/generate", "/diffusers/generate", "/api/templates/{n
 KEY = "apiKey"
 KEY_SCHEME = {"type": "http", "scheme": "bearer", "description": "An API key: igw_..."}
 GENERATE = ("/api/images/generate", "/api/images/estimate")
-
-
-OPERATORS_BODIES: tuple[tuple[str, type[Struct], dict[str, Any]], ...] = (
-    ("/api/admin/jobs/{job_id}/adopt", AdoptRequest, {"requestId": "the provider's own id"}),
-    ("/api/admin/jobs/{job_id}/fail", FailRequest, {}),
-    ("/api/admin/accounts", AccountRequest, {"name": "Ann", "tier": "premium", "balance": 10}),
-    ("/api/admin/accounts/{account_id}/keys", KeyRequest, {"name": "laptop", "expiresInDays": 90}),
-    ("/api/admin/topup", TopUpRequest, {"accountId": "acc_...", "amount": 10, "reference": "payment 1"}),
-)
+PICTURES = (("/images/{image_id}", "get"), ("/diffusers/generate", "post"))
+PICTURE_TYPES = ("image/png", "image/jpeg", "image/webp")
+PREFER = {
+    "name": "Prefer",
+    "in": "header",
+    "description": "`respond-async`: answer 202 with the job at once; `wait=N`: after N seconds (RFC 7240)",
+    "schema": {"type": "string", "examples": ["respond-async", "wait=30"]},
+}
 
 
 def complete_document(
@@ -57,7 +48,9 @@ def complete_document(
     catalog: Catalog,
     templates: TemplateLibrary,
     diffusers: list[str],
-    closed: frozenset[tuple[str, str]],
+    operations: dict[tuple[str, str], Operation],
+    *,
+    asks_for_keys: bool,
 ) -> dict[str, Any]:
     """Add what Litestar cannot know: the bodies, one schema a model, and the problems.
 
@@ -66,7 +59,8 @@ def complete_document(
         catalog: whose models have their schemas.
         templates: whose variables have theirs.
         diffusers: the ids that `/diffusers/generate` takes.
-        closed: path and method, in lower case, of each operation that an API key is required for.
+        operations: by path and method, in lower case, what its handler says of each.
+        asks_for_keys: closed operations want a credential; in open mode they do not.
     """
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
     schemas["Problem"] = _struct(ProblemDocument, schemas)
@@ -90,20 +84,28 @@ def complete_document(
         _set_body(document, path, body, examples(catalog))
     raw = _struct(RawRequest, schemas)
     raw["properties"]["model_id"] = {"type": "string", "enum": diffusers}
+    raw["properties"]["inputs"] = {"type": "string", "minLength": 1, "description": "The prompt"}
     first = next((m for m in catalog.data.default if m in diffusers), diffusers[0] if diffusers else "")
     _set_body(document, "/diffusers/generate", raw, {first: {"model_id": first, "inputs": SAMPLES["prompt"]}})
     _set_body(document, "/api/templates/{name}", _template_request(templates, schemas), _variables(templates))
-    for path, struct, sample in OPERATORS_BODIES:
-        _set_body(document, path, _struct(struct, schemas), {"example": sample})
-    for view in (JobView, AdminJobView, EstimateView, QuoteView, BalanceView):
+    for (path, method), known in operations.items():
+        if known.body is not None:
+            _set_body(document, path, _struct(known.body, schemas), {"example": known.example}, method)
+    for view in (JobView, AdminJobView, EstimateView, QuoteView, BalanceView, KeyView, NewKeyView):
         _write_money(view, schemas)
     document["components"]["securitySchemes"] = {KEY: KEY_SCHEME}
-    for path, operations in document.get("paths", {}).items():
-        for method, operation in operations.items():
-            _describe_problems(operation)
-            operation["security"] = [{KEY: []}] if (path, method) in closed else []
-            if "requestBody" in operation and path in STARTS_JOBS:
-                operation["responses"]["202"] = {"description": "The job goes on; ask at Location"}
+    for path, method in PICTURES:
+        binary = {"schema": {"type": "string", "format": "binary"}}
+        document["paths"][path][method]["responses"]["200"]["content"] = dict.fromkeys(PICTURE_TYPES, binary)
+    for path in STARTS_JOBS:
+        _goes_on(document["paths"][path]["post"])
+    for path, item in document["paths"].items():
+        for method, operation in item.items():
+            known = operations[path, method]
+            operation["responses"].get("204", {}).pop("content", None)
+            _describe_problems(operation, known.codes)
+            asks = known.closed and asks_for_keys
+            operation["security"] = [{KEY: []}, *([{}] if known.by_link else [])] if asks else []
     return document
 
 
@@ -172,11 +174,11 @@ def _by_intent(catalog: Catalog) -> dict[str, Any]:
         "required": ["inputs"],
         "additionalProperties": False,
         "properties": {
-            "intent": {"type": "string", "examples": list(catalog.data.intents)},
+            "intent": {"type": ["string", "null"], "examples": list(catalog.data.intents)},
             "inputs": {
                 "type": "object",
                 "required": ["prompt"],
-                "properties": {"prompt": {"type": "string"}},
+                "properties": {"prompt": {"type": "string", "minLength": 1}},
             },
             **_common(),
         },
@@ -188,9 +190,12 @@ def _common() -> dict[str, Any]:
         "options": {
             "type": "object",
             "description": "One namespace with inputs; also on_unsupported",
-            "properties": {"on_unsupported": {"type": "string", "enum": ["error", "warn", "drop"]}},
+            "properties": {"on_unsupported": {"enum": ["error", "warn", "drop", None]}},
         },
-        "userId": {"type": "string", "description": "Your own end user, for reports; never an identity"},
+        "userId": {
+            "type": ["string", "null"],
+            "description": "Your own end user, for reports; never an identity",
+        },
     }
 
 
@@ -224,9 +229,13 @@ def _struct(struct: type[Struct], schemas: dict[str, Any]) -> dict[str, Any]:
 
 
 def _set_body(
-    document: dict[str, Any], path: str, schema: dict[str, Any], values: dict[str, dict[str, Any]]
+    document: dict[str, Any],
+    path: str,
+    schema: dict[str, Any],
+    values: dict[str, dict[str, Any]],
+    method: str = "post",
 ) -> None:
-    operation = document["paths"][path]["post"]
+    operation = document["paths"][path][method]
     shown = {name: {"summary": name, "value": value} for name, value in values.items()}
     operation["requestBody"] = {
         "required": True,
@@ -234,8 +243,28 @@ def _set_body(
     }
 
 
-def _describe_problems(operation: dict[str, Any]) -> None:
-    problem = {"content": {"application/problem+json": {"schema": {"$ref": REF.format(name="Problem")}}}}
+def _goes_on(operation: dict[str, Any]) -> None:
+    """An operation that starts a job may be told not to wait, and answers what it has by then."""
+    operation.setdefault("parameters", []).append(PREFER)
+    operation["responses"]["202"] = {
+        "description": "The job goes on; ask at Location",
+        "content": {"application/json": {"schema": {"$ref": REF.format(name="JobView")}}},
+    }
+
+
+def _describe_problems(operation: dict[str, Any], codes: tuple[str, ...]) -> None:
+    """An answer for each status, with the codes that come with it."""
     responses = operation.setdefault("responses", {})
-    responses.pop("400", None)
-    responses["default"] = {"description": "A problem, with a stable code", **problem}
+    responses.pop("400", None)  # Litestar's own
+    by_status: dict[int, list[str]] = {}
+    for code in codes:
+        by_status.setdefault(status_of(code), []).append(code)
+    for status, found in sorted(by_status.items()):
+        problem = {
+            "allOf": [
+                {"$ref": REF.format(name="Problem")},
+                {"type": "object", "properties": {"code": {"enum": found}}},
+            ]
+        }
+        answer = responses.setdefault(str(status), {"description": "A problem: " + ", ".join(found)})
+        answer.setdefault("content", {})[MEDIA_TYPE] = {"schema": problem}

@@ -16,7 +16,7 @@ from gateway.limits import Taken
 from providers.errors import ProviderError
 from registry.errors import Fault, InvalidInputs, UnknownModel
 
-__all__ = ["CODES", "Problem", "ProblemDocument", "as_problem", "problem_response", "too_many"]
+__all__ = ["CODES", "MEDIA_TYPE", "Problem", "ProblemDocument", "as_problem", "problem_response", "too_many"]
 
 log = logging.getLogger(__name__)
 

@@ -40,6 +40,7 @@ __all__ = [
     "RequestRejected",
     "SubmitUnknown",
     "TargetUnavailable",
+    "all_errors",
     "by_code",
 ]
 
@@ -189,10 +190,11 @@ class SubmitUnknown(ProviderError):
     code = "provider_submit_unknown"
 
 
-def _tree(cls: type[ProviderError]) -> list[type[ProviderError]]:
-    return [cls] + [c for sub in cls.__subclasses__() for c in _tree(sub)]
+def all_errors(cls: type[ProviderError] = ProviderError) -> list[type[ProviderError]]:
+    """A class and every one below it; those of packages that were loaded too."""
+    return [cls] + [c for sub in cls.__subclasses__() for c in all_errors(sub)]
 
 
 def by_code(code: str) -> type[ProviderError]:
     """The class with a stable `code`, as stored with an attempt; `ProviderError` if none has it."""
-    return next((c for c in _tree(ProviderError) if c.code == code), ProviderError)
+    return next((c for c in all_errors() if c.code == code), ProviderError)

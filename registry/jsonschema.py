@@ -53,6 +53,9 @@ def model_schema(model: Model, vocabulary: Mapping[str, Term]) -> dict[str, Any]
     in the vocabulary's own spelling.
     """
     properties = {name: _parameter(rule, vocabulary.get(name)) for name, rule in model.parameters().items()}
+    for name in model.required:
+        if properties.get(name, {}).get("type") == "string":
+            properties[name]["minLength"] = 1
     if "loras" in properties:
         scale = model.parameters()["loras"]
         properties.update(_words(("lora_url",), vocabulary))

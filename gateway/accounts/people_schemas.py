@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-from gateway.accounts.schemas import Email, Password
+from gateway.accounts.schemas import Email, NewPassword, Password
 
 __all__ = [
     "PasswordRequest",
@@ -25,7 +25,7 @@ class SignupRequest(Struct, frozen=True, kw_only=True, rename="camel", forbid_un
     """The body of `POST /api/auth/signup`."""
 
     email: Email
-    password: Password
+    password: NewPassword
     """12 characters or more, and hard to guess."""
     invite: Token | None = None
     """An invitation, where the gateway asks for one."""
@@ -73,7 +73,7 @@ class PasswordRequest(Struct, frozen=True, kw_only=True, rename="camel", forbid_
     """The body of `POST /api/auth/password`."""
 
     current: Password
-    new: Password
+    new: NewPassword
 
 
 class ResetRequest(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
@@ -86,4 +86,4 @@ class ResetConfirmRequest(Struct, frozen=True, kw_only=True, rename="camel", for
     """The body of `POST /api/auth/reset/confirm`."""
 
     token: Token
-    password: Password
+    password: NewPassword

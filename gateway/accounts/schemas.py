@@ -9,9 +9,10 @@ from billing.money import json_number
 from gateway.accounts.audit import AuditRow
 from gateway.accounts.keys import PREFIX, NewKey
 from gateway.accounts.logins import InviteRow
+from gateway.accounts.passwords import MAX_LENGTH, MIN_LENGTH
 from gateway.accounts.rows import KeyRow
 from gateway.accounts.scopes import Scope
-from gateway.accounts.service import Funded
+from gateway.accounts.service import AMOUNTS, MAX_TOP_UP_USD, Funded
 from gateway.ambient import iso
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "LoginRequest",
     "NewInviteView",
     "NewKeyView",
+    "NewPassword",
     "Password",
     "TopUpRequest",
     "account_view",
@@ -44,7 +46,18 @@ __all__ = [
 Name = Annotated[str, Meta(min_length=1, max_length=200)]
 Email = Annotated[str, Meta(min_length=3, max_length=254)]
 Password = Annotated[str, Meta(min_length=1, max_length=1000)]
+_LENGTHS = {"minLength": MIN_LENGTH, "maxLength": MAX_LENGTH}
+NewPassword = Annotated[str, Meta(min_length=1, max_length=1000, extra_json_schema=_LENGTHS)]
 """What may be one is decided by `gateway.accounts.passwords`, which says why not."""
+_AMOUNT = {
+    "type": ["number", "string"],
+    "description": AMOUNTS,
+    "exclusiveMinimum": 0,
+    "maximum": MAX_TOP_UP_USD,
+    "pattern": r"^[0-9]{1,7}([.][0-9]{1,6})?$",
+}
+Amount = Annotated[Decimal, Meta(extra_json_schema=_AMOUNT)]
+"""What may be one is decided by `gateway.accounts.service`, which says why not."""
 
 
 class AccountRequest(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
@@ -56,7 +69,7 @@ class AccountRequest(Struct, frozen=True, kw_only=True, rename="camel", forbid_u
     """May it call `/api/admin`."""
     postpaid: bool = False
     """May its balance go below zero: it pays afterwards."""
-    balance: Decimal | None = None
+    balance: Amount | None = None
     """US dollars that it starts with."""
 
 
@@ -64,7 +77,7 @@ class TopUpRequest(Struct, frozen=True, kw_only=True, rename="camel", forbid_unk
     """The body of `POST /api/admin/topup`."""
 
     account_id: str
-    amount: Decimal
+    amount: Amount
     """US dollars."""
     reference: Annotated[str, Meta(min_length=1, max_length=40)] | None = None
     """The payment's own id: a second use of it is refused."""
@@ -78,7 +91,7 @@ class KeyRequest(Struct, frozen=True, kw_only=True, rename="camel", forbid_unkno
     expires_in_days: Annotated[int, Meta(ge=1, le=3650)] | None = None
     scopes: Annotated[tuple[Scope, ...], Meta(min_length=1)] = ("generate", "read")
     """What it is good for: generate, read, manage (keys), admin (where the account may)."""
-    budget: Decimal | None = None
+    budget: Amount | None = None
     """US dollars that its jobs may cost in all; without it what the account has."""
 
 
@@ -97,7 +110,7 @@ class LoginRequest(Struct, frozen=True, kw_only=True, rename="camel", forbid_unk
     """The body of `POST /api/admin/accounts/{id}/login`."""
 
     email: Email
-    password: Password
+    password: NewPassword
 
 
 class InviteRequest(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):

@@ -18,6 +18,7 @@ from gateway.accounts.schemas import (
     key_view,
     new_key_view,
 )
+from gateway.answers import takes
 from gateway.bodies import read_body
 from gateway.core import Core
 from gateway.problems import Problem
@@ -42,7 +43,13 @@ async def own_keys(core: NamedDependency[Core], principal: NamedDependency[Princ
     return json_response(KeyList(keys=tuple(key_view(row) for row in rows)))
 
 
-@post("/api/keys", status_code=201, summary="Make an API key", tags=["Account"], opt=MANAGE)
+@post(
+    "/api/keys",
+    status_code=201,
+    summary="Make an API key",
+    tags=["Account"],
+    opt=MANAGE | takes(KeyRequest, {"name": "laptop", "expiresInDays": 90}),
+)
 async def create_own_key(
     request: Request[Any, Any, Any], core: NamedDependency[Core], principal: NamedDependency[Principal]
 ) -> Response[NewKeyView]:

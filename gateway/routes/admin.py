@@ -7,6 +7,7 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath
 
 from gateway.access import ADMIN
+from gateway.answers import may, takes
 from gateway.bodies import read_body
 from gateway.core import Core
 from gateway.routes.jobs import Cursor, Limit, Status, job_page
@@ -38,7 +39,9 @@ async def any_job(job_id: FromPath[str], core: NamedDependency[Core]) -> Respons
     status_code=200,
     summary="It was taken",
     tags=["Operators"],
-    opt=ADMIN,
+    opt=ADMIN
+    | takes(AdoptRequest, {"requestId": "the provider's own id"})
+    | may("job_not_unknown", "provider_not_configured"),
 )
 async def adopt_job(
     request: Request[Any, Any, Any], job_id: FromPath[str], core: NamedDependency[Core]
@@ -54,7 +57,7 @@ async def adopt_job(
     status_code=200,
     summary="It was not taken",
     tags=["Operators"],
-    opt=ADMIN,
+    opt=ADMIN | takes(FailRequest) | may("job_not_unknown"),
 )
 async def fail_job(
     request: Request[Any, Any, Any], job_id: FromPath[str], core: NamedDependency[Core]

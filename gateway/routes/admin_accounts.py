@@ -31,6 +31,7 @@ from gateway.accounts.schemas import (
     new_key_view,
 )
 from gateway.accounts.service import Change, Funded
+from gateway.answers import may, takes
 from gateway.bodies import read_body
 from gateway.core import Core
 from gateway.schemas import json_response
@@ -60,7 +61,13 @@ async def list_accounts(core: NamedDependency[Core]) -> Response[AccountList]:
     return json_response(AccountList(accounts=tuple(account_view(one, at) for one in found)))
 
 
-@post("/api/admin/accounts", status_code=201, summary="Make an account", tags=["Operators"], opt=ADMIN)
+@post(
+    "/api/admin/accounts",
+    status_code=201,
+    summary="Make an account",
+    tags=["Operators"],
+    opt=ADMIN | takes(AccountRequest, {"name": "Ann", "tier": "premium", "balance": 10}),
+)
 async def create_account(
     request: Request[Any, Any, Any], core: NamedDependency[Core], principal: NamedDependency[Principal]
 ) -> Response[AccountView]:
@@ -77,7 +84,12 @@ async def create_account(
     return _shown(core, made, 201)
 
 
-@patch("/api/admin/accounts/{account_id:str}", summary="Change an account", tags=["Operators"], opt=ADMIN)
+@patch(
+    "/api/admin/accounts/{account_id:str}",
+    summary="Change an account",
+    tags=["Operators"],
+    opt=ADMIN | takes(ChangeRequest, {"tier": "premium", "tierDays": 30}),
+)
 async def change_account(
     account_id: FromPath[str],
     request: Request[Any, Any, Any],
@@ -95,7 +107,9 @@ async def change_account(
     status_code=204,
     summary="Let a person sign in",
     tags=["Operators"],
-    opt=ADMIN,
+    opt=ADMIN
+    | takes(LoginRequest, {"email": "ann@example.com", "password": "correct-horse-battery-staple"})
+    | may("email_used", "invalid_email", "weak_password", "too_busy"),
 )
 async def create_login(
     account_id: FromPath[str],
@@ -108,7 +122,15 @@ async def create_login(
     await core.office.signups.give_login(account_id, body.email, body.password, principal.actor)
 
 
-@post("/api/admin/topup", status_code=200, summary="Add money to an account", tags=["Operators"], opt=ADMIN)
+@post(
+    "/api/admin/topup",
+    status_code=200,
+    summary="Add money to an account",
+    tags=["Operators"],
+    opt=ADMIN
+    | takes(TopUpRequest, {"accountId": "acc_...", "amount": 10, "reference": "payment 1"})
+    | may("not_found", "reference_used"),
+)
 async def top_up(
     request: Request[Any, Any, Any], core: NamedDependency[Core], principal: NamedDependency[Principal]
 ) -> Response[AccountView]:
@@ -129,7 +151,7 @@ async def account_keys(account_id: FromPath[str], core: NamedDependency[Core]) -
     status_code=201,
     summary="Make an API key",
     tags=["Operators"],
-    opt=ADMIN,
+    opt=ADMIN | takes(KeyRequest, {"name": "laptop", "expiresInDays": 90}),
 )
 async def create_key(
     account_id: FromPath[str],
@@ -171,7 +193,13 @@ async def list_invites(core: NamedDependency[Core]) -> Response[InviteList]:
     return json_response(InviteList(invites=tuple(invite_view(row) for row in rows)))
 
 
-@post("/api/admin/invites", status_code=201, summary="Invite somebody", tags=["Operators"], opt=ADMIN)
+@post(
+    "/api/admin/invites",
+    status_code=201,
+    summary="Invite somebody",
+    tags=["Operators"],
+    opt=ADMIN | takes(InviteRequest, {"email": "ann@example.com"}) | may("invalid_email"),
+)
 async def create_invite(
     request: Request[Any, Any, Any], core: NamedDependency[Core], principal: NamedDependency[Principal]
 ) -> Response[NewInviteView]:

@@ -21,6 +21,7 @@ from gateway.accounts.people_schemas import (
 from gateway.accounts.principals import Principal
 from gateway.accounts.sessions import ABSOLUTE_MS, NewSession
 from gateway.ambient import iso
+from gateway.answers import may, takes
 from gateway.bodies import read_body
 from gateway.core import Core
 from gateway.schemas import json_response
@@ -31,7 +32,18 @@ SECRET = {"Cache-Control": "no-store"}
 SENT = SignupView(status="check_email", next="Open the link in the mail")
 
 
-@post("/api/auth/signup", status_code=202, summary="Sign up", tags=["People"], opt=PUBLIC)
+ANN = {"email": "ann@example.com", "password": "correct-horse-battery-staple"}
+
+
+@post(
+    "/api/auth/signup",
+    status_code=202,
+    summary="Sign up",
+    tags=["People"],
+    opt=PUBLIC
+    | takes(SignupRequest, ANN)
+    | may("signup_refused", "invalid_email", "weak_password", "too_many_requests", "too_busy"),
+)
 async def signup(request: Request[Any, Any, Any], core: NamedDependency[Core]) -> Response[SignupView]:
     """Ask for an account. The answer is the same whether the address has one: the mail tells."""
     body = await read_body(request, SignupRequest)
@@ -41,7 +53,13 @@ async def signup(request: Request[Any, Any, Any], core: NamedDependency[Core]) -
     return json_response(SENT if linked else done, 202)
 
 
-@post("/api/auth/verify", status_code=200, summary="Confirm an address", tags=["People"], opt=PUBLIC)
+@post(
+    "/api/auth/verify",
+    status_code=200,
+    summary="Confirm an address",
+    tags=["People"],
+    opt=PUBLIC | takes(VerifyRequest, {"token": "..."}) | may("bad_link"),
+)
 async def verify(request: Request[Any, Any, Any], core: NamedDependency[Core]) -> Response[SignupView]:
     """Make the account of a mailed link: `token` is what stands behind its `#`."""
     body = await read_body(request, VerifyRequest)
@@ -49,7 +67,15 @@ async def verify(request: Request[Any, Any, Any], core: NamedDependency[Core]) -
     return json_response(SignupView(status="sign_in", next="POST /api/auth/signin"))
 
 
-@post("/api/auth/signin", status_code=200, summary="Sign in", tags=["People"], opt=PUBLIC)
+@post(
+    "/api/auth/signin",
+    status_code=200,
+    summary="Sign in",
+    tags=["People"],
+    opt=PUBLIC
+    | takes(SigninRequest, ANN)
+    | may("wrong_credentials", "account_closed", "too_many_requests", "too_busy"),
+)
 async def signin(request: Request[Any, Any, Any], core: NamedDependency[Core]) -> Response[SessionView]:
     """Open a session. Programs send `token` as 'Authorization: Bearer'; with `cookie` a browser keeps it."""
     body = await read_body(request, SigninRequest)
@@ -58,7 +84,13 @@ async def signin(request: Request[Any, Any, Any], core: NamedDependency[Core]) -
     return _session(core, made, as_cookie=body.cookie)
 
 
-@post("/api/auth/signout", status_code=204, summary="Sign out", tags=["People"], opt=SESSION)
+@post(
+    "/api/auth/signout",
+    status_code=204,
+    summary="Sign out",
+    tags=["People"],
+    opt=SESSION | takes(SignoutRequest, {"everywhere": True}),
+)
 async def signout(
     request: Request[Any, Any, Any], core: NamedDependency[Core], principal: NamedDependency[Principal]
 ) -> Response[None]:
@@ -68,7 +100,15 @@ async def signout(
     return Response(None, status_code=204, cookies=[_cookie(core, "", max_age=0)])
 
 
-@post("/api/auth/password", status_code=200, summary="Change the password", tags=["People"], opt=SESSION)
+@post(
+    "/api/auth/password",
+    status_code=200,
+    summary="Change the password",
+    tags=["People"],
+    opt=SESSION
+    | takes(PasswordRequest, {"current": ANN["password"], "new": "another-horse-battery-staple"})
+    | may("wrong_credentials", "weak_password", "too_many_requests", "too_busy"),
+)
 async def password(
     request: Request[Any, Any, Any], core: NamedDependency[Core], principal: NamedDependency[Principal]
 ) -> Response[SessionView]:
@@ -79,7 +119,13 @@ async def password(
     return _session(core, made, as_cookie=cookie_name(core) in request.cookies)
 
 
-@post("/api/auth/reset", status_code=202, summary="Forgot the password", tags=["People"], opt=PUBLIC)
+@post(
+    "/api/auth/reset",
+    status_code=202,
+    summary="Forgot the password",
+    tags=["People"],
+    opt=PUBLIC | takes(ResetRequest, {"email": ANN["email"]}) | may("invalid_email", "too_many_requests"),
+)
 async def reset(request: Request[Any, Any, Any], core: NamedDependency[Core]) -> Response[SignupView]:
     """Have a link mailed to set a new password. The answer is the same whether there is an account."""
     body = await read_body(request, ResetRequest)
@@ -87,7 +133,15 @@ async def reset(request: Request[Any, Any, Any], core: NamedDependency[Core]) ->
     return json_response(SENT, 202)
 
 
-@post("/api/auth/reset/confirm", status_code=200, summary="Set a new password", tags=["People"], opt=PUBLIC)
+@post(
+    "/api/auth/reset/confirm",
+    status_code=200,
+    summary="Set a new password",
+    tags=["People"],
+    opt=PUBLIC
+    | takes(ResetConfirmRequest, {"token": "...", "password": "another-horse-battery-staple"})
+    | may("bad_link", "weak_password", "too_busy"),
+)
 async def confirm_reset(request: Request[Any, Any, Any], core: NamedDependency[Core]) -> Response[SignupView]:
     """Set a new password by a mailed link. Every session ends."""
     body = await read_body(request, ResetConfirmRequest)

@@ -7,6 +7,7 @@ from litestar.di import NamedDependency
 
 from billing.money import usd
 from gateway.accounts.principals import Principal
+from gateway.answers import makes_job
 from gateway.bodies import read_body, read_wait
 from gateway.core import Core
 from gateway.planning import usable
@@ -30,6 +31,7 @@ def diffusers_models(core: Core) -> dict[str, Model]:
     summary="Make one image, raw",
     tags=["Diffusers"],
     media_type="image/png",
+    opt=makes_job("not_a_diffusers_model"),
 )
 async def generate_raw(
     request: Request[Any, Any, Any], core: NamedDependency[Core], principal: NamedDependency[Principal]

@@ -2,6 +2,7 @@
 
 from litestar import Response, get
 from litestar.di import NamedDependency
+from litestar.openapi.datastructures import ResponseSpec
 from sqlalchemy import text
 
 from gateway.access import PUBLIC
@@ -18,7 +19,13 @@ async def live() -> HealthView:
     return HealthView(status="ok")
 
 
-@get("/health/ready", summary="Can it serve", tags=["Health"], opt=PUBLIC)
+@get(
+    "/health/ready",
+    summary="Can it serve",
+    tags=["Health"],
+    opt=PUBLIC,
+    responses={503: ResponseSpec(HealthView, description="It cannot: `checks` says why")},
+)
 async def ready(core: NamedDependency[Core]) -> Response[HealthView]:
     """200 when requests can be served: the database answers and the process is not stopping."""
     checks = {"database": "ok"}

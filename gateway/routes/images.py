@@ -8,6 +8,7 @@ from litestar.params import FromPath, QueryParameter
 
 from gateway.access import LINK, READ, principal
 from gateway.accounts.principals import Principal
+from gateway.answers import makes_job, may
 from gateway.bodies import read_body, read_wait
 from gateway.core import Core
 from gateway.jobs.records import JobRow
@@ -45,7 +46,7 @@ def failure(job: JobRow) -> Problem:
     return problem
 
 
-@post("/api/images/generate", status_code=200, summary="Make images", tags=["Images"])
+@post("/api/images/generate", status_code=200, summary="Make images", tags=["Images"], opt=makes_job())
 async def generate(
     request: Request[Any, Any, Any],
     core: NamedDependency[Core],
@@ -67,7 +68,11 @@ async def generate(
 
 
 @post(
-    "/api/images/estimate", status_code=200, summary="What it would cost and send", tags=["Images"], opt=READ
+    "/api/images/estimate",
+    status_code=200,
+    summary="What it would cost and send",
+    tags=["Images"],
+    opt=READ | may("unknown_model", "invalid_inputs"),
 )
 async def estimate(request: Request[Any, Any, Any], core: NamedDependency[Core]) -> Response[EstimateView]:
     """The price of a request, what would be sent, and an account of each parameter. Spends nothing."""
@@ -75,7 +80,13 @@ async def estimate(request: Request[Any, Any, Any], core: NamedDependency[Core])
     return json_response(estimate_view(core.plan(body)))
 
 
-@get("/images/{image_id:str}", summary="A picture", tags=["Images"], media_type="image/png", opt=LINK)
+@get(
+    "/images/{image_id:str}",
+    summary="A picture",
+    tags=["Images"],
+    media_type="image/png",
+    opt=LINK | may("storage_unavailable"),
+)
 async def image(
     request: Request[Any, Any, Any],
     image_id: FromPath[str],

@@ -3,19 +3,20 @@
 from typing import Any
 
 import msgspec
-from litestar import MediaType, Request, Response, get
+from litestar import Litestar, MediaType, Request, Response, get
 from litestar.openapi.plugins import OpenAPIRenderPlugin
 from litestar.params import FromPath
 from litestar.routes import HTTPRoute
 
-from gateway.access import PUBLIC, access_of
+from gateway.access import PUBLIC
+from gateway.answers import Operation, operation_of
 from gateway.core import Core
 from gateway.openapi import complete_document
 from gateway.problems import Problem
 from gateway.routes.diffusers import diffusers_models
 from gateway.routes.schema_page import INIT_JS, SCHEMA_PAGE, asset
 
-__all__ = ["SchemaDocument", "SchemaPage", "schema_asset"]
+__all__ = ["SchemaDocument", "SchemaPage", "operations_of", "schema_asset"]
 
 
 class SchemaDocument(OpenAPIRenderPlugin):
@@ -30,20 +31,26 @@ class SchemaDocument(OpenAPIRenderPlugin):
         core: Core = request.app.state.core
         if self._rendered is None or self._rendered[0] != core.catalog.version:
             document = msgspec.json.decode(msgspec.json.encode(openapi_schema))
-            closed = _closed(request) if core.settings.auth == "required" else frozenset()
-            complete_document(document, core.catalog, core.templates, list(diffusers_models(core)), closed)
+            complete_document(
+                document,
+                core.catalog,
+                core.templates,
+                list(diffusers_models(core)),
+                operations_of(request.app),
+                asks_for_keys=core.settings.auth == "required",
+            )
             self._rendered = (core.catalog.version, msgspec.json.encode(document))
         return self._rendered[1]
 
 
-def _closed(request: Request[Any, Any, Any]) -> frozenset[tuple[str, str]]:
-    return frozenset(
-        (route.path_format, method.lower())
-        for route in request.app.routes
+def operations_of(app: Litestar) -> dict[tuple[str, str], Operation]:
+    """What each handler says of its operation, by path and method in lower case."""
+    return {
+        (route.path_format, method.lower()): operation_of(route, handler, method)
+        for route in app.routes
         if isinstance(route, HTTPRoute)
         for method, (handler, _) in route.route_handler_map.items()
-        if access_of(handler, method) != "public"
-    )
+    }
 
 
 class SchemaPage(OpenAPIRenderPlugin):

@@ -8,6 +8,7 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath
 
 from gateway.accounts.principals import Principal
+from gateway.answers import makes_job
 from gateway.bodies import read_body, read_wait
 from gateway.core import Core
 from gateway.problems import Problem
@@ -26,7 +27,13 @@ async def list_templates(core: NamedDependency[Core]) -> dict[str, Any]:
     return {"templates": [_shown(template) for template in found]}
 
 
-@post("/api/templates/{name:str}", status_code=200, summary="Run a template", tags=["Templates"])
+@post(
+    "/api/templates/{name:str}",
+    status_code=200,
+    summary="Run a template",
+    tags=["Templates"],
+    opt=makes_job("unknown_template", "invalid_variables"),
+)
 async def run_template(
     name: FromPath[str],
     request: Request[Any, Any, Any],

@@ -11,6 +11,7 @@ from litestar.openapi.spec import OpenAPIFormat, OpenAPIMediaType, OpenAPIType, 
 from msgspec import Struct
 
 from gateway.accounts.principals import Principal
+from gateway.answers import may
 from gateway.core import Core
 from gateway.media.decode import Kind
 from gateway.media.errors import MediaRefused, MediaTooLarge
@@ -62,6 +63,7 @@ class _UploadOperation(Operation):
     tags=["Images"],
     request_max_body_size=None,  # the library caps it, by its kind
     operation_class=_UploadOperation,
+    opt=may("invalid_upload", "storage_unavailable"),
 )
 async def upload(
     request: Request[Any, Any, Any], core: NamedDependency[Core], principal: NamedDependency[Principal]

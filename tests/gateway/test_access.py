@@ -16,6 +16,7 @@ from gateway.accounts.logins import insert_session
 from gateway.accounts.scopes import SCOPES, Scope
 from gateway.accounts.service import Change
 from gateway.accounts.sessions import new_session
+from gateway.bodies import BODY_METHODS
 from gateway.core import Core
 from gateway.db.tables import api_key
 from gateway.guard import Guard
@@ -106,9 +107,7 @@ async def ask(http: httpx.AsyncClient, method: str, path: str) -> httpx.Response
     """Ask with a body that no route takes, so that nothing is done."""
     plain = path.replace("{", "").replace("}", "")
     body = (
-        {"content": b"[", "headers": {"Content-Type": "application/json"}}
-        if method in ("POST", "PATCH")
-        else {}
+        {"content": b"[", "headers": {"Content-Type": "application/json"}} if method in BODY_METHODS else {}
     )
     return await http.request(method, plain, **body)
 
@@ -185,6 +184,10 @@ def expected(access: str, who: str) -> str | None:
         needed = "read" if access == "link" else access
         return None if who == f"key:{needed}" else "missing_scope"
     return None
+
+
+def test_a_body_comes_by_a_method_that_the_guard_looks_at() -> None:
+    assert {method for method, _ in ROUTES} == {"GET", "DELETE", *BODY_METHODS}
 
 
 async def test_every_route_as_everybody(app) -> None:

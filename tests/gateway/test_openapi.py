@@ -7,9 +7,15 @@ from typing import Any
 
 import msgspec
 import pytest
+from support.closed_app import litestar
 from support.small_registry import model, route, small_catalog
 
+from gateway.answers import Operation
+from gateway.app import create_app
+from gateway.guard import Guard
 from gateway.openapi import complete_document
+from gateway.routes.schema import operations_of
+from gateway.settings import load_settings
 from registry.catalog import Catalog
 from registry.jsonschema import model_schema
 from registry.load import load_registry
@@ -75,8 +81,56 @@ async def test_every_operation_has_answers_and_a_problem(document) -> None:
     for _, _, operation in operations(document):
         assert {"200", "201", "202", "204"} & operation["responses"].keys()
         assert all(answer["description"] for answer in operation["responses"].values())
-        problem = operation["responses"]["default"]["content"]["application/problem+json"]["schema"]
+        problem, of_code = operation["responses"]["500"]["content"]["application/problem+json"]["schema"][
+            "allOf"
+        ]
         assert resolve(document, problem["$ref"])["required"] == ["type", "title", "status", "code", "detail"]
+        assert of_code["properties"]["code"]["enum"] == ["internal_error"]
+
+
+async def test_every_operation_that_reads_a_body_shows_it(document) -> None:
+    for path, method, operation in operations(document):
+        assert ("requestBody" in operation) == (method in ("post", "put", "patch")), (method, path)
+
+
+async def test_the_problems_are_those_of_the_handler_and_of_what_it_is(document) -> None:
+    def codes(path: str, method: str) -> dict[str, list[str]]:
+        return {
+            status: schema["allOf"][1]["properties"]["code"]["enum"]
+            for status, answer in document["paths"][path][method]["responses"].items()
+            if (schema := answer.get("content", {}).get("application/problem+json", {}).get("schema"))
+        }
+
+    assert codes("/api/auth/verify", "post") == {
+        "400": ["bad_request", "bad_json", "invalid_body"],
+        "403": ["foreign_host", "foreign_origin"],
+        "408": ["slow_request"],
+        "410": ["bad_link"],
+        "413": ["body_too_large"],
+        "415": ["unsupported_media_type"],
+        "500": ["internal_error"],
+        "503": ["database_unavailable"],
+    }
+    assert "not_found" in codes("/api/jobs/{job_id}", "get")["404"]
+    assert "admin_required" in codes("/api/admin/audit", "get")["403"]
+    assert "session_required" in codes("/api/auth/signout", "post")["403"]
+    assert "content_policy" in codes("/api/images/generate", "post")["422"]
+    assert "content_policy" not in codes("/api/images/estimate", "post")["422"]
+    assert "checks" in resolve(document, ready_view(document)["$ref"])["properties"]
+
+
+def ready_view(document: dict[str, Any]) -> dict[str, Any]:
+    answer = document["paths"]["/health/ready"]["get"]["responses"]["503"]
+    return answer["content"]["application/json"]["schema"]
+
+
+def test_each_handlers_example_is_a_body_that_it_takes() -> None:
+    app = create_app(load_settings({}))
+    assert isinstance(app, Guard)
+    bodies = [operation for operation in operations_of(litestar(app)).values() if operation.body]
+    assert len(bodies) > 15
+    for operation in bodies:
+        assert msgspec.convert(operation.example, operation.body)
 
 
 @pytest.mark.parametrize("path", ["/api/images/generate", "/api/images/estimate"])
@@ -132,14 +186,9 @@ async def test_two_models_whose_names_come_to_one(document) -> None:
     catalog = small_catalog(
         {name: model(route("first")) for name in ("two", "solo", "org/keyed", "org.keyed")}
     )
-    paths = [path for path, _, operation in operations(document) if "requestBody" in operation]
-    done = complete_document(
-        {"paths": {path: {"post": {"responses": {}}} for path in paths}},
-        catalog,
-        TemplateLibrary.load(),
-        [],
-        frozenset(),
-    )
+    nothing = Operation(closed=False, by_link=False, codes=(), body=None, example={})
+    said = {(path, method): nothing for path, method, _ in operations(document)}
+    done = complete_document(document, catalog, TemplateLibrary.load(), [], said, asks_for_keys=False)
     body = done["paths"]["/api/images/generate"]["post"]["requestBody"]["content"]["application/json"][
         "schema"
     ]

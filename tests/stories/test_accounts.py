@@ -2,8 +2,6 @@
 
 import io
 import json
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 
 import httpx
@@ -21,23 +19,6 @@ def png() -> bytes:
     data = io.BytesIO()
     Image.new("RGB", (64, 64), "red").save(data, "PNG")
     return data.getvalue()
-
-
-def command(gateway: GatewayProcess, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "gateway", *arguments],
-        env={**gateway.env, **env},
-        capture_output=True,
-        text=True,
-        timeout=100,
-    )
-
-
-def done(gateway: GatewayProcess, *arguments: str, **env: str) -> str:
-    """What a command that goes well prints."""
-    ended = command(gateway, *arguments, **env)
-    assert ended.returncode == 0, ended.stderr
-    return ended.stdout.strip()
 
 
 @pytest.fixture(scope="module")
@@ -67,9 +48,9 @@ def caller(closed: GatewayProcess) -> Iterator[Caller]:
 
 def someone(gateway: GatewayProcess, *flags: str) -> tuple[str, str]:
     """A new account and its key, as the README says to make them."""
-    account = done(gateway, "account", "create", "Ann", "--tier", "premium", *flags)
+    account = gateway.done("account", "create", "Ann", "--tier", "premium", *flags)
     scopes = ("--scope", "generate", "--scope", "read", *(("--scope", "admin") if "--admin" in flags else ()))
-    return account, done(gateway, "keys", "create", account, "--name", "laptop", *scopes)
+    return account, gateway.done("keys", "create", account, "--name", "laptop", *scopes)
 
 
 def test_without_a_key_nothing_is_told(closed: GatewayProcess) -> None:
@@ -95,25 +76,25 @@ def test_an_account_its_key_an_image_and_what_it_cost(closed: GatewayProcess, ca
     short = http.post("/api/images/generate", json=PAID)
     assert (short.status_code, short.json()["code"]) == (402, "insufficient_funds")
     assert "0.03 USD needed, 0.02 USD available" in short.json()["detail"]
-    assert done(closed, "account", "topup", account, "1.01", "--reference", f"r-{account[-8:]}") == "1.03 USD"
-    twice = command(closed, "account", "topup", account, "1.01", "--reference", f"r-{account[-8:]}")
+    assert closed.done("account", "topup", account, "1.01", "--reference", f"r-{account[-8:]}") == "1.03 USD"
+    twice = closed.command("account", "topup", account, "1.01", "--reference", f"r-{account[-8:]}")
     assert (twice.returncode, "reference_used" in twice.stderr) == (2, True)
     assert http.post("/api/images/generate", json=PAID).json()["status"] == "completed"
 
     assert http.get("/api/admin/accounts").status_code == 403
-    (row,) = json.loads(done(closed, "keys", "list", account, "--json"))["keys"]
+    (row,) = json.loads(closed.done("keys", "list", account, "--json"))["keys"]
     assert key.startswith(row["startsWith"])
     assert row["lastUsedAt"] is not None
 
 
 def test_a_command_does_not_wait_for_a_normal_accounts_turn(closed: GatewayProcess) -> None:
-    account = done(closed, "account", "create", "Norm", "--postpaid")
-    key = {"GATEWAY_API_KEY": done(closed, "keys", "create", account), "GATEWAY_PUBLIC_URL": closed.url}
-    ended = command(closed, "generate", "x", "--size", "64x64", **key)
+    account = closed.done("account", "create", "Norm", "--postpaid")
+    key = {"GATEWAY_API_KEY": closed.done("keys", "create", account), "GATEWAY_PUBLIC_URL": closed.url}
+    ended = closed.command("generate", "x", "--size", "64x64", **key)
     assert (ended.returncode, ended.stdout) == (8, "")  # as one whose end is unknown
     assert "(job_scheduled)" in ended.stderr
     assert "waits for its turn" in ended.stderr
-    (job,) = json.loads(done(closed, "jobs", "--json", **key))["jobs"]
+    (job,) = json.loads(closed.done("jobs", "--json", **key))["jobs"]
     assert (job["status"], job["jobId"] in ended.stderr) == ("scheduled", True)
 
 
@@ -145,14 +126,14 @@ def test_what_is_anothers_is_not_there(closed: GatewayProcess, caller: Caller) -
 
 def test_a_revoked_key_is_refused_from_then_on(closed: GatewayProcess, caller: Caller) -> None:
     account, key = someone(closed, "--postpaid")
-    second = done(closed, "keys", "create", account, "--expires-in-days", "1")
+    second = closed.done("keys", "create", account, "--expires-in-days", "1")
     assert caller(key).get("/api/jobs").status_code == 200
-    revoked = command(closed, "keys", "revoke", key[4:16])
+    revoked = closed.command("keys", "revoke", key[4:16])
     assert f"{key[:16]} was revoked at" in revoked.stderr
     answer = caller(key).get("/api/jobs")
     assert (answer.status_code, answer.json()["code"]) == (401, "invalid_api_key")
     assert caller(second).get("/api/jobs").status_code == 200
-    listed = done(closed, "keys", "list", account)
+    listed = closed.done("keys", "list", account)
     assert "revoked" in listed
     assert "until" in listed
 
@@ -163,13 +144,13 @@ def test_an_admin_elsewhere_sees_everybodys_jobs(closed: GatewayProcess, caller:
     _, admins = someone(closed, "--admin")
     # As from another machine: no data folder of the gateway's, an address and a key.
     away = {"GATEWAY_DATA_DIR": str(closed.data_dir.parent / "none"), "GATEWAY_PUBLIC_URL": closed.url}
-    listed = done(closed, "jobs", "--json", **away, GATEWAY_API_KEY=admins)
+    listed = closed.done("jobs", "--json", **away, GATEWAY_API_KEY=admins)
     assert job["jobId"] in [found["jobId"] for found in json.loads(listed)["jobs"]]
-    mine = done(closed, "jobs", "--json", **away, GATEWAY_API_KEY=key)
+    mine = closed.done("jobs", "--json", **away, GATEWAY_API_KEY=key)
     assert [found["jobId"] for found in json.loads(mine)["jobs"]] == [job["jobId"]]
-    not_allowed = command(closed, "account", "list", **away, GATEWAY_API_KEY=key)
+    not_allowed = closed.command("account", "list", **away, GATEWAY_API_KEY=key)
     assert (not_allowed.returncode, "admin_required" in not_allowed.stderr) == (2, True)
-    nobody = command(closed, "account", "list", **away, GATEWAY_PORT=str(closed.port))
+    nobody = closed.command("account", "list", **away, GATEWAY_PORT=str(closed.port))
     assert (nobody.returncode, "authentication_required" in nobody.stderr) == (2, True)
     assert "set GATEWAY_API_KEY" in nobody.stderr
 
@@ -188,7 +169,7 @@ def test_accounts_are_made_before_the_gateway_runs(own_gateway: Callable[..., Ga
     gateway.start()
     stale = gateway.http.get("/api/account", headers={"Authorization": f"Bearer {left}"})
     assert (stale.status_code, stale.json()["code"]) == (401, "invalid_api_key")
-    assert account in done(gateway, "account", "list")
+    assert account in gateway.done("account", "list")
 
 
 def test_in_open_mode_a_key_still_counts(gateway: GatewayProcess) -> None:
@@ -203,11 +184,11 @@ def test_in_open_mode_a_key_still_counts(gateway: GatewayProcess) -> None:
 
 
 def test_off_loopback_keys_are_required(own_gateway: Callable[..., GatewayProcess]) -> None:
-    refused = command(own_gateway(GATEWAY_HOST="0.0.0.0", GATEWAY_AUTH="open"), "serve")
+    refused = own_gateway(GATEWAY_HOST="0.0.0.0", GATEWAY_AUTH="open").command("serve")
     assert refused.returncode == 1
     assert "GATEWAY_AUTH=open" in refused.stderr
     assert len(refused.stderr.strip().splitlines()) == 1
     gateway = own_gateway(GATEWAY_HOST="0.0.0.0").start()
     assert gateway.http.get("/api/account").status_code == 401
     # The command line of this machine goes on as before.
-    assert "local operator" in done(gateway, "account", "list")
+    assert "local operator" in gateway.done("account", "list")

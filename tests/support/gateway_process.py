@@ -128,6 +128,22 @@ class GatewayProcess:
         found: dict[str, Any] = until(f"{job_id} ends", look, seconds)
         return found
 
+    def command(self, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+        """Run a command of `gateway` beside it, on the same data."""
+        return subprocess.run(
+            [sys.executable, "-m", "gateway", *arguments],
+            env={**self.env, **env},
+            capture_output=True,
+            text=True,
+            timeout=100,
+        )
+
+    def done(self, *arguments: str, **env: str) -> str:
+        """What a command that goes well prints."""
+        ended = self.command(*arguments, **env)
+        assert ended.returncode == 0, ended.stderr
+        return ended.stdout.strip()
+
     # -- what must hold, read from the files themselves ------------------------------------
 
     def query(self, sql: str) -> list[tuple[Any, ...]]:
