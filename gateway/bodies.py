@@ -19,6 +19,10 @@ AT = re.compile(r" - at `(?:key in )?\$(.*)`$")
 WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,6})", re.IGNORECASE)
 ASYNC = re.compile(r"(?:^|[,;\s])respond-async\s*(?:$|[,;])", re.IGNORECASE)
 MAX_WAIT_S = 600
+MAX_DEPTH = 32
+"""Objects and lists within each other; no request of ours has more than six."""
+STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+BRACKET = re.compile(rb"[\[\]{}]")
 
 
 async def read_body(request: Request[Any, Any, Any], into: type[T]) -> T:
@@ -38,15 +42,27 @@ def decode_body(body: bytes, into: type[T]) -> T:
     """
     if not body:
         raise Problem("bad_json", "The body is empty; send a JSON object")
+    if body.count(b"[") + body.count(b"{") > MAX_DEPTH and _is_deep(body):
+        raise Problem("bad_json", f"The body nests objects and lists more than {MAX_DEPTH} deep")
     try:
         decoded = msgspec.json.decode(body, type=into)
         # msgspec keeps the last of two equal keys and says nothing.
         json.loads(body, object_pairs_hook=_once)
     except msgspec.ValidationError as error:
         raise _invalid(str(error), into) from error
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Problem("bad_json", f"The body is not JSON: {error}") from error
     return decoded
+
+
+def _is_deep(body: bytes) -> bool:
+    """Whether brackets outside of strings are nested too deep. What is no JSON may be either."""
+    depth = 0
+    for bracket in BRACKET.finditer(STRING.sub(b"", body)):
+        depth += 1 if bracket[0] in b"[{" else -1
+        if depth > MAX_DEPTH:
+            return True
+    return False
 
 
 def _once(pairs: list[tuple[str, Any]]) -> None:

@@ -26,6 +26,8 @@ from providers.diffusers_modal.supervisor import EngineSupervisor
 __all__ = ["DRAIN_SIGNAL", "PortTakenError", "check_port", "engine_supervisor", "follow_parent", "serve"]
 
 HEADER_READ_TIMEOUT_MS = 10_000
+HEADER_BYTES = 64 * 1024
+"""Of a request's line and headers. The server answers 431 to more, and to more than 100 headers."""
 ENGINE_ORPHAN_EXIT_S = 60
 """A gateway that was killed and is back within a minute finds its engine, and the job in it."""
 
@@ -115,7 +117,9 @@ def serve(settings: Settings, supervisor: EngineSupervisor | None) -> None:
             port=settings.port,
             workers=settings.workers,
             websockets=False,
-            http1_settings=HTTP1Settings(header_read_timeout=HEADER_READ_TIMEOUT_MS),
+            http1_settings=HTTP1Settings(
+                header_read_timeout=HEADER_READ_TIMEOUT_MS, max_buffer_size=HEADER_BYTES
+            ),
             workers_kill_timeout=max(1, round(settings.shutdown_grace_s)),
             log_level=LogLevels.warning,
         ).serve()

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from gateway.media.errors import MediaRefused
 
-__all__ = ["Checked", "Inspector", "Kind"]
+__all__ = ["Checked", "Inspector", "Kind", "worker_command"]
 
 Kind = Literal["image", "lora"]
 
@@ -34,6 +34,11 @@ class Checked(Struct, frozen=True, kw_only=True):
 class _Verdict(Struct, frozen=True, kw_only=True):
     ok: Checked | None = None
     refused: str | None = None
+
+
+def worker_command(kind: Kind, source: Path, result: Path) -> list[str]:
+    """What looks at a file, in a process of its own."""
+    return [sys.executable, "-I", "-m", "gateway.media.worker", kind, str(source), str(result)]
 
 
 class Inspector:
@@ -62,11 +67,10 @@ class Inspector:
         return await loop.run_in_executor(self._threads, self._run, kind, source, result)
 
     def _run(self, kind: Kind, source: Path, result: Path) -> Checked:
-        command = [sys.executable, "-I", "-m", "gateway.media.worker", kind, str(source), str(result)]
         try:
             # Without our environment: it holds every key of the gateway.
             ended = subprocess.run(
-                command,
+                worker_command(kind, source, result),
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 timeout=self._wall_s,

@@ -102,6 +102,18 @@ def test_deep_json(part) -> None:
     assert bad_json(b'{"inputs":{"a":' + part * DEEP)
 
 
+def nested(depth: int, inner: bytes = b"1") -> bytes:
+    return b'{"inputs":{"a":' + b"[" * (depth - 2) + inner + b"]" * (depth - 2) + b"}}"
+
+
+def test_how_deep_json_may_be() -> None:
+    assert decode_body(nested(32), GenerateRequest)
+    assert "more than 32 deep" in bad_json(nested(33))
+    # Neither brackets in a text nor many beside each other are depth.
+    assert decode_body(nested(32, rb'"[[[[\"{{{{"'), GenerateRequest)
+    assert decode_body(nested(31, b",".join([b"[]"] * 1000)), GenerateRequest)
+
+
 @pytest.mark.parametrize("body", [b'{"model":"a","model":"b"}', b'{"inputs":{"seed":1,"seed":1}}'])
 def test_a_key_twice(body) -> None:
     assert "twice" in bad_json(body)

@@ -55,6 +55,11 @@ FAULTS: list[tuple[str, dict[str, Any], int, str, set[str]]] = [
 ]  # fmt: skip
 
 
+@pytest.mark.parametrize("headers", [{"X-Long": "x" * 150_000}, {f"X-{n}": "x" for n in range(120)}])
+def test_too_much_of_a_header_is_refused_by_the_server(headers, gateway: GatewayProcess) -> None:
+    assert gateway.http.get("/health/live", headers=headers).status_code == 431
+
+
 @pytest.mark.parametrize(
     ("request_", "status", "code", "pointers"), [f[1:] for f in FAULTS], ids=[f[0] for f in FAULTS]
 )
