@@ -83,6 +83,24 @@ async def test_nobody_gives_themselves_a_right(app) -> None:
     assert (funded.account.admin, funded.balance.available_micros) == (False, 0)
 
 
+async def test_a_session_that_a_client_brings_along_is_not_made_its_own(app) -> None:
+    core = litestar(app).state.core
+    eve, ann = [(await key_of(core))[0] for _ in range(2)]
+    password = "violet hammock tundra 42"
+    for account_id, email in ((eve, "eve@example.org"), (ann, "ann@example.org")):
+        await core.office.signups.give_login(account_id, email, password, BY)
+    async with client(app) as http:
+        sign_in = {"password": password, "cookie": True}
+        await http.post("/api/auth/signin", json={**sign_in, "email": "eve@example.org"})
+        eves = http.cookies["igw_session"]
+        # Eve has put her own session into Ann's browser, and Ann signs in.
+        answer = await http.post("/api/auth/signin", json={**sign_in, "email": "ann@example.org"})
+        assert answer.cookies["igw_session"] != eves
+        assert (await http.get("/api/account")).json()["accountId"] == ann
+    async with client(app, eves) as http:
+        assert (await http.get("/api/account")).json()["accountId"] == eve
+
+
 @pytest.mark.parametrize(
     "member", ["api_base", "base_url", "user_config", "headers", "provider", "endpoint", "url"]
 )

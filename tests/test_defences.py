@@ -1,0 +1,97 @@
+"""Each defence is held by a test: taken out of a copy of the code, the test fails there."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("billing", "gateway", "providers", "registry", "templates", "tests")
+PEOPLE = "tests/gateway/accounts/test_people.py::"
+
+# what it is against, file, what stands there, what an attacker would like, the test
+DEFENCES = [
+    (
+        "session fixation",
+        "gateway/routes/auth.py",
+        "    return _session(core, made, as_cookie=body.cookie)",
+        "    import msgspec\n"
+        "    brought = request.cookies.get(cookie_name(core), made.token)\n"
+        "    made = msgspec.structs.replace(made, token=brought)\n"
+        "    return _session(core, made, as_cookie=body.cookie)",
+        "tests/gateway/test_security.py::test_a_session_that_a_client_brings_along_is_not_made_its_own",
+    ),
+    (
+        "a page of another origin",
+        "gateway/accounts/principals.py",
+        "if caller.changes and not caller.own_page:",
+        "if False:",
+        PEOPLE + "test_a_cookie_counts_from_our_own_pages_alone",
+    ),
+    (
+        "who has an account, by time",
+        "gateway/accounts/passwords.py",
+        '            await self._run(lambda: self._hasher.verify(password, self._nobody or ""))\n',
+        "",
+        PEOPLE + "test_an_unknown_address_costs_as_much_as_a_wrong_password",
+    ),
+    (
+        "a right that one gives oneself",
+        "gateway/accounts/people_schemas.py",
+        "forbid_unknown_fields=True",
+        "forbid_unknown_fields=False",
+        "tests/gateway/test_security.py::test_nobody_gives_themselves_a_right",
+    ),
+    (
+        "a stolen link to a picture, when its time is over",
+        "gateway/links.py",
+        "if int(expires) <= self._ambient.now_ms() // 1000:",
+        "if False:",
+        "tests/gateway/test_links.py::test_a_link_works_for_its_time",
+    ),
+    (
+        "a link to another picture",
+        "gateway/links.py",
+        'if not self._signer.verify(f"{image_id}.{expires}", signature):',
+        "if False:",
+        "tests/gateway/test_links.py::test_for_its_picture_alone",
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The code once more, to take something out of."""
+    folder = tmp_path_factory.mktemp("copy")
+    for package in PACKAGES:
+        shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", folder)
+    return folder
+
+
+def run(folder: Path, test: str) -> subprocess.CompletedProcess[str]:
+    # Started in the copy, `python -m` finds the copy's packages before the installed ones.
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", test]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=200)
+
+
+@pytest.mark.parametrize(
+    ("file", "there", "instead", "test"), [d[1:] for d in DEFENCES], ids=[d[0] for d in DEFENCES]
+)
+def test_without_it_a_test_fails(file: str, there: str, instead: str, test: str, copy: Path) -> None:
+    path = copy / file
+    code = path.read_text()
+    assert there in code, f"{file} has changed: say here what to take out now"
+    whole = run(copy, test)
+    assert whole.returncode == 0, whole.stdout
+    try:
+        path.write_text(code.replace(there, instead))
+        broken = run(copy, test)
+    finally:
+        path.write_text(code)
+    assert broken.returncode == 1, broken.stdout
+    assert " failed" in broken.stdout
