@@ -96,6 +96,9 @@ def _image_micros(price: Price, size: tuple[int, int]) -> int:
 
 
 def _describe(price: Price, size: tuple[int, int]) -> tuple[Literal["image", "megapixel", "gpu_second"], str]:
+    if price.per_megapixel is not None and price.first_megapixel is not None:
+        more = megapixels(*size) - 1
+        return "megapixel", f"({price.first_megapixel:f} + {more} MP x {price.per_megapixel:f})"
     if price.per_megapixel is not None:
         return "megapixel", f"{megapixels(*size)} MP x {price.per_megapixel:f}"
     if price.per_gpu_second is not None:

@@ -136,7 +136,7 @@ class Admission:
                 inputs=shown_inputs(request.inputs),
                 options=shown_inputs(request.options),
                 candidates=plan.candidates,
-                price=plan.model.price,
+                price=plan.price,
             ),
             report=plan.report,
             warnings=plan.warnings,

@@ -21,6 +21,7 @@ from gateway.core import Core
 from gateway.db.engine import DatabaseUnavailable
 from gateway.guard import Guard
 from gateway.problems import Problem, problem_response
+from gateway.reload import reload_or_log
 from gateway.routes import (
     account,
     admin,
@@ -32,11 +33,12 @@ from gateway.routes import (
     images,
     jobs,
     models,
+    registry,
     schema,
     templates,
     uploads,
 )
-from gateway.server import DRAIN_SIGNAL, follow_parent
+from gateway.server import DRAIN_SIGNAL, RELOAD_SIGNAL, follow_parent
 from gateway.settings import Settings, load_settings
 
 __all__ = ["create_app", "create_asgi"]
@@ -70,7 +72,15 @@ def create_app(settings: Settings, ambient: Ambient | None = None, *, run_jobs: 
         core = await Core.open(settings, ambient, run_jobs=run_jobs)
         app.state.core = core
         # The server says so before it waits for requests under way: they get their 202 now.
-        asyncio.get_running_loop().add_signal_handler(DRAIN_SIGNAL, core.drain)
+        loop, reloads = asyncio.get_running_loop(), set[asyncio.Task[None]]()
+
+        def reload() -> None:
+            task = loop.create_task(reload_or_log(core))
+            reloads.add(task)
+            task.add_done_callback(reloads.discard)
+
+        loop.add_signal_handler(DRAIN_SIGNAL, core.drain)
+        loop.add_signal_handler(RELOAD_SIGNAL, reload)
         # What is loaded now lives as long as the process: keep the collector from walking it
         # again and again (p99 38 -> 28 ms under load, as measured for this shape of app).
         gc.collect()
@@ -119,6 +129,7 @@ def create_app(settings: Settings, ambient: Ambient | None = None, *, run_jobs: 
             admin.any_job,
             admin.adopt_job,
             admin.fail_job,
+            registry.reload,
             models.list_models,
             models.get_model,
             models.list_intents,

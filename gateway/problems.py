@@ -61,6 +61,7 @@ CODES: dict[str, tuple[int, str]] = {
     "too_many_requests": (429, "Too many requests"),
     "too_busy": (503, "Too much at once"),
     "bad_request": (400, "The request cannot be read"),
+    "bad_registry": (422, "The registry cannot be used"),
     "internal_error": (500, "Our fault"),
     "provider_not_configured": (503, "No provider can run this model now"),
     "database_unavailable": (503, "The database does not answer"),

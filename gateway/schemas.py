@@ -27,6 +27,7 @@ __all__ = [
     "ProgressView",
     "QuoteView",
     "RawRequest",
+    "ReloadRequest",
     "RoutingView",
     "TemplateRequest",
     "json_response",
@@ -39,7 +40,7 @@ class GenerateRequest(Struct, frozen=True, kw_only=True, rename="camel", forbid_
     model: str | None = None
     """An id or alias of `GET /api/models`. It wins over `intent`."""
     intent: str | None = None
-    """A need (`realistic`, `text_heavy`, ...) in place of a model."""
+    """A need (`realistic`, `text_heavy`, ...) in place of a model; `auto` reads it from the prompt."""
     inputs: dict[str, Any] = {}
     """The model's inputs, in the unified vocabulary."""
     options: dict[str, Any] = {}
@@ -76,6 +77,10 @@ class AdoptRequest(Struct, frozen=True, kw_only=True, rename="camel", forbid_unk
 
 class FailRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The body of `POST /api/admin/jobs/{id}/fail`: an empty object."""
+
+
+class ReloadRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The body of `POST /api/admin/registry/reload`: an empty object."""
 
 
 class ImageView(Struct, frozen=True, kw_only=True, rename="camel"):
@@ -142,7 +147,7 @@ class RoutingView(Struct, frozen=True, kw_only=True, rename="camel"):
     """How the model was chosen."""
 
     rule: str
-    """`model`, `intent` or `default`"""
+    """`model`, `intent`, `auto` or `default`"""
     why: str
     requested: str | None
     passed_over: tuple[PassedOverView, ...]

@@ -23,7 +23,15 @@ from gateway.settings import Settings
 from providers.diffusers_modal.levers import read_levers
 from providers.diffusers_modal.supervisor import EngineSupervisor
 
-__all__ = ["DRAIN_SIGNAL", "PortTakenError", "check_port", "engine_supervisor", "follow_parent", "serve"]
+__all__ = [
+    "DRAIN_SIGNAL",
+    "RELOAD_SIGNAL",
+    "PortTakenError",
+    "check_port",
+    "engine_supervisor",
+    "follow_parent",
+    "serve",
+]
 
 HEADER_READ_TIMEOUT_MS = 10_000
 HEADER_BYTES = 64 * 1024
@@ -37,6 +45,9 @@ PR_SET_PDEATHSIG = 1
 
 DRAIN_SIGNAL = signal.SIGUSR1
 """To a worker: stop is near, answer who waits."""
+
+RELOAD_SIGNAL = signal.SIGHUP
+"""To the server, which tells its workers: read the registry again."""
 
 log = logging.getLogger(__name__)
 
@@ -87,11 +98,19 @@ class Server(MPServer):
         super().__init__(*args, **kwargs)
         self.main_loop_interrupt = Bell()  # type: ignore[assignment]  # of the same shape
 
-    def shutdown(self, exit_code: int = 0) -> None:
-        """Let waiting requests be answered, then end the workers."""
+    def signal_handler_reload(self, *args: Any, **kwargs: Any) -> None:
+        """In place of new workers, which a bad registry would keep from starting: the same read it again."""
+        self.tell(RELOAD_SIGNAL)
+
+    def tell(self, what: signal.Signals) -> None:
+        """Send a signal to each worker that lives."""
         for worker in self.wrks:
             if worker.inner.is_alive():
-                os.kill(worker.inner.pid, DRAIN_SIGNAL)
+                os.kill(worker.inner.pid, what)
+
+    def shutdown(self, exit_code: int = 0) -> None:
+        """Let waiting requests be answered, then end the workers."""
+        self.tell(DRAIN_SIGNAL)
         super().shutdown(exit_code)  # type: ignore[no-untyped-call]  # granian's is untyped
 
 

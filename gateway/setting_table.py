@@ -89,6 +89,7 @@ SETTINGS = (
     Setting(name="FAL_QUEUE_URL", default="https://queue.fal.run", about="fal.ai's queue"),
     Setting(name="FAL_REST_URL", default="https://rest.fal.ai", about="fal.ai's REST API, for uploads"),
     Setting(name="FAL_CDN_URL", default="https://v3.fal.media", about="fal.ai's file store"),
+    Setting(name="OPENAI_API_KEY", default="", about="OpenAI's key", secret=True),
     Setting(name="MODAL_TOKEN_ID", default="", about="Modal's token", secret=True),
     Setting(name="MODAL_TOKEN_SECRET", default="", about="Modal's token secret", secret=True),
     Setting(name="MODAL_ENVIRONMENT", default="", about="Modal's environment that has the backend"),

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 
 from billing.money import json_number
 from gateway.ambient import iso
@@ -107,7 +108,7 @@ def estimate_view(plan: Plan) -> EstimateView:
         cost_micros=plan.quote.price_micros,
         ceiling_micros=plan.quote.ceiling_micros,
         currency=CURRENCY,
-        price=price_words(plan.model.price),
+        price=price_words(plan.price),
         width=first.width,
         height=first.height,
         num_images=first.num_images,
@@ -147,8 +148,15 @@ def model_view(model: Model, vocabulary: dict[str, Term], providers: Providers) 
 
 
 def _price(price: Price) -> dict[str, Any]:
-    kept = {name: value for name, value in msgspec.structs.asdict(price).items() if value is not None}
-    return {**kept, "currency": CURRENCY}
+    shown = _given(price)
+    if price.rates:
+        shown["rates"] = [_given(rate) for rate in price.rates]
+    return {**shown, "currency": CURRENCY}
+
+
+def _given(row: Struct) -> dict[str, Any]:
+    """The members of a row that are there."""
+    return {k: v for k, v in msgspec.structs.asdict(row).items() if v is not None and v != ()}
 
 
 def _route(route: Route, providers: Providers) -> RouteView:

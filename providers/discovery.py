@@ -25,6 +25,7 @@ GROUP = "image_gateway.providers"
 BUILT_IN: Mapping[str, str] = {
     "diffusers_modal": "providers.diffusers_modal.provider:DiffusersModalProvider",
     "fal": "providers.fal.provider:FalProvider",
+    "openai_compatible": "providers.openai_compatible.provider:OpenAiCompatibleProvider",
 }
 # A provider's methods: the protocol itself cannot be asked of a class, only of an instance.
 MEMBERS = ("unavailable", "create", "submit", "handle_for", "poll", "cancel", "aclose")
@@ -105,11 +106,20 @@ class Providers:
         types: ProviderTypes | None = None,
     ) -> None:
         self._types = provider_types() if types is None else types
-        self._contexts = {
-            name: ProviderContext(name=name, row=row, env=env, data_dir=data_dir)
-            for name, row in rows.items()
-        }
+        self._env = env
+        self._data_dir = data_dir
+        self._contexts: dict[str, ProviderContext] = {}
         self._built: dict[str, Provider] = {}
+        self._former: list[Provider] = []
+        self.adopt(rows)
+
+    def adopt(self, rows: Mapping[str, ProviderRow]) -> None:
+        """Take the rows of a registry that was read again. What a row no longer names, or names
+        otherwise, stays open for the jobs that are on it.
+
+        Raises:
+            DiscoveryError: a row names a type that does not exist; nothing was changed.
+        """
         for name, row in rows.items():
             if row.type not in self._types.targets:
                 known = ", ".join(sorted(self._types.targets))
@@ -117,6 +127,11 @@ class Providers:
                     f"the registry's provider {name!r} has the unknown type {row.type!r}; known: {known}. "
                     "A type of another package shows once that package is installed"
                 )
+        for name, row in rows.items():
+            known_before = self._contexts.get(name)
+            if known_before is not None and known_before.row != row and name in self._built:
+                self._former.append(self._built.pop(name))
+            self._contexts[name] = ProviderContext(name=name, row=row, env=self._env, data_dir=self._data_dir)
 
     def unavailable(self, route: Route) -> Unavailable | None:
         """Why a route cannot be used as things stand; None when it can.
@@ -144,6 +159,7 @@ class Providers:
     async def aclose(self) -> None:
         """Close every instance that was built, each of them even when another fails."""
         async with AsyncExitStack() as stack:
-            for provider in self._built.values():
+            for provider in (*self._built.values(), *self._former):
                 stack.push_async_callback(provider.aclose)
             self._built.clear()
+            self._former.clear()

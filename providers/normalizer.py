@@ -53,6 +53,8 @@ class Translation(Struct, frozen=True, kw_only=True):
     num_images: int
     """As many as the endpoint is asked for, whatever the caller asked."""
     seed: int | None
+    effective: dict[str, Any] = {}
+    """What is sent, by unified or native name: what a price may depend on."""
 
 
 def fitting_routes(routes: tuple[Route, ...], features: frozenset[str]) -> tuple[Route, ...]:
@@ -99,6 +101,7 @@ def translate(
         height=plan.height if known else None,
         num_images=desk.num_images,
         seed=desk.seed,
+        effective=desk.effective,
     )
 
 
@@ -119,12 +122,14 @@ class _Desk:
         self.seed: int | None = None
         self.num_images = 1
         self.done: set[str] = set()
+        self.effective: dict[str, Any] = {}
 
     # -- size ---------------------------------------------------------------------------
 
     def place_size(self, plan: SizePlan) -> None:
         """Put the size into the payload and account for the words that asked for it."""
         self.payload.update(plan.sent)
+        self.effective.update(plan.effective)
         words = [g for g in self.inputs.given if g.name in SIZE_WORDS and g.name not in self.route.parameters]
         if plan.unsupported:
             return
@@ -139,7 +144,7 @@ class _Desk:
         for word in words:
             kept = plan.problem is None or (word.name in ("width", "height") and word.name not in plan.moved)
             how: How = plan.how(word.name, word.requested_as) if kept else "clamped"
-            why = None if kept else plan.problem
+            why = plan.note if kept else plan.problem
             if kept and plan.emulated is not None:
                 how, why = "emulated", plan.emulated
             self.row(word, how, plan.sent_as(word.name), plan.sent_value(word.name), why)
@@ -247,6 +252,7 @@ class _Desk:
 
     def note(self, name: str, value: Any) -> None:
         """Keep what the job must know of what is sent."""
+        self.effective[name] = value
         if name == "seed":
             self.seed = value
         elif name == "num_images":

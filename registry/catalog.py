@@ -1,5 +1,6 @@
 """Looks models up: by id, by alias, by intent."""
 
+import re
 from collections.abc import Callable
 from difflib import get_close_matches
 
@@ -8,7 +9,11 @@ from msgspec import Struct
 from registry.errors import UnknownModel
 from registry.schema import Catalogue, Model, Term
 
-__all__ = ["Catalog", "PassedOver", "Selection"]
+__all__ = ["AUTO", "Catalog", "PassedOver", "Selection"]
+
+AUTO, AUTO_ELSE = "auto", "realistic"
+"""The intent that is read from the prompt, and what it is when nothing is found there."""
+MOST_PROMPT = 2000
 
 
 class PassedOver(Struct, frozen=True, kw_only=True):
@@ -69,6 +74,27 @@ class Catalog:
             close = get_close_matches(name, self._aliases, n=3)
             raise UnknownModel(name, tuple(self.models), tuple(close))
         return found
+
+    def read_prompt(self, prompt: str, features: frozenset[str]) -> tuple[str, str]:
+        """The intent that a prompt shows, and by what: `intent: auto`.
+
+        Args:
+            prompt: of the request.
+            features: the kinds of input that it has.
+
+        Returns:
+            The first intent of the file that one of its patterns finds; without one, `AUTO_ELSE` or,
+            where the file has none of that name, its last.
+        """
+        for name, intent in self._catalogue.intents.items():
+            if not set(intent.needs) <= features:
+                continue
+            for pattern in intent.prompts:
+                found = re.search(pattern, prompt[:MOST_PROMPT], re.IGNORECASE | re.DOTALL)
+                if found is not None:
+                    return name, f"the prompt has {' '.join(found[0].split())[:40]!r}"
+        names = tuple(self._catalogue.intents)
+        return (AUTO_ELSE if AUTO_ELSE in names else names[-1]), "the prompt has no mark of a need"
 
     def select(
         self, model: str | None, intent: str | None, usable: Callable[[Model], str | None]

@@ -5,10 +5,11 @@ from decimal import Decimal
 
 import msgspec
 
+from registry.catalog import AUTO
 from registry.document import Document, Path
 from registry.inputs import FOLDED, WORD_TYPES
-from registry.prices import image_dollars
-from registry.schema import Catalogue, Model, ModelRow, ParameterRule, Price, Route, SizeRule
+from registry.prices import image_dollars, price_for
+from registry.schema import Catalogue, Model, ModelRow, ParameterRule, Price, Route, SizeRule, SizeStyle
 from registry.sizes import SIZE_WORDS, parse_size
 from registry.values import BadValue, read_native, read_value
 
@@ -35,6 +36,8 @@ def model_price(
             path,
         )
     costs = [route.provider_cost for route in routes]
+    if any(cost.rates or cost.first_megapixel is not None for cost in costs):
+        raise document.error("what it costs depends on its parameters: give a price", path)
     for unit in ("per_image", "per_megapixel", "per_gpu_second"):
         rates = [rate for cost in costs if (rate := getattr(cost, unit)) is not None]
         if len(rates) == len(costs):
@@ -60,9 +63,12 @@ def check_catalogue(document: Document, catalogue: Catalogue) -> None:
     for model in catalogue.models.values():
         for route in model.routes:
             _check_route(document, catalogue, route)
+            _check_rates(document, model, route, ("models", model.id, "routes", route.index))
             _check_price(document, model, route)
         _check_required(document, catalogue, model)
         _check_natives(document, model)
+    if AUTO in catalogue.intents:
+        raise document.error("`auto` is the intent that is read from a prompt", ("intents", AUTO))
     for name, intent in catalogue.intents.items():
         _check_models(document, catalogue, intent.models, ("intents", name, "models"))
     _check_models(document, catalogue, catalogue.default, ("default",))
@@ -164,8 +170,7 @@ def _check_gpu_rate(document: Document, catalogue: Catalogue, route: Route, path
 
 def _check_spellings(document: Document, route: Route, path: Path) -> None:
     """No two things are sent under one name: the second would replace the first."""
-    styles = {"image_size": ("image_size",), "width_height": ("width", "height"), "none": ()}
-    owner = dict.fromkeys(styles[route.size.style], "the size")
+    owner = dict.fromkeys(_size_members(route.size), "the size")
     for name, rule in route.parameters.items():
         sent = rule.send or name
         if sent in owner:
@@ -173,6 +178,19 @@ def _check_spellings(document: Document, route: Route, path: Path) -> None:
                 f"{sent!r} already carries {owner[sent]}", written_at(document, path, "parameters", name)
             )
         owner[sent] = name
+
+
+def _size_members(size: SizeRule) -> tuple[str, ...]:
+    """The members of a payload that carry a size."""
+    members: dict[SizeStyle, tuple[str, ...]] = {
+        "image_size": ("image_size",),
+        "width_height": ("width", "height"),
+        "text": (size.send or "size",),
+        "aspect_ratio": ("aspect_ratio", "resolution") if size.resolutions else ("aspect_ratio",),
+        "choice": (size.send or "image_size",),
+        "none": (),
+    }
+    return members[size.style]
 
 
 def _check_drawn_sizes(document: Document, route: Route, path: Path) -> None:
@@ -195,6 +213,10 @@ def _check_size(document: Document, size: SizeRule, path: Path) -> None:
     default = parse_size(size.default or "")
     if default is None:
         raise document.error('size.default is missing: give it as "1024x1024" (pixels)', path)
+    if size.style == "choice" and size.default not in size.choices:
+        raise document.error(f"the default {size.default} is none of the choices", path)
+    if size.choices:
+        return
     for edge in default:
         if not size.min <= edge <= size.max or edge % size.multiple_of:
             raise document.error(
@@ -258,12 +280,31 @@ def _check_price(document: Document, model: Model, route: Route) -> None:
         return
     size = route.size
     default = parse_size(size.default or "") or (1024, 1024)
-    for width, height in (default, (size.min,) * 2, (size.max,) * 2):
-        price = image_dollars(model.price, width, height)
-        cost = image_dollars(route.provider_cost, width, height)
-        if price < cost:
+    sizes = (default,) if size.choices else (default, (size.min,) * 2, (size.max,) * 2)
+    for case in ({}, *(rate.when for rate in (*model.price.rates, *route.provider_cost.rates))):
+        for width, height in sizes:
+            price = image_dollars(price_for(model.price, case), width, height)
+            cost = image_dollars(price_for(route.provider_cost, case), width, height)
+            if price < cost:
+                said = "".join(f", {name} {value}" for name, value in case.items())
+                raise document.error(
+                    f"the price at {width}x{height}{said} is {price} USD, below the provider's {cost} "
+                    f"(routes.{route.index}); raise it, or say why in `below_cost`",
+                    ("models", model.id, "price"),
+                )
+
+
+def _check_rates(document: Document, model: Model, route: Route, path: Path) -> None:
+    """What a rate depends on is something that is sent."""
+    sent = {*route.parameters, *SIZE_WORDS}
+    for index, rate in enumerate(route.provider_cost.rates):
+        for name in rate.when.keys() - sent:
             raise document.error(
-                f"the price at {width}x{height} is {price} USD, below the provider's {cost} "
-                f"(routes.{route.index}); raise it, or say why in `below_cost`",
-                ("models", model.id, "price"),
+                f"the route sends no {name!r}", (*path, "provider_cost", "rates", index, "when", name)
+            )
+    taken = {*model.parameters(), *SIZE_WORDS}
+    for index, rate in enumerate(model.price.rates):
+        for name in rate.when.keys() - taken:
+            raise document.error(
+                f"the model takes no {name!r}", ("models", model.id, "price", "rates", index, "when", name)
             )

@@ -6,7 +6,17 @@ from msgspec import Struct
 
 from registry.schema import TermType
 
-__all__ = ["FOLDED", "WORD_TYPES", "Given", "Lora", "UnifiedInputs"]
+__all__ = ["FEATURE_WORDS", "FOLDED", "WORD_TYPES", "Given", "Lora", "UnifiedInputs"]
+
+
+FEATURE_WORDS = {
+    "image": "image_url",
+    "mask": "mask_url",
+    "lora": "loras",
+    "target_image": "target_image_url",
+    "references": "reference_image_urls",
+}
+"""The word of the vocabulary that a feature is the presence of."""
 
 
 class Lora(Struct, frozen=True, kw_only=True):
@@ -61,14 +71,7 @@ class UnifiedInputs(Struct, frozen=True, kw_only=True):
     @property
     def features(self) -> frozenset[str]:
         """The kinds of input that are present: what a route's `when` is held against."""
-        present = {
-            "image": self.image_url,
-            "mask": self.mask_url,
-            "lora": self.loras,
-            "target_image": self.target_image_url,
-            "references": self.reference_image_urls,
-        }
-        return frozenset(name for name, value in present.items() if value)
+        return frozenset(name for name, word in FEATURE_WORDS.items() if getattr(self, word))
 
 
 WORD_TYPES: dict[str, TermType] = {

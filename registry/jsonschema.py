@@ -120,6 +120,8 @@ def _lora(item: dict[str, Any], rule: ParameterRule) -> dict[str, Any]:
 def _size(rule: SizeRule, vocabulary: Mapping[str, Term]) -> dict[str, Any]:
     width, height = parse_size(rule.default or "") or (None, None)
     found = _words(SIZE_WORDS, vocabulary)
+    if rule.choices:
+        return _choices(rule, found)
     for name, default in (("width", width), ("height", height)):
         if name not in found:
             continue
@@ -131,6 +133,16 @@ def _size(rule: SizeRule, vocabulary: Mapping[str, Term]) -> dict[str, Any]:
             "default": default,
             "description": vocabulary[name].about,
         }
+    return found
+
+
+def _choices(rule: SizeRule, found: dict[str, Any]) -> dict[str, Any]:
+    """Of an endpoint that takes one of a few: those are shown; a width and a height find the nearest."""
+    word = "aspect_ratio" if rule.style == "aspect_ratio" else "size"
+    if word in found:
+        found[word] = {**found[word], "examples": list(rule.choices)}
+    if rule.resolutions and "resolution" in found:
+        found["resolution"] = {**found["resolution"], "enum": list(rule.resolutions)}
     return found
 
 

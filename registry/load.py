@@ -20,6 +20,7 @@ from registry.document import Document, Path
 from registry.errors import RegistryError
 from registry.schema import (
     Catalogue,
+    CostRow,
     DialectRow,
     Intent,
     Model,
@@ -190,6 +191,7 @@ def _overlay(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
         "parameters": parameters,
         "constants": {**(base.get("constants") or {}), **(over.get("constants") or {})},
         "size": {**(base.get("size") or {}), **(over.get("size") or {})},
+        "provider_cost": over.get("provider_cost") or base.get("provider_cost"),
     }
 
 
@@ -244,19 +246,24 @@ def _route(
         },
         constants=merged["constants"],
         size=_convert(document, merged["size"], SizeRule, written_at(document, path, "size")),
-        provider_cost=_cost(document, row, tiers, path),
+        provider_cost=_cost(document, row, merged["provider_cost"], tiers, path),
         pipeline=row.pipeline,
     )
 
 
-def _cost(document: Document, row: RouteRow, tiers: dict[str, Tier], path: Path) -> Price:
+def _cost(
+    document: Document, row: RouteRow, written: dict[str, Any] | None, tiers: dict[str, Tier], path: Path
+) -> Price:
     """What a route costs us; with seconds alone, what its tier's second costs."""
+    if written is None:
+        raise document.error("neither the route nor its dialect has a provider_cost", path)
+    here = written_at(document, path, "provider_cost")
     tier = row.pipeline.tier if row.pipeline is not None else None
     if tier is not None and tier not in tiers:
         known = ", ".join(tiers)
         raise document.error(f"no tier is called {tier!r}; known: {known}", (*path, "pipeline", "tier"))
-    cost = structs.asdict(row.provider_cost)
+    cost = structs.asdict(_convert(document, written, CostRow, here))
     rates = [cost[unit] for unit in ("per_image", "per_megapixel", "per_gpu_second")]
     if tier is not None and cost["typical_seconds"] is not None and rates == [None, None, None]:
         cost["per_gpu_second"] = tiers[tier].per_second
-    return _convert(document, cost, Price, (*path, "provider_cost"))
+    return _convert(document, cost, Price, here)

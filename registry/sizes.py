@@ -2,10 +2,13 @@
 
 import re
 
-__all__ = ["SIZE_WORDS", "parse_ratio", "parse_size"]
+__all__ = ["RESOLUTIONS", "SIZE_WORDS", "parse_ratio", "parse_size"]
 
 SIZE_WORDS = ("width", "height", "size", "aspect_ratio", "resolution")
 """The words of the vocabulary that together ask for one size."""
+
+RESOLUTIONS = {"0.5K": 512, "1K": 1024, "2K": 2048, "4K": 4096}
+"""Classes of areas: 1K is that of 1024 x 1024 pixels."""
 
 # [0-9] and not \d: other scripts' digits are no size.
 SIZE = re.compile(r"([0-9]{1,5})\s*[xX*\u00d7]\s*([0-9]{1,5})")

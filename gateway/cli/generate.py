@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from gateway.cli.connect import MESSAGES, open_gateway
+from gateway.cli.params import read_params
 from gateway.client import GatewayClient, GatewayFailure
 from gateway.settings import load_settings
 
@@ -42,27 +43,10 @@ def generate(
     Goes through the gateway that runs here; without one, it opens the data folder itself.
     """
     inputs = {"prompt": prompt, **{name: flags[name] for name in FLAGS if flags[name] is not None}}
-    inputs.update(_read_params(param))
+    inputs.update(read_params(param))
     body = {"inputs": inputs, "model": model, "intent": intent}
     body = {name: value for name, value in body.items() if value is not None}
     asyncio.run(_run(body, output, estimate, as_json))
-
-
-def _read_params(pairs: tuple[str, ...]) -> dict[str, Any]:
-    read: dict[str, Any] = {}
-    for pair in pairs:
-        name, equals, text = pair.partition("=")
-        if not equals:
-            raise click.UsageError(f"-p {pair!r}: write it as NAME=VALUE")
-        try:
-            read[name] = json.loads(text, parse_constant=_no_constant)
-        except ValueError:
-            read[name] = text
-    return read
-
-
-def _no_constant(text: str) -> None:
-    raise ValueError(f"{text} is no JSON")
 
 
 async def _run(body: dict[str, Any], output: str | None, estimate: bool, as_json: bool) -> None:

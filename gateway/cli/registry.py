@@ -20,10 +20,11 @@ from registry.load import load_registry
 from registry.schema import Price
 from templates.engine import TemplateLibrary
 
-__all__ = ["models", "registry"]
+__all__ = ["console", "models", "open_registry", "registry", "table"]
 
 
-def _open(path: Path | None = None) -> tuple[Catalog, Providers]:
+def open_registry(path: Path | None = None) -> tuple[Catalog, Providers]:
+    """The registry of the settings, or of a file, and the providers as this environment has them."""
     settings = load_settings()
     catalog = Catalog(load_registry(path or settings.registry, markup=settings.markup))
     return catalog, Providers(catalog.data.providers, os.environ, str(settings.data_dir))
@@ -33,17 +34,17 @@ def _open(path: Path | None = None) -> tuple[Catalog, Providers]:
 @click.option("--json", "as_json", is_flag=True, help="As JSON, each with its inputs.")
 def models(as_json: bool) -> None:
     """List the models: what they cost and whether they can be used now."""
-    catalog, providers = _open()
+    catalog, providers = open_registry()
     if as_json:
         views = tuple(model_view(m, catalog.vocabulary, providers) for m in catalog.models.values())
         encoder = msgspec.json.Encoder(decimal_format="number")
         click.echo(msgspec.json.format(encoder.encode(ModelList(models=views))).decode())
         return
-    table = _table("model", "price, USD", "state", "about")
+    rows = table("model", "price, USD", "state", "about")
     for model in catalog.models.values():
         state = _state(usable(model, providers))
-        table.add_row(escape(model.id), short_price(model.price), state, escape(model.description))
-    _console().print(table)
+        rows.add_row(escape(model.id), short_price(model.price), state, escape(model.description))
+    console().print(rows)
 
 
 @click.group()
@@ -58,23 +59,23 @@ def check(file: Path | None) -> None:
 
     Exits with 1 and names line and path when something is wrong.
     """
-    catalog, providers = _open(file)
+    catalog, providers = open_registry(file)
     TemplateLibrary.load(load_settings().templates_dir)
-    table = _table("model and its routes", "runs when", "price", "cost, USD", "state")
+    rows = table("model and its routes", "runs when", "price", "cost, USD", "state")
     for model in catalog.models.values():
-        table.add_row(f"[bold]{escape(model.id)}[/]", "", short_price(model.price), "", "")
+        rows.add_row(f"[bold]{escape(model.id)}[/]", "", short_price(model.price), "", "")
         for route in model.routes:
-            table.add_row(
+            rows.add_row(
                 escape(f"  {route.provider}: {route.endpoint}"),
                 "+".join(sorted(route.when)) or "always",
                 "",
                 short_price(route.provider_cost),
                 _state(providers.unavailable(route)),
             )
-    console = _console()
-    console.print(table)
+    out = console()
+    out.print(rows)
     data = catalog.data
-    console.print(
+    out.print(
         f"\n{len(data.models)} models, {sum(len(m.routes) for m in data.models.values())} routes, "
         f"{len(data.intents)} intents, {len(data.vocabulary)} words, version {catalog.version}: good",
         highlight=False,
@@ -89,7 +90,7 @@ def short_price(price: Price) -> str:
         (price.per_gpu_second, "GPU s"),
     ):
         if rate is not None:
-            return f"{rate}/{unit}"
+            return f"{rate}/{unit}{', varies' if price.rates else ''}"
     raise AssertionError("Price holds exactly one rate")
 
 
@@ -99,16 +100,16 @@ def _state(unavailable: Unavailable | None) -> str:
     return f"set {unavailable.setting}" if unavailable.setting else "not in this version"
 
 
-def _table(first: str, *others: str) -> Table:
+def table(first: str, *others: str) -> Table:
     """A table whose first column gives way when the terminal is narrow, and no other."""
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column(first, overflow="fold")
+    made = Table(box=None, pad_edge=False, header_style="dim")
+    made.add_column(first, overflow="fold")
     for title in others:
-        table.add_column(title, no_wrap=title != "about")
-    return table
+        made.add_column(title, no_wrap=title != "about")
+    return made
 
 
-def _console() -> Console:
+def console() -> Console:
     """Prints to stdout; a pipe has no width to fit into."""
     console = Console()
     return console if console.is_terminal else Console(width=160)

@@ -11,6 +11,7 @@ from gateway.cli.errors import known_failure
 from gateway.cli.generate import generate
 from gateway.cli.jobs import jobs
 from gateway.cli.registry import models, registry
+from gateway.cli.route import route
 from gateway.cli.run import config, engine, serve
 
 __all__ = ["cli", "main"]
@@ -22,7 +23,20 @@ def cli() -> None:
     """One gateway in front of every image model."""
 
 
-for command in (serve, engine, generate, jobs, account, admin, keys, backend, models, registry, config):
+for command in (
+    serve,
+    engine,
+    generate,
+    jobs,
+    account,
+    admin,
+    keys,
+    backend,
+    models,
+    route,
+    registry,
+    config,
+):
     cli.add_command(command)
 
 

@@ -39,6 +39,7 @@ ROUTES = {
     ("GET", "/api/models"): "read",
     ("GET", "/api/models/{model_id}"): "read",
     ("GET", "/api/intents"): "read",
+    ("POST", "/api/admin/registry/reload"): "admin",
     ("POST", "/diffusers/generate"): "generate",
     ("GET", "/diffusers/models"): "read",
     ("GET", "/api/templates"): "read",

@@ -139,7 +139,10 @@ def test_the_policy_is_read_from_either_part(plan, part, policy) -> None:
         ({"on_unsupported": ["warn"]}, "/inputs/on_unsupported", "not_allowed"),
         ({"on_unsupported": "warn", "options": {"on_unsupported": "drop"}}, "/options/on_unsupported",
          "conflicting_values"),
-        ({"options": {"max_cost": 1}}, "/options/max_cost", "unknown_parameter"),
+        ({"options": {"max_cost": "much"}}, "/options/max_cost", "not_allowed"),
+        ({"options": {"max_cost": True}}, "/options/max_cost", "not_allowed"),
+        ({"options": {"max_cost": 0.029999}}, "/options/max_cost", "too_expensive"),
+        ({"max_cost": 1, "options": {"max_cost": 2}}, "/options/max_cost", "conflicting_values"),
         ({"image_url": "https://a.test/i.png"}, "/inputs/image_url", "unsupported_parameter"),
     ],
 )  # fmt: skip

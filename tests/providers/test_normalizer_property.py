@@ -3,9 +3,11 @@
 from typing import Any
 
 import msgspec
-from hypothesis import given
+import pytest
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
+from support.loopback_fal import ENDPOINTS
 
 from providers.base import MediaRef, revive_media
 from providers.normalizer import Policy, fitting_routes, translate
@@ -55,6 +57,44 @@ def requests(draw: st.DrawFn) -> tuple[str, UnifiedInputs]:
         term = terms[name]
         asked[draw(st.sampled_from([name, *term.aliases]))] = draw(values(term, rules.get(name)))
     return model.id, validate({"inputs": asked}, model, SHIPPED.vocabulary)
+
+
+def plain(value: Any) -> Any:
+    """A payload as it goes over the wire."""
+    if isinstance(value, MediaRef):
+        return "https://files.test/a.png"
+    if isinstance(value, dict):
+        return {name: plain(item) for name, item in value.items()}
+    return [plain(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def check_payloads(model: str, inputs: UnifiedInputs, policy: Policy | None) -> None:
+    """fal's own schema takes what is sent; it is written from fal's documents and not from our rows."""
+    for route in fitting_routes(SHIPPED.models[model].routes, inputs.features):
+        if route.provider != "fal":
+            continue
+        try:
+            done = translate(inputs, route, SHIPPED.vocabulary, fresh_seed=SEED, policy=policy)
+        except InvalidInputs:
+            continue
+        assert ENDPOINTS[route.endpoint].faults(plain(done.payload)) == [], (route.endpoint, done.payload)
+
+
+def test_every_endpoint_of_fal_has_a_schema_of_its_own() -> None:
+    ours = {r.endpoint for m in SHIPPED.models.values() for r in m.routes if r.provider == "fal"}
+    assert ours <= ENDPOINTS.keys()
+
+
+@given(request=requests(), policy=st.sampled_from(["warn", "drop", None]))
+def test_what_is_sent_is_legal(request: tuple[str, UnifiedInputs], policy: Policy | None) -> None:
+    check_payloads(*request, policy)
+
+
+@pytest.mark.slow
+@settings(max_examples=10_000)
+@given(request=requests(), policy=st.sampled_from(["warn", "drop"]))
+def test_ten_thousand_payloads_are_legal(request: tuple[str, UnifiedInputs], policy: Policy | None) -> None:
+    check_payloads(*request, policy)
 
 
 def within(rule: ParameterRule, value: Any) -> bool:

@@ -114,9 +114,12 @@ def test_an_unknown_model_is_never_replaced_by_an_intent() -> None:
 @pytest.mark.parametrize(
     ("intent", "best"),
     [
-        ("realistic", "flux-pro"),
-        ("text_heavy", "zai-org/GLM-Image"),
-        ("speed", "flux-dev"),
+        ("realistic", "nano-banana-2"),
+        ("text_heavy", "ideogram-v3"),
+        ("logic", "gpt-image-1.5"),
+        ("wide_angle", "nano-banana-pro"),
+        ("speed", "sd-3.5-large-turbo"),
+        ("vector", "recraft-v3"),
         ("edit", "flux-pro"),
     ],
 )
@@ -125,9 +128,23 @@ def test_the_shipped_intents(intent: str, best: str) -> None:
 
 
 def test_without_keys_intents_end_at_the_embedded_model() -> None:
-    for intent in ("realistic", "text_heavy", "speed"):
+    for intent in SHIPPED.data.intents:
         only = SHIPPED.select(None, intent, lambda m: None if m.id == "embedded-mini" else "no key")
         assert only.model.id == "embedded-mini"
+
+
+@pytest.mark.parametrize(
+    ("name", "serves"),
+    [
+        ("ideogram-v3", "ideogram-v3"),
+        ("nano-banananew", "nano-banana-2"),
+        ("dalle-3-ultra", "gpt-image-1.5"),
+        ("imagen-4-ultra", "nano-banana-pro"),
+        ("sd3-5-turbo", "sd-3.5-large-turbo"),
+    ],
+)
+def test_the_names_of_the_seed_lead_to_what_serves_that_need_today(name: str, serves: str) -> None:
+    assert SHIPPED.model(name).id == serves
 
 
 def test_it_shows_its_data() -> None:

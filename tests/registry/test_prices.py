@@ -1,12 +1,13 @@
 """What an image costs at a size."""
 
 from decimal import Decimal
+from typing import Any
 
 import msgspec
 import pytest
 
-from registry.prices import MEGAPIXEL, image_dollars, megapixels
-from registry.schema import Price
+from registry.prices import MEGAPIXEL, image_dollars, megapixels, price_for
+from registry.schema import Price, Rate
 
 
 @pytest.mark.parametrize(
@@ -60,3 +61,60 @@ def test_an_image_costs(row: dict[str, str], size: tuple[int, int], dollars: str
 def test_what_is_no_price(row: dict[str, object]) -> None:
     with pytest.raises(msgspec.ValidationError):
         msgspec.convert(row, Price)
+
+
+RATES = Price(
+    per_image=Decimal("0.2"),
+    rates=(
+        Rate(when={"quality": "low", "size": "1024x1024"}, per_image=Decimal("0.01")),
+        Rate(when={"quality": "low"}, per_megapixel=Decimal("0.02")),
+        Rate(when={"search": True}, per_image=Decimal("0.3")),
+        Rate(when={"steps": 4}, per_image=Decimal("0.4")),
+    ),
+)
+
+
+@pytest.mark.parametrize(
+    ("sent", "dollars"),
+    [
+        ({}, "0.2"),
+        ({"quality": "high"}, "0.2"),
+        ({"quality": "low", "size": "1024x1024"}, "0.01"),
+        ({"quality": "low", "size": "2048x1024"}, "0.04"),
+        ({"search": True}, "0.3"),
+        ({"search": False}, "0.2"),
+        ({"search": 1}, "0.2"),
+        ({"steps": 4}, "0.4"),
+        ({"steps": "4"}, "0.4"),
+    ],
+)
+def test_a_price_that_depends_on_what_is_sent(sent: dict[str, Any], dollars: str) -> None:
+    price = price_for(RATES, sent)
+    assert price.rates == ()
+    assert image_dollars(price, 2048, 1024) == Decimal(dollars)
+
+
+def test_the_first_megapixel_may_cost_more() -> None:
+    price = Price(per_megapixel=Decimal("0.015"), first_megapixel=Decimal("0.03"))
+    assert [image_dollars(price, edge, 1024) for edge in (512, 1024, 1025, 3072)] == [
+        Decimal(dollars) for dollars in ("0.03", "0.03", "0.045", "0.06")
+    ]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"per_image": Decimal(1), "first_megapixel": Decimal(1)},
+        {"per_megapixel": Decimal(1), "first_megapixel": Decimal("-1")},
+        {"per_megapixel": Decimal(1), "first_megapixel": Decimal("NaN")},
+    ],
+)
+def test_a_first_megapixel_of_nothing(row: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="first_megapixel"):
+        Price(**row)
+
+
+@pytest.mark.parametrize("row", [{"when": {}, "per_image": Decimal(1)}, {"when": {"a": 1}}])
+def test_a_rate_that_is_none(row: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"when|exactly one"):
+        Rate(**row)

@@ -117,5 +117,5 @@ def test_an_intent_passes_over_what_cannot_serve(gateway: GatewayProcess) -> Non
     job = gateway.generate({"intent": "realistic", "inputs": {"prompt": "x", "size": "64x64"}}).json()
     assert job["model"] == "embedded-mini"
     passed = job["routing"]["passedOver"]
-    assert passed[0]["model"] == "flux-pro"
+    assert passed[0]["model"] == "nano-banana-2"
     assert "FAL_KEY" in passed[0]["reason"]

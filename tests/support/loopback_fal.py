@@ -18,8 +18,11 @@ from typing import Any
 from support.loopback_fal_faults import FAULTS, WIRE, JobFault, said
 from support.loopback_fal_http import HttpServer, Reply, Request, answer
 from support.loopback_fal_images import broken, picture, size_of
-from support.loopback_fal_schema import ENDPOINTS, Bad, asked_size
+from support.loopback_fal_models import MORE_ENDPOINTS
+from support.loopback_fal_schema import ENDPOINTS as FLUX_ENDPOINTS
+from support.loopback_fal_schema import Bad, asked_size
 
+ENDPOINTS = FLUX_ENDPOINTS | MORE_ENDPOINTS
 KEY = "loopback-id:loopback-secret"
 CDN_TOKEN = "loopback-cdn-token"
 
@@ -289,7 +292,9 @@ class LoopbackFal(HttpServer):
 
     def _output(self, job: Job) -> dict[str, Any]:
         endpoint = ENDPOINTS[job.endpoint]
-        source = self.uploads.get(str(job.payload.get(endpoint.follows, "")).removeprefix(self.url))
+        followed = job.payload.get(endpoint.follows, "")
+        first = followed[0] if isinstance(followed, list) else followed
+        source = self.uploads.get(str(first).removeprefix(self.url))
         width, height = asked_size(job.payload, size_of(source.data) if source else None)
         count = job.payload.get("num_images", 1)
         job.units = count * (1 if endpoint.per_image else -(-width * height // (1 << 20)))
@@ -299,13 +304,13 @@ class LoopbackFal(HttpServer):
         return {
             "images": images,
             "seed": job.payload.get("seed", 42),
-            "prompt": job.payload["prompt"],
+            "prompt": job.payload.get("prompt", ""),
             "has_nsfw_concepts": [False] * count,
             "timings": {},
         }
 
     def _image(self, job: Job, number: int, width: int, height: int) -> dict[str, Any]:
-        kind = job.payload.get("output_format", "jpeg")
+        kind = job.payload.get("output_format", job.payload.get("format", "jpeg"))
         content, content_type = picture(width, height, kind), f"image/{kind}"
         if job.fault is not None and job.fault.startswith("image_"):
             content, content_type = broken(job.fault, width, height, kind)

@@ -17,6 +17,7 @@ PRESETS = {
 }
 RATIOS = ("21:9", "16:9", "4:3", "3:2", "1:1", "2:3", "3:4", "9:16", "9:21")
 MOST_EDGE = 14142
+AREAS = {"0.5K": 512**2, "1K": 1024**2, "2K": 2048**2, "4K": 4096**2}
 
 
 class Bad(NamedTuple):
@@ -199,9 +200,11 @@ def asked_size(given: dict[str, Any], source: tuple[int, int] | None) -> tuple[i
     if isinstance(size, dict):
         return size["width"], size["height"]
     if isinstance(size, str):
-        return PRESETS[size]
+        width, _, height = size.partition("x")
+        return (int(width), int(height)) if height else PRESETS[size]
     if "aspect_ratio" in given:
         wide, high = (int(part) for part in given["aspect_ratio"].split(":"))
-        edge = (1024 * 1024 / (wide * high)) ** 0.5
+        area = AREAS[given.get("resolution", "1K")]
+        edge = (area / (wide * high)) ** 0.5
         return round(wide * edge / 16) * 16, round(high * edge / 16) * 16
     return source or PRESETS["landscape_4_3"]

@@ -1,0 +1,109 @@
+"""Sizes of endpoints that take one of a few: the nearest ratio, resolution or size. Pure arithmetic."""
+
+import math
+from collections.abc import Sequence
+
+from registry.schema import SizeRule
+from registry.sizes import RESOLUTIONS, parse_ratio, parse_size
+
+__all__ = ["Chosen", "choose"]
+
+NEAR = 0.02
+"""1366x768 is 16:9 to a person: a fiftieth is near enough."""
+SMALLEST, LARGEST = 0.45, 2.2
+"""What share of its area a grade stands for: 3840x2160 is 4K to a person, and half of 4096x4096."""
+
+
+class Chosen:
+    """What comes nearest to a size that was asked for.
+
+    Args:
+        sent: the endpoint's members.
+        width: pixels that it makes, or about as many.
+        height: likewise.
+        problem: why that is not what was asked for; None when it is.
+        moved: the words of the request that it leaves.
+    """
+
+    def __init__(
+        self,
+        sent: dict[str, str],
+        width: int,
+        height: int,
+        problem: str | None = None,
+        moved: tuple[str, ...] = (),
+    ) -> None:
+        self.sent = sent
+        self.width = width
+        self.height = height
+        self.problem = problem
+        self.moved = moved
+
+
+def choose(rule: SizeRule, width: float, height: float, resolution: str | None, *, exact: bool) -> Chosen:
+    """The nearest that an endpoint has.
+
+    Args:
+        rule: of the style `aspect_ratio` or `choice`.
+        width: pixels asked for.
+        height: likewise.
+        resolution: the class of areas asked for, if one was.
+        exact: an edge was asked for in pixels.
+    """
+    if rule.style == "choice":
+        return _size(rule, width, height, exact=exact)
+    return _ratio(rule, width, height, resolution, exact=exact)
+
+
+def _size(rule: SizeRule, width: float, height: float, *, exact: bool) -> Chosen:
+    def distance(size: tuple[int, int]) -> tuple[float, float]:
+        return _off(width / height, size), abs(math.log(size[0] * size[1] / (width * height)))
+
+    found = min((size for size in map(parse_size, rule.choices) if size is not None), key=distance)
+    sent = {rule.send or "image_size": f"{found[0]}x{found[1]}"}
+    if found == (width, height) or (not exact and _off(width / height, found) <= NEAR):
+        return Chosen(sent, *found)
+    problem = (
+        f"{round(width)}x{round(height)} is not a size of this model; the nearest is {found[0]}x{found[1]}"
+    )
+    return Chosen(sent, *found, problem=problem, moved=("width", "height", "aspect_ratio"))
+
+
+def _ratio(rule: SizeRule, width: float, height: float, resolution: str | None, *, exact: bool) -> Chosen:
+    ratios = [ratio for ratio in map(parse_ratio, rule.choices) if ratio is not None]
+    ratio = min(ratios, key=lambda one: _off(width / height, one))
+    named = f"{ratio[0]}:{ratio[1]}"
+    default = parse_size(rule.default or "") or (1024, 1024)
+    area = default[0] * default[1]
+    sent = {"aspect_ratio": named}
+    problem, moved = None, ()
+    if _off(width / height, ratio) > NEAR:
+        problem = f"{round(width)}x{round(height)} is not a shape of this model; the nearest is {named}"
+        moved = ("width", "height", "aspect_ratio")
+    if rule.resolutions:
+        grade = resolution if resolution in rule.resolutions else _grade(rule.resolutions, width * height)
+        area = RESOLUTIONS[grade] ** 2
+        sent["resolution"] = grade
+    pixels = math.sqrt(area * ratio[0] / ratio[1])
+    made = _even(pixels, rule), _even(pixels * ratio[1] / ratio[0], rule)
+    asked = RESOLUTIONS[resolution] ** 2 if resolution else width * height if exact else area
+    if problem is None and not SMALLEST <= asked / area <= LARGEST:
+        wanted = resolution or f"{round(width)}x{round(height)}"
+        problem = f"{wanted} is not an area of this model; the nearest is about {made[0]}x{made[1]}"
+        moved = ("resolution",) if resolution else ("width", "height")
+    return Chosen(sent, *made, problem=problem, moved=moved)
+
+
+def _grade(resolutions: Sequence[str], area: float) -> str:
+    """The smallest class that has about that area; else the largest."""
+    by_area = sorted(resolutions, key=lambda name: RESOLUTIONS[name])
+    return next((name for name in by_area if RESOLUTIONS[name] ** 2 >= 0.75 * area), by_area[-1])
+
+
+def _off(ratio: float, other: tuple[int, int]) -> float:
+    """How far two ratios are from each other: 0.02 is a fiftieth."""
+    return abs(math.log(ratio * other[1] / other[0]))
+
+
+def _even(edge: float, rule: SizeRule) -> int:
+    return max(rule.multiple_of, round(edge / rule.multiple_of) * rule.multiple_of)
