@@ -40,7 +40,7 @@ class Chosen:
         self.moved = moved
 
 
-def choose(rule: SizeRule, width: float, height: float, resolution: str | None, *, exact: bool) -> Chosen:
+def choose(rule: SizeRule, width: int, height: int, resolution: str | None, *, exact: bool) -> Chosen:
     """The nearest that an endpoint has.
 
     Args:
@@ -55,7 +55,7 @@ def choose(rule: SizeRule, width: float, height: float, resolution: str | None, 
     return _ratio(rule, width, height, resolution, exact=exact)
 
 
-def _size(rule: SizeRule, width: float, height: float, *, exact: bool) -> Chosen:
+def _size(rule: SizeRule, width: int, height: int, *, exact: bool) -> Chosen:
     def distance(size: tuple[int, int]) -> tuple[float, float]:
         return _off(width / height, size), abs(math.log(size[0] * size[1] / (width * height)))
 
@@ -63,22 +63,21 @@ def _size(rule: SizeRule, width: float, height: float, *, exact: bool) -> Chosen
     sent = {rule.send or "image_size": f"{found[0]}x{found[1]}"}
     if found == (width, height) or (not exact and _off(width / height, found) <= NEAR):
         return Chosen(sent, *found)
-    problem = (
-        f"{round(width)}x{round(height)} is not a size of this model; the nearest is {found[0]}x{found[1]}"
-    )
+    problem = f"{width}x{height} is not a size of this model; the nearest is {found[0]}x{found[1]}"
     return Chosen(sent, *found, problem=problem, moved=("width", "height", "aspect_ratio"))
 
 
-def _ratio(rule: SizeRule, width: float, height: float, resolution: str | None, *, exact: bool) -> Chosen:
+def _ratio(rule: SizeRule, width: int, height: int, resolution: str | None, *, exact: bool) -> Chosen:
     ratios = [ratio for ratio in map(parse_ratio, rule.choices) if ratio is not None]
     ratio = min(ratios, key=lambda one: _off(width / height, one))
     named = f"{ratio[0]}:{ratio[1]}"
     default = parse_size(rule.default or "") or (1024, 1024)
     area = default[0] * default[1]
     sent = {"aspect_ratio": named}
-    problem, moved = None, ()
+    problem: str | None = None
+    moved: tuple[str, ...] = ()
     if _off(width / height, ratio) > NEAR:
-        problem = f"{round(width)}x{round(height)} is not a shape of this model; the nearest is {named}"
+        problem = f"{width}x{height} is not a shape of this model; the nearest is {named}"
         moved = ("width", "height", "aspect_ratio")
     if rule.resolutions:
         grade = resolution if resolution in rule.resolutions else _grade(rule.resolutions, width * height)
@@ -88,7 +87,7 @@ def _ratio(rule: SizeRule, width: float, height: float, resolution: str | None, 
     made = _even(pixels, rule), _even(pixels * ratio[1] / ratio[0], rule)
     asked = RESOLUTIONS[resolution] ** 2 if resolution else width * height if exact else area
     if problem is None and not SMALLEST <= asked / area <= LARGEST:
-        wanted = resolution or f"{round(width)}x{round(height)}"
+        wanted = resolution or f"{width}x{height}"
         problem = f"{wanted} is not an area of this model; the nearest is about {made[0]}x{made[1]}"
         moved = ("resolution",) if resolution else ("width", "height")
     return Chosen(sent, *made, problem=problem, moved=moved)

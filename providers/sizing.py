@@ -189,11 +189,11 @@ def _fit(width: int, height: int, rule: SizeRule) -> tuple[int, int]:
     area = edges[0] * edges[1]
     if rule.min_pixels is not None and area < rule.min_pixels:
         times = math.sqrt(rule.min_pixels / area)
-        edges = [-(-edge * times // rule.multiple_of) * rule.multiple_of for edge in edges]
+        edges = [math.ceil(edge * times / rule.multiple_of) * rule.multiple_of for edge in edges]
     elif rule.max_pixels is not None and area > rule.max_pixels:
         times = math.sqrt(rule.max_pixels / area)
         edges = [_down(edge * times, rule) for edge in edges]
-    return int(edges[0]), int(edges[1])
+    return edges[0], edges[1]
 
 
 def _down(edge: float, rule: SizeRule) -> int:
