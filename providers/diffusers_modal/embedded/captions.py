@@ -112,7 +112,8 @@ def _of_landscape(scene: Landscape, rng: Random, said: Callable[[float], bool]) 
     parts = [rng.choice(_LANDSCAPE) + land] if said(0.97) else []
     if said(0.96):
         parts.append(rng.choice(_SKY[scene.sky]))
-    if scene.orb != "none" and said(0.97):
+    # Always: whether silence means none could not be learned where some captions leave one out.
+    if scene.orb != "none":
         parts.append(rng.choice(_ORB[scene.orb]))
     if scene.stars and said(0.9):
         parts.append(rng.choice(_STARS))

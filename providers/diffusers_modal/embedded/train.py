@@ -28,7 +28,7 @@ _NO_CAPTION = 0.1
 """Part of the pictures that are learned without their caption: guidance needs both."""
 _CLEAREST = 5.0
 """Signal to noise, in power, above which a mistake counts no more than at it."""
-_DECODER_NOISE, _DECODER_BLUR = 0.15, 0.5
+_DECODER_NOISE, _DECODER_BLUR = 0.15, 0.25
 _SAVE_EVERY_S = 120
 
 

@@ -10,6 +10,8 @@ from support.engines import MINI, code, job, long_job, made, pixels
 
 from providers.diffusers_modal import embedded
 from providers.diffusers_modal.engine import Engine
+from providers.diffusers_modal.schedulers import SCHEDULERS
+from providers.diffusers_modal.wire import Done
 
 
 def picture(engine, **parameters):
@@ -27,9 +29,9 @@ def test_two_engines_make_the_same_bytes(engine):
         {"prompt": "a blue sea"},
         {"num_inference_steps": 8},
         {"guidance_scale": 1.0},
-        {"negative_prompt": "ugly"},
+        {"negative_prompt": "red"},
         {"scheduler": "dpmpp_2m"},
-        {"scheduler": "euler_a"},
+        {"scheduler": "euler"},
     ],
     ids=str,
 )
@@ -125,7 +127,7 @@ def test_a_default_that_the_pipeline_lacks_is_told(engine):
 
 
 def test_a_scheduler_can_have_its_other_prefix(engine):
-    assert picture(engine, scheduler="k_euler_a") == picture(engine, scheduler="euler_a")
+    assert picture(engine, scheduler="k_euler") == picture(engine, scheduler="euler")
 
 
 def test_what_it_ran_on_is_told(engine):
@@ -136,6 +138,18 @@ def test_an_unknown_scheduler_is_told_with_those_there_are(engine):
     answer = engine.run(job(scheduler="zigzag"))
     assert code(answer) == "unknown_scheduler"
     assert "dpmpp_2m" in answer.message
+
+
+@pytest.mark.parametrize("name", list(SCHEDULERS))
+def test_every_scheduler_draws_or_is_refused_before_the_first_step(engine, name):
+    seen = []
+    answer = engine.run(job(scheduler=name), seen.append)
+    if isinstance(answer, Done):
+        assert pixels(answer.images[0].data).std() > 12
+    else:
+        assert answer.code == "unknown_scheduler"
+        assert name not in answer.message.partition("it takes")[2].split(", ")
+        assert seen == []
 
 
 def test_a_parameter_that_this_pipeline_lacks_is_told():
