@@ -12,7 +12,8 @@ from typing import Any, Literal
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from registry.sizes import RESOLUTIONS, parse_ratio, parse_size
+from registry.prices_schema import CostRow, Price, Rate
+from registry.sizes_schema import SizeRow, SizeRule, SizeStyle, ordered
 
 __all__ = [
     "Catalogue",
@@ -52,25 +53,6 @@ TermType = Literal[
     "ratio",
 ]
 
-SizeStyle = Literal["image_size", "width_height", "text", "aspect_ratio", "choice", "none"]
-"""How an endpoint is told a size. `image_size`: one object {width, height}; `width_height`: two fields;
-`text`: one field, `1024x768`;
-`aspect_ratio`: one of some ratios, and perhaps a resolution; `choice`: one of some sizes, as text;
-`none`: the endpoint chooses (the output follows the input image, say)."""
-
-
-def _ordered(low: float | None, high: float | None) -> None:
-    if low is not None and high is not None and low > high:
-        raise ValueError(f"min {low} is above max {high}")
-
-
-def _one_rate(*rates: Decimal | None) -> None:
-    given = [rate for rate in rates if rate is not None]
-    if len(given) != 1:
-        raise ValueError("give exactly one of per_image, per_megapixel, per_gpu_second")
-    if not given[0].is_finite() or given[0] < 0:
-        raise ValueError("a rate is a number of dollars, 0 or more")
-
 
 class Term(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One word of the unified vocabulary, with the spellings other ecosystems give it.
@@ -96,7 +78,7 @@ class Term(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Characters."""
 
     def __post_init__(self) -> None:
-        _ordered(self.min, self.max)
+        ordered(self.min, self.max)
         if self.type != "string" and (self.enum or self.values or self.max_length is not None):
             raise ValueError("enum, values and max_length are of text alone")
         if self.type not in ("integer", "number") and (self.min is not None or self.max is not None):
@@ -104,125 +86,6 @@ class Term(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         strange = [value for value in self.values.values() if self.enum and value not in self.enum]
         if strange:
             raise ValueError(f"{strange[0]!r} is not in the enum")
-
-
-class Rate(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What is paid in place of the base rate when parameters have these values, in US dollars.
-
-    Raises:
-        ValueError: no condition, or not exactly one rate.
-    """
-
-    when: dict[str, str | bool | int]
-    """By unified or native name, as they are sent: `{quality: high, size: 1024x1024}`. All of them."""
-    per_image: Decimal | None = None
-    per_megapixel: Decimal | None = None
-
-    def __post_init__(self) -> None:
-        if not self.when:
-            raise ValueError("a rate says when it holds")
-        _one_rate(self.per_image, self.per_megapixel)
-
-
-class CostRow(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a route costs us, as written: in US dollars. With `typical_seconds` alone it is what a
-    second of its pipeline's tier costs.
-    """
-
-    per_image: Decimal | None = None
-    per_megapixel: Decimal | None = None
-    """1 MP = 1,048,576 px, each image rounded up to a whole number of them (fal's rule)."""
-    per_gpu_second: Decimal | None = None
-    typical_seconds: Decimal | None = None
-    """GPU seconds an image usually takes: what an estimate of a GPU cost stands on."""
-    first_megapixel: Decimal | None = None
-    """What the first one of an image costs, where that is more than each further one."""
-    rates: tuple[Rate, ...] = ()
-    """Other rates for values of parameters; the first that holds is taken."""
-    round: Literal["up"] = "up"
-
-
-class Price(CostRow, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A price or a cost in US dollars; exactly one of the three rates is set.
-
-    Raises:
-        ValueError: none or several rates, a negative rate or time, or a GPU rate without the
-            seconds that an image usually takes.
-    """
-
-    def __post_init__(self) -> None:
-        _one_rate(self.per_image, self.per_megapixel, self.per_gpu_second)
-        first = self.first_megapixel
-        if first is not None and (self.per_megapixel is None or not first.is_finite() or first < 0):
-            raise ValueError("first_megapixel is a number of dollars, beside per_megapixel")
-        if (self.per_gpu_second is None) != (self.typical_seconds is None):
-            raise ValueError("per_gpu_second and typical_seconds go together")
-        seconds = self.typical_seconds
-        if seconds is not None and (not seconds.is_finite() or seconds <= 0):
-            raise ValueError("typical_seconds is a number of seconds above 0")
-
-
-class SizeRule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How an endpoint is told the size of the picture, and which sizes it takes (pixels).
-
-    Raises:
-        ValueError: no size is possible within min, max and multiple_of.
-    """
-
-    style: SizeStyle
-    default: str | None = None
-    """`"1024x1024"`; required unless the style is `none`. Where the endpoint takes a ratio: about
-    the pixels that it makes of its own accord."""
-    min: int = 64
-    max: int = 4096
-    multiple_of: int = 1
-    min_pixels: int | None = None
-    """Of the whole picture, where that is limited besides its edges."""
-    max_pixels: int | None = None
-    max_ratio: float | None = None
-    """The longer edge is at most so many times the shorter."""
-    choices: tuple[str, ...] = ()
-    """Of `aspect_ratio` the ratios (`"16:9"`), of `choice` the sizes (`"1536x1024"`) that there are."""
-    resolutions: tuple[str, ...] = ()
-    """Of `aspect_ratio`: the endpoint's `resolution` takes these too; the first is its own."""
-    send: str | None = None
-    """Of `choice` and `text`: the endpoint's name for it; `image_size` and `size` when not given."""
-
-    def __post_init__(self) -> None:
-        if self.min < 1 or self.multiple_of < 1:
-            raise ValueError("min and multiple_of are 1 or more")
-        if -(-self.min // self.multiple_of) * self.multiple_of > self.max:
-            raise ValueError(f"no edge fits {self.min}..{self.max} in steps of {self.multiple_of}")
-        _ordered(self.min_pixels, self.max_pixels)
-        if bool(self.choices) != (self.style in ("aspect_ratio", "choice")):
-            raise ValueError("choices are of the styles aspect_ratio and choice, which need them")
-        parse = parse_ratio if self.style == "aspect_ratio" else parse_size
-        for choice in self.choices:
-            if parse(choice) is None:
-                raise ValueError(f"{choice!r} is no {'ratio' if self.style == 'aspect_ratio' else 'size'}")
-        if self.resolutions and self.style != "aspect_ratio":
-            raise ValueError("resolutions are of the style aspect_ratio alone")
-        if self.send is not None and self.style not in ("choice", "text"):
-            raise ValueError("send is of the styles choice and text alone")
-        strange = [one for one in self.resolutions if one not in RESOLUTIONS]
-        if strange:
-            raise ValueError(f"{strange[0]!r} is none of {', '.join(RESOLUTIONS)}")
-
-
-class SizeRow(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a dialect or route says of sizes, as written: laid over what it extends."""
-
-    style: SizeStyle | None = None
-    default: str | None = None
-    min: int | None = None
-    max: int | None = None
-    multiple_of: int | None = None
-    min_pixels: int | None = None
-    max_pixels: int | None = None
-    max_ratio: float | None = None
-    choices: tuple[str, ...] | None = None
-    resolutions: tuple[str, ...] | None = None
-    send: str | None = None
 
 
 class ParameterRule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -248,7 +111,7 @@ class ParameterRule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     about: str = ""
 
     def __post_init__(self) -> None:
-        _ordered(self.min, self.max)
+        ordered(self.min, self.max)
 
     def wider(self, other: "ParameterRule") -> "ParameterRule":
         """This rule, with every value that the other takes allowed too."""

@@ -72,8 +72,8 @@ _GATEWAY_SIDE = {
 def _not_for_containers(path: Path) -> bool:
     """Whether a file of the package `providers` stays here. Modal gives paths within the package."""
     if path.parts[:2] == ("diffusers_modal", "embedded"):
-        # The embedded model runs here, and so does what trains it.
-        return path.name != "__init__.py"
+        # The embedded model's weights go along (17 MB, sent once); what trains it stays here.
+        return path.name != "__init__.py" and "weights" not in path.parts
     if path.suffix != ".py":
         return True
     if path.parts[0] != "diffusers_modal":

@@ -68,4 +68,4 @@ def test_the_docstring_draws_every_class(name: str) -> None:
 
 
 def test_all_of_them_are_public() -> None:
-    assert {*FLAGS, "by_code"} == set(errors.__all__)
+    assert {*FLAGS, "all_errors", "by_code"} == set(errors.__all__)

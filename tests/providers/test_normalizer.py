@@ -156,7 +156,7 @@ GOLDEN: dict[str, tuple[str, dict[str, Any], str, dict[str, Any]]] = {
         "embedded-mini",
         {"prompt": "a", "seed": 5},
         "embedded:mini",
-        {"prompt": "a", **DIFFUSERS, "seed": 5, "width": 256, "height": 256, "num_inference_steps": 15, "guidance_scale": 4.0},
+        {"prompt": "a", **DIFFUSERS, "seed": 5, "width": 256, "height": 256, "num_inference_steps": 15, "guidance_scale": 2.5},
     ),
 }  # fmt: skip
 

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from support.gateway_process import GatewayProcess, until
 
+pytestmark = pytest.mark.slow
+
 # Some seconds of work on one core.
 LONG = {"inputs": {"prompt": "x", "size": "384x384", "steps": 50, "n": 2}}
 SHORT = {"inputs": {"prompt": "x", "size": "64x64", "steps": 2}}

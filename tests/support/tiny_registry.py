@@ -22,6 +22,7 @@ def tiny_registry(to: Path, *, sdxl: Path, glm: Path) -> Path:
             "default: 64x64, min: 64, max: 2048, multiple_of: 8",
         ),
         ("size: {min: 512, max: 2048, multiple_of: 32}", "size: {min: 32, max: 2048, multiple_of: 32}"),
+        ("size: {min: 512, max: 1536, multiple_of: 64}", "size: {min: 64, max: 1536, multiple_of: 64}"),
     ):
         assert old in text, old
         text = text.replace(old, new)

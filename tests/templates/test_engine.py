@@ -48,7 +48,7 @@ def test_the_shipped_billboard() -> None:
     done = BILLBOARD.render({"headline": "Winter Sale", "background_style": "snowy"}, {})
     assert done.intent == "realistic"
     assert done.model is None
-    assert "snowy background, for a campaign" in done.inputs["prompt"]
+    assert "snowy scene, for a campaign" in done.inputs["prompt"]
     assert '"Winter Sale"' in done.inputs["prompt"]
     assert "\n" not in done.inputs["prompt"]
     assert done.inputs["aspect_ratio"] == "3:1"

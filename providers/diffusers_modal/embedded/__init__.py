@@ -14,7 +14,7 @@ def folder(name: str) -> Path:
     """Where an embedded model is: a folder that diffusers loads.
 
     Raises:
-        LookupError: there is none of this name. A container on Modal has none at all.
+        LookupError: there is none of this name.
     """
     names = sorted(path.name for path in _WEIGHTS.iterdir()) if _WEIGHTS.is_dir() else []
     if name not in names:

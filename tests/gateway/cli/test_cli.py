@@ -14,7 +14,8 @@ from click.testing import CliRunner
 
 from gateway import __version__
 from gateway.cli.errors import known_failure
-from gateway.cli.generate import _failure, _read_params
+from gateway.cli.generate import _failure
+from gateway.cli.params import read_params
 from gateway.cli.root import cli
 from gateway.client import GatewayFailure
 from gateway.settings import SETTINGS, SettingsError
@@ -184,14 +185,14 @@ def test_generate_with_a_bad_registry_is_one_line(run, tmp_path) -> None:
 
 def test_params_are_json_or_text() -> None:
     pairs = ("seed=7", "style=oil", "a=b=c", 'loras=[{"url": "u"}]', "x=NaN", "empty=", "on=true")
-    assert _read_params(pairs) == {
+    assert read_params(pairs) == {
         "seed": 7, "style": "oil", "a": "b=c", "loras": [{"url": "u"}], "x": "NaN", "empty": "", "on": True,
     }  # fmt: skip
 
 
 def test_a_param_without_a_value() -> None:
     with pytest.raises(click.UsageError, match="NAME=VALUE"):
-        _read_params(("seed",))
+        read_params(("seed",))
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ def test_two_engines_make_the_same_bytes(engine):
         {"guidance_scale": 1.0},
         {"negative_prompt": "red"},
         {"scheduler": "dpmpp_2m"},
-        {"scheduler": "euler"},
+        {"scheduler": "ddpm"},
     ],
     ids=str,
 )
@@ -60,7 +60,7 @@ def test_a_seed_that_was_chosen_can_be_used_again(engine):
 
 def test_a_scheduler_is_for_one_job_alone(engine):
     before = picture(engine)
-    assert picture(engine, scheduler="ddim") != before
+    assert picture(engine, scheduler="ddpm") != before
     assert picture(engine) == before
 
 
@@ -140,6 +140,8 @@ def test_an_unknown_scheduler_is_told_with_those_there_are(engine):
     assert "dpmpp_2m" in answer.message
 
 
+# DEIS asks numpy for the logarithm of a tensor.
+@pytest.mark.filterwarnings("ignore:__array_wrap__:DeprecationWarning")
 @pytest.mark.parametrize("name", list(SCHEDULERS))
 def test_every_scheduler_draws_or_is_refused_before_the_first_step(engine, name):
     seen = []

@@ -168,7 +168,7 @@ async def test_large_jobs_and_large_results_go_through_the_blob_store(plane, bac
     assert plane.count["PUT blob"] - before["PUT blob"] >= 1
     assert isinstance(answer, Done | ErrorRecord)
 
-    big = job("big", width=1024, height=1024, num_inference_steps=1, num_images=2)
+    big = job("big", width=1024, height=1024, num_inference_steps=1, num_images=4)
     done = await run(backend, big)
     assert sum(len(picture.data) for picture in done.images) > 2 * 1024 * 1024
     assert plane.count["GET blob"] - before["GET blob"] >= 2

@@ -3,6 +3,7 @@
 import pytest
 from support.loopback_fal import LoopbackFal
 from support.loopback_fal_client import provider_of
+from support.quote_table import TABLE
 
 from providers.base import Call, Handle, Succeeded
 from providers.conformance import finish
@@ -64,6 +65,30 @@ ASKED = [
         "fal-ai/flux/dev/image-to-image",
     ),
 ]
+
+
+REFERENCES = {"upl_1": PHOTO, "upl_2": WEIGHTS, "upl_3": FACE, "upl_4": PHOTO}
+ASKED += [
+    (
+        model,
+        {name: REFERENCES.get(value, value) for name, value in inputs.items()}
+        | ({"prompt": "a cat"} if "prompt" in SHIPPED.models[model].required else {}),
+        endpoint,
+    )
+    for model, inputs, endpoint, _, _ in TABLE
+    if model in SHIPPED.models and SHIPPED.models[model].routes[0].provider == "fal"
+]
+FURTHER = [
+    ("flux-2-pro", {"prompt": "a", "image_url": PHOTO}, "fal-ai/flux-2-pro/edit"),
+    (
+        "nano-banana-2",
+        {"prompt": "a", "image_url": PHOTO, "aspect_ratio": "4:1"},
+        "fal-ai/nano-banana-2/edit",
+    ),
+    ("nano-banana-pro", {"prompt": "a", "image_url": PHOTO}, "fal-ai/nano-banana-pro/edit"),
+    ("gpt-image-2", {"prompt": "a", "image_url": PHOTO, "mask_url": PHOTO}, "openai/gpt-image-2/edit"),
+]
+ASKED += FURTHER
 
 
 def read(model, asked):
