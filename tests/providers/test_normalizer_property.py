@@ -134,7 +134,7 @@ def test_whatever_is_valid_is_accounted_for(
             sent = done.payload.get(rule.send or name)
             assert sent is None or within(rule, sent)
             if sent is not None and name in ("image_url", "target_image_url"):
-                assert isinstance(sent, MediaRef)
+                assert all(isinstance(ref, MediaRef) for ref in (sent if isinstance(sent, list) else [sent]))
             if sent is not None and name == "loras":
                 assert all(isinstance(item["path"], MediaRef) for item in sent)
         for edge in edges(done.payload):
