@@ -45,7 +45,7 @@ def requests(draw: st.DrawFn) -> tuple[str, UnifiedInputs]:
     model = SHIPPED.models[draw(st.sampled_from(sorted(SHIPPED.models)))]
     rules = model.parameters()
     terms = {**SHIPPED.vocabulary} | {
-        name: Term(type=rule.type or "string", about="", enum=rule.enum)
+        name: Term(type=rule.type or "string", about="", enum=rule.enum, min=rule.min, max=rule.max)
         for name, rule in rules.items()
         if rule.native
     }
@@ -141,4 +141,4 @@ def test_whatever_is_valid_is_accounted_for(
             assert route.size.min <= edge <= route.size.max
             assert edge % route.size.multiple_of == 0
         assert revive_media(msgspec.json.decode(msgspec.json.encode(done.payload))) == done.payload
-        assert done.num_images == done.payload.get("num_images", 1)
+        assert done.num_images == done.payload.get("num_images", done.payload.get("n", 1))
