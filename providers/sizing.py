@@ -98,7 +98,7 @@ def plan_size(inputs: UnifiedInputs, route: Route) -> SizePlan:
 
 def _one_of_a_few(inputs: UnifiedInputs, rule: SizeRule, width: int, height: int) -> SizePlan:
     exact = bool(inputs.width or inputs.height)
-    chosen = choose(rule, width, height, inputs.resolution, exact=exact)
+    chosen = choose(rule, width, height, inputs.aspect_ratio, inputs.resolution, exact=exact)
     asked = exact or inputs.aspect_ratio or inputs.resolution
     members = [*rule.choices, *rule.resolutions]
     return SizePlan(
@@ -106,7 +106,9 @@ def _one_of_a_few(inputs: UnifiedInputs, rule: SizeRule, width: int, height: int
         width=chosen.width,
         height=chosen.height,
         problem=chosen.problem if asked else None,
-        allowed=f"one of {', '.join(members)}" if chosen.problem and asked else None,
+        allowed=f"one of {', '.join(members)}; or set on_unsupported to warn, for the nearest"
+        if chosen.problem and asked
+        else None,
         moved=chosen.moved,
         overruled=_overruled(inputs, width, height),
         note=_note(inputs, rule, chosen),

@@ -15,6 +15,7 @@ from gateway.openapi import complete_document
 from gateway.problems import Problem
 from gateway.routes.diffusers import diffusers_models
 from gateway.routes.schema_page import INIT_JS, SCHEMA_PAGE, asset
+from registry.catalog import Catalog
 
 __all__ = ["SchemaDocument", "SchemaPage", "operations_of", "schema_asset"]
 
@@ -24,12 +25,12 @@ class SchemaDocument(OpenAPIRenderPlugin):
 
     def __init__(self) -> None:
         super().__init__(path="/openapi.json", media_type=MediaType.JSON)
-        self._rendered: tuple[str, bytes] | None = None
+        self._rendered: tuple[Catalog, bytes] | None = None
 
     def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
-        """The document as JSON; built once a registry version."""
+        """The document as JSON; built once for each registry that is read, whose templates come with it."""
         core: Core = request.app.state.core
-        if self._rendered is None or self._rendered[0] != core.catalog.version:
+        if self._rendered is None or self._rendered[0] is not core.catalog:
             document = msgspec.json.decode(msgspec.json.encode(openapi_schema))
             complete_document(
                 document,
@@ -39,7 +40,7 @@ class SchemaDocument(OpenAPIRenderPlugin):
                 operations_of(request.app),
                 asks_for_keys=core.settings.auth == "required",
             )
-            self._rendered = (core.catalog.version, msgspec.json.encode(document))
+            self._rendered = (core.catalog, msgspec.json.encode(document))
         return self._rendered[1]
 
 

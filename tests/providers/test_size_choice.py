@@ -58,7 +58,13 @@ def test_what_it_has(
 @pytest.mark.parametrize(
     ("route", "asked", "sent", "said", "moved"),
     [
-        (BANANA, {"aspect_ratio": "3:1"}, {"aspect_ratio": "21:9"}, "the nearest is 21:9", "aspect_ratio"),
+        (
+            BANANA,
+            {"aspect_ratio": "3:1"},
+            {"aspect_ratio": "21:9"},
+            "3:1 is not a shape of this model; the nearest is 21:9",
+            "aspect_ratio",
+        ),
         (BANANA, {"resolution": "4K"}, {"aspect_ratio": "1:1"}, "4K is not an area", "resolution"),
         (BANANA, {"width": 256, "height": 256}, {"aspect_ratio": "1:1"}, "256x256 is not an area", "width"),
         (
@@ -92,6 +98,7 @@ def test_what_it_has_not(
     assert said in found.problem
     assert moved in found.moved
     assert found.allowed.startswith("one of ")
+    assert "on_unsupported" in found.allowed
 
 
 @pytest.mark.parametrize(

@@ -2,14 +2,16 @@
 
 import json
 import os
+import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib import resources
 from pathlib import Path
 
 import pytest
 from support.gateway_process import GatewayProcess, until
 
+LIBRARY = Path(str(resources.files("templates"))) / "library"
 SHIPPED = resources.files("registry").joinpath("models.yaml").read_text("utf-8")
 NEW = """
   tiny-night:
@@ -79,6 +81,19 @@ def test_a_file_that_is_wrong_changes_nothing(gateway: GatewayProcess, file: Pat
     assert "serves on" in problem["detail"]
     assert gateway.http.get("/api/models/night").status_code == 404
     assert gateway.generate({"inputs": {"prompt": "x", "size": "64x64", "steps": 2}}).status_code == 200
+
+
+def test_a_template_that_changed_alone_shows_in_the_document(
+    own_gateway: Callable[..., GatewayProcess], tmp_path: Path
+) -> None:
+    shutil.copytree(LIBRARY / "billboard", tmp_path / "mine" / "poster")
+    running = own_gateway(GATEWAY_TEMPLATES_DIR=str(tmp_path / "mine")).start()
+    assert "slogan" not in running.http.get("/schema/openapi.json").text
+    row = tmp_path / "mine" / "poster" / "template.yaml"
+    more = "variables:\n  slogan: {type: string, about: What it says below}\n"
+    row.write_text(row.read_text().replace("variables:\n", more, 1))
+    assert reload(running)[0] == 200
+    assert "slogan" in running.http.get("/schema/openapi.json").text
 
 
 def test_a_signal_does_the_same(gateway: GatewayProcess, file: Path) -> None:
