@@ -19,7 +19,7 @@ from providers.base import Unavailable
 from providers.discovery import Providers
 from providers.normalizer import Policy, ReportRow, Translation, fitting_routes, translate
 from registry.catalog import AUTO, Catalog, Selection
-from registry.errors import Fault, InvalidInputs
+from registry.errors import Fault, InvalidInputs, pointer
 from registry.inputs import FEATURE_WORDS, FOLDED, UnifiedInputs
 from registry.prices import image_dollars, price_for
 from registry.schema import Model, Price, Route
@@ -120,9 +120,17 @@ def _plan_model(
 ) -> Plan:
     inputs = validate(parts, model, catalog.vocabulary)
     if not needs <= inputs.features:
-        missing = ", ".join(sorted(needs - inputs.features))
-        message = f"this intent changes what it is given: it needs {missing}"
-        raise InvalidInputs([Fault(pointer="/inputs", code="missing", message=message, allowed=missing)])
+        raise InvalidInputs(
+            [
+                Fault(
+                    pointer=pointer("inputs", word),
+                    code="missing",
+                    message=f"this intent changes what it is given: it needs {word}",
+                    allowed=catalog.vocabulary[word].about,
+                )
+                for word in (FEATURE_WORDS[feature] for feature in sorted(needs - inputs.features))
+            ]
+        )
     routes = fitting_routes(model.routes, inputs.features)
     if not routes:
         raise _nothing_fits(model, inputs)

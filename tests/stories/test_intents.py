@@ -52,7 +52,8 @@ def test_with_fals_key_alone_every_intent_is_served(
 def test_an_edit_of_nothing_is_refused(paid: GatewayProcess) -> None:
     answer = paid.generate({"intent": "edit", "inputs": {"prompt": "x"}})
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_inputs")
-    assert "needs image" in answer.json()["detail"]
+    assert "needs image_url" in answer.json()["detail"]
+    assert [fault["pointer"] for fault in answer.json()["errors"]] == ["/inputs/image_url"]
 
 
 @pytest.mark.parametrize("intent", INTENTS)
