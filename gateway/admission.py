@@ -8,8 +8,8 @@ from msgspec import structs
 from billing import ledger
 from gateway import limits
 from gateway.accounts.principals import OPERATOR, Principal
-from gateway.jobs import store
-from gateway.jobs.records import Admitted
+from gateway.jobs import admit
+from gateway.jobs.records import Admitted, NewAttempt
 from gateway.limits import Limit
 from gateway.media.references import bring_references, shown_inputs
 from gateway.network import network_of
@@ -85,9 +85,9 @@ class Admission:
             await asyncio.shield(task)
         except ledger.InsufficientFunds as error:
             raise Problem("insufficient_funds", f"{error}. Nothing was charged") from error
-        except store.BudgetExhausted as error:
+        except admit.BudgetExhausted as error:
             raise Problem("budget_exhausted", f"{str(error).capitalize()}. Nothing was charged") from error
-        except store.TooManyJobs as error:
+        except admit.TooManyJobs as error:
             raise Problem(
                 "too_many_jobs",
                 f"{str(error).capitalize()}. Send it again when one has ended, or cancel one",
@@ -115,18 +115,18 @@ class Admission:
         if refused:
             raise too_many(max(refused, key=lambda one: one.retry_after_s), "requests")
 
-    async def _admit(self, new: store.NewJob, at: int) -> None:
-        await self._core.db.write(lambda c: store.admit(c, new, at))
+    async def _admit(self, new: admit.NewJob, at: int) -> None:
+        await self._core.db.write(lambda c: admit.admit(c, new, at))
         if new.status != "scheduled":
             self._core.runner.start(new.id)
 
     def _new_job(
         self, plan: Plan, request: GenerateRequest, caller: Principal, *, waits: bool
-    ) -> store.NewJob:
+    ) -> admit.NewJob:
         core, first = self._core, plan.candidates[0].route
         settings = core.settings
         most = settings.jobs_normal if waits else settings.jobs_premium
-        return store.NewJob(
+        return admit.NewJob(
             id=core.ambient.new_id("job"),
             account_id=caller.account_id,
             end_user=request.user_id,
@@ -136,7 +136,6 @@ class Admission:
                 inputs=shown_inputs(request.inputs),
                 options=shown_inputs(request.options),
                 candidates=plan.candidates,
-                price=plan.price,
             ),
             report=plan.report,
             warnings=plan.warnings,
@@ -144,10 +143,11 @@ class Admission:
             quote_micros=plan.quote.price_micros,
             ceiling_micros=plan.quote.ceiling_micros,
             deadline_at=core.ambient.now_ms() + int(settings.job_timeout_s * 1000),
-            attempt=store.NewAttempt(
+            attempt=NewAttempt(
                 id=core.ambient.new_id("att"),
                 number=1,
                 candidate=0,
+                call=0,
                 provider=first.provider,
                 endpoint=first.endpoint,
             ),

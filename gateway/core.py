@@ -15,11 +15,12 @@ from gateway.ambient import Ambient
 from gateway.db.engine import Database, open_database
 from gateway.db.migrate import upgrade
 from gateway.housekeeping import Housekeeper
-from gateway.jobs import queries, settle, store
-from gateway.jobs.drive import Tools
+from gateway.jobs import admit, queries, settle, store
+from gateway.jobs.outliers import Outliers
 from gateway.jobs.outputs import Collector
 from gateway.jobs.records import ImageRow, JobRow
 from gateway.jobs.runner import Runner
+from gateway.jobs.tools import Tools
 from gateway.links import Links
 from gateway.media.library import open_library, sweep
 from gateway.planning import Plan, make_plan
@@ -113,8 +114,16 @@ class Core:
         self._client = create_client()
         collector = Collector(self.images, self._client)
         self.media = open_library(settings, self.images, db, ambient)
+        self.outliers = Outliers(ambient.monotonic)
         self.runner = Runner(
-            Tools(db=db, providers=self.providers, collector=collector, ambient=ambient, media=self.media)
+            Tools(
+                db=db,
+                providers=self.providers,
+                collector=collector,
+                ambient=ambient,
+                media=self.media,
+                outliers=self.outliers,
+            )
         )
 
     @classmethod
@@ -172,7 +181,13 @@ class Core:
 
     def plan(self, request: GenerateRequest) -> Plan:
         """Stations 4 to 8: nothing is spent or stored."""
-        return make_plan(self.catalog, self.providers, request, fresh_seed=self.ambient.seed())
+        return make_plan(
+            self.catalog,
+            self.providers,
+            request,
+            fresh_seed=self.ambient.seed(),
+            shut=self.outliers.shut,
+        )
 
     async def generate(
         self, request: GenerateRequest, caller: Principal, wait_s: float, *, now: bool = False
@@ -195,7 +210,7 @@ class Core:
     async def release(self, account_id: str) -> None:
         """Run the jobs of an account that wait, now that it is premium."""
         deadline_at = self.ambient.now_ms() + int(self.settings.job_timeout_s * 1000)
-        for job_id in await self.db.write(lambda c: store.release_scheduled(c, account_id, deadline_at)):
+        for job_id in await self.db.write(lambda c: admit.release_scheduled(c, account_id, deadline_at)):
             self.runner.start(job_id)
 
     async def _release_premium(self) -> None:
@@ -237,7 +252,8 @@ class Core:
             Problem: `not_found`, `job_not_unknown`, `provider_not_configured`.
         """
         job = await self.job(job_id, None)
-        route = job.admitted.candidates[job.attempts[-1].route_index].route
+        lost = next((one for one in job.attempts if one.status == "unknown"), job.attempts[-1])
+        route = job.admitted.candidates[lost.route_index].route
         unavailable = self.providers.unavailable(route)
         if unavailable is not None:
             raise Problem("provider_not_configured", unavailable.reason, setting=unavailable.setting)

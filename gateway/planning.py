@@ -4,152 +4,175 @@ Estimate, dry run and the real request all come through `make_plan`; only what h
 it differs.
 """
 
-from decimal import Decimal
-from typing import Any
-
 import msgspec
-from msgspec import Struct
 
-from billing.money import to_micros
-from billing.pricing import Quote, quote
-from gateway.controls import Controls, check_cost, read_controls
+from billing.pricing import Quote
+from gateway.controls import read_controls
+from gateway.model_plan import Asked, Candidate, Plan, Shut, plan_model, price_words, usable
 from gateway.problems import Problem
 from gateway.schemas import GenerateRequest, PassedOverView, RoutingView
-from providers.base import Unavailable
 from providers.discovery import Providers
-from providers.normalizer import Policy, ReportRow, Translation, fitting_routes, translate
-from registry.catalog import AUTO, Catalog, Selection
-from registry.errors import Fault, InvalidInputs, pointer
-from registry.inputs import FEATURE_WORDS, FOLDED, UnifiedInputs
-from registry.prices import image_dollars, price_for
-from registry.schema import Model, Price, Route
-from registry.validate import validate
+from registry.catalog import AUTO, Catalog, PassedOver, Selection
+from registry.errors import InvalidInputs
+from registry.inputs import FEATURE_WORDS, FOLDED
+from registry.schema import Model, Route
 
-__all__ = ["Candidate", "Plan", "make_plan", "price_words", "usable"]
+__all__ = ["MOST_FALLBACKS", "Candidate", "Plan", "make_plan", "price_words", "usable"]
 
-
-class Candidate(Struct, frozen=True, kw_only=True):
-    """One route that can serve the request, with the request in its words."""
-
-    route: Route
-    """Without its tables: what a provider needs of it."""
-    payload: dict[str, Any]
-    width: int | None
-    height: int | None
-    num_images: int
-    seed: int | None
-    cost_micros: int
-    """What the provider is expected to bill."""
+MOST_FALLBACKS = 3
+"""Other models that may serve when the first fails."""
 
 
-class Plan(Struct, frozen=True, kw_only=True):
-    """Everything that is decided before anything is spent."""
-
-    model: Model
-    routing: RoutingView
-    candidates: tuple[Candidate, ...]
-    """The first is used; the rest are its fallbacks on the same model."""
-    report: tuple[ReportRow, ...]
-    warnings: tuple[str, ...]
-    price: Price
-    """What holds for this request, without conditions."""
-    quote: Quote
-    unavailable: Unavailable | None
-    """Set when no candidate's provider can be used now; then only an estimate is possible."""
+def never_shut(_: Route) -> str | None:
+    """No route is left alone."""
+    return None
 
 
-def usable(model: Model, providers: Providers) -> Unavailable | None:
-    """Why no route of a model can be used now; None when one can."""
-    if model.status == "retired":
-        return Unavailable(reason="it is retired")
-    first: Unavailable | None = None
-    for route in model.routes:
-        reason = providers.unavailable(route)
-        if reason is None:
-            return None
-        first = first or reason
-    return first or Unavailable(reason="it has no route")
-
-
-def make_plan(catalog: Catalog, providers: Providers, request: GenerateRequest, *, fresh_seed: int) -> Plan:
+def make_plan(
+    catalog: Catalog,
+    providers: Providers,
+    request: GenerateRequest,
+    *,
+    fresh_seed: int,
+    shut: Shut = never_shut,
+) -> Plan:
     """Decide how a request would be served.
 
     A named model serves or its faults are told. Under an intent the first model serves that is available and
-    can honour every input within `max_cost`; the answer says of each one before it why it did not.
+    can honour every input within `max_cost`; the answer says of each one before it why it did not. Other
+    models are fallbacks under an intent, where they cost no more than what is quoted, or as the caller lists
+    them.
+
+    Args:
+        catalog: the registry.
+        providers: say which routes are available.
+        request: what is asked for.
+        fresh_seed: the seed to send when the caller gave none.
+        shut: routes that are passed over while others can serve.
 
     Raises:
         UnknownModel: no such model.
         InvalidInputs: every fault of the inputs at once; under an intent, of the model that comes first.
     """
-    controls, parts = read_controls({"inputs": request.inputs, "options": request.options})
-    intent, because = _intent(catalog, request)
-    needs = frozenset(catalog.data.intents[intent].needs) if intent in catalog.data.intents else frozenset()
-    planned: dict[str, Plan] = {}
+    return _Planner(catalog, providers, request, fresh_seed, shut).plan()
 
-    def why_not(model: Model) -> str | None:
-        reason = usable(model, providers)
+
+class _Planner:
+    """One request under way."""
+
+    def __init__(
+        self, catalog: Catalog, providers: Providers, request: GenerateRequest, fresh_seed: int, shut: Shut
+    ) -> None:
+        self.catalog, self.providers, self.request, self.shut = catalog, providers, request, shut
+        controls, parts = read_controls({"inputs": request.inputs, "options": request.options})
+        self.intent, self.because = _intent(catalog, request)
+        known = catalog.data.intents.get(self.intent or "")
+        needs = frozenset(known.needs) if known is not None else frozenset()
+        self.asked = Asked(controls=controls, parts=parts, needs=needs, fresh_seed=fresh_seed)
+        self.planned: dict[str, Plan] = {}
+        # An alias that is not known is told before anything else is.
+        named = (catalog.model(name) for name in request.fallbacks or ())
+        self.listed = tuple({model.id: model for model in named}.values())
+
+    def plan(self) -> Plan:
+        selection = self.choose()
+        model = selection.model
+        if model.status == "retired":
+            alive = [m.id for m in self.catalog.models.values() if m.status != "retired"]
+            raise Problem(
+                "unknown_model", f"{model.id} is retired. Supported: {', '.join(alive)}", supported=alive
+            )
+        plan = self.of(model)
+        return msgspec.structs.replace(
+            self.with_fallbacks(plan, selection),
+            routing=_routing(selection, self.request, self.because),
+            warnings=(*selection.warnings, *plan.warnings),
+        )
+
+    def of(self, model: Model) -> Plan:
+        """The plan of one model, worked out once."""
+        if model.id not in self.planned:
+            self.planned[model.id] = plan_model(self.catalog, self.providers, model, self.asked, self.shut)
+        return self.planned[model.id]
+
+    def choose(self) -> Selection:
+        """The model that serves: one whose provider is shut only when there is no other."""
+        if self.request.model is not None:
+            return self.named()
+        chosen = self.catalog.select(None, self.intent, self.why_not)
+        if self.why_not(chosen.model) is not None:
+            again = self.catalog.select(None, self.intent, self.why_not_open)
+            return again if self.why_not_open(again.model) is None else chosen
+        return chosen
+
+    def named(self) -> Selection:
+        """The named model; where it is not available, the first fallback of the caller's that can serve."""
+        selection = self.catalog.select(self.request.model, None, self.why_not)
+        for heeds_shut in (True, False) if self.listed else (False,):
+            passed: list[PassedOver] = []
+            for model in (selection.model, *self.listed):
+                reason = self.obstacle(model, selection.model, heeds_shut)
+                if reason is None:
+                    why = selection.why if not passed else "a fallback that the request lists"
+                    return Selection(model=model, rule="model", why=why, passed_over=tuple(passed))
+                passed.append(PassedOver(model=model.id, reason=reason))
+        return selection
+
+    def obstacle(self, model: Model, first: Model, heeds_shut: bool) -> str | None:
+        """Why a named or listed model does not serve. The faults that the first finds in the inputs are told,
+        and not a reason to take another.
+        """
+        if model is not first:
+            reason = self.why_not_open(model)
+        else:
+            unavailable = usable(model, self.providers)
+            reason = None if unavailable is None else unavailable.reason
+        return reason or (self.shut(self.of(model).candidates[0].route) if heeds_shut else None)
+
+    def why_not_open(self, model: Model) -> str | None:
+        """Why a model cannot serve, whether its routes are shut or not."""
+        reason = usable(model, self.providers)
         if reason is not None:
             return reason.reason
         try:
-            planned[model.id] = _plan_model(catalog, providers, model, controls, parts, needs, fresh_seed)
+            self.of(model)
         except InvalidInputs as error:
             return error.faults[0].message
         return None
 
-    selection = catalog.select(request.model, intent, why_not)
-    model = selection.model
-    if model.status == "retired":
-        alive = [m.id for m in catalog.models.values() if m.status != "retired"]
-        raise Problem(
-            "unknown_model", f"{model.id} is retired. Supported: {', '.join(alive)}", supported=alive
+    def why_not(self, model: Model) -> str | None:
+        """Why a model does not serve now."""
+        return self.why_not_open(model) or self.shut(self.of(model).candidates[0].route)
+
+    def with_fallbacks(self, plan: Plan, selection: Selection) -> Plan:
+        """A plan with the candidates of other models behind its own.
+
+        Those that the caller lists may cost more than what is quoted: the ceiling covers them. Those of an
+        intent may not: nobody said yes to more.
+        """
+        if self.request.fallbacks is None:
+            names = [self.catalog.models[name] for name in selection.rest]
+            most: int | None = plan.quote.ceiling_micros
+        else:
+            names, most = [model for model in self.listed if model.id != plan.model.id], None
+        others: list[Plan] = []
+        for model in names:
+            if len(others) == MOST_FALLBACKS:
+                break
+            if self.why_not_open(model) is None:
+                other = self.of(model)
+                if most is None or other.quote.ceiling_micros <= most:
+                    others.append(other)
+        ceiling = max((one.quote.ceiling_micros for one in (plan, *others)), default=0)
+        return msgspec.structs.replace(
+            plan,
+            candidates=tuple(candidate for one in (plan, *others) for candidate in one.candidates),
+            quote=_raised(plan.quote, ceiling),
         )
-    plan = planned.get(model.id) or _plan_model(catalog, providers, model, controls, parts, needs, fresh_seed)
-    return msgspec.structs.replace(
-        plan, routing=_routing(selection, request, because), warnings=(*selection.warnings, *plan.warnings)
-    )
 
 
-def _plan_model(
-    catalog: Catalog,
-    providers: Providers,
-    model: Model,
-    controls: Controls,
-    parts: dict[str, dict[str, Any]],
-    needs: frozenset[str],
-    fresh_seed: int,
-) -> Plan:
-    inputs = validate(parts, model, catalog.vocabulary)
-    if not needs <= inputs.features:
-        raise InvalidInputs(
-            [
-                Fault(
-                    pointer=pointer("inputs", word),
-                    code="missing",
-                    message=f"this intent changes what it is given: it needs {word}",
-                    allowed=catalog.vocabulary[word].about,
-                )
-                for word in (FEATURE_WORDS[feature] for feature in sorted(needs - inputs.features))
-            ]
-        )
-    routes = fitting_routes(model.routes, inputs.features)
-    if not routes:
-        raise _nothing_fits(model, inputs)
-    available = [route for route in routes if providers.unavailable(route) is None]
-    translated = _translate(available or list(routes[:1]), inputs, catalog, fresh_seed, controls.policy)
-    first_route, first = translated[0]
-    price = price_for(model.price, first.effective)
-    quoted = quote(price, width=first.width, height=first.height, num_images=first.num_images)
-    check_cost(controls, quoted)
-    return Plan(
-        model=model,
-        routing=RoutingView(rule="model", why="", requested=None, passed_over=()),
-        candidates=tuple(_candidate(route, done) for route, done in translated),
-        report=first.report,
-        warnings=(*_status_warning(model), *first.warnings),
-        price=price,
-        quote=quoted,
-        unavailable=None if available else providers.unavailable(first_route),
-    )
+def _raised(quote: Quote, ceiling_micros: int) -> Quote:
+    return msgspec.structs.replace(quote, ceiling_micros=ceiling_micros)
 
 
 def _intent(catalog: Catalog, request: GenerateRequest) -> tuple[str | None, str]:
@@ -169,53 +192,6 @@ def _intent(catalog: Catalog, request: GenerateRequest) -> tuple[str | None, str
     return found, f"{why}: {found}"
 
 
-def _nothing_fits(model: Model, inputs: UnifiedInputs) -> InvalidInputs:
-    ways = " or ".join(" and ".join(sorted(route.when)) for route in model.routes)
-    given = ", ".join(sorted(inputs.features)) or "none of them"
-    message = f"{model.id} runs with {ways}; the request has {given}"
-    return InvalidInputs([Fault(pointer="/inputs", code="missing", message=message, allowed=ways)])
-
-
-def _translate(
-    routes: list[Route], inputs: UnifiedInputs, catalog: Catalog, fresh_seed: int, policy: Policy | None
-) -> list[tuple[Route, Translation]]:
-    """The request in the words of each route that can honour it; the first one's faults if none can."""
-    done: list[tuple[Route, Translation]] = []
-    refused: InvalidInputs | None = None
-    for route in routes:
-        try:
-            translated = translate(inputs, route, catalog.vocabulary, fresh_seed=fresh_seed, policy=policy)
-        except InvalidInputs as error:
-            refused = refused or error
-            continue
-        done.append((route, translated))
-    if not done and refused is not None:
-        raise refused
-    return done
-
-
-def _candidate(route: Route, done: Translation) -> Candidate:
-    cost = price_for(route.provider_cost, done.effective)
-    return Candidate(
-        route=msgspec.structs.replace(route, parameters={}, constants={}, provider_cost=cost),
-        payload=done.payload,
-        width=done.width,
-        height=done.height,
-        num_images=done.num_images,
-        seed=done.seed,
-        cost_micros=_expected_cost(cost, done),
-    )
-
-
-def _expected_cost(cost: Price, done: Translation) -> int:
-    dollars = image_dollars(cost, done.width or 1024, done.height or 1024) * done.num_images
-    return to_micros(dollars)
-
-
-def _status_warning(model: Model) -> tuple[str, ...]:
-    return (f"{model.id} is deprecated",) if model.status == "deprecated" else ()
-
-
 def _routing(selection: Selection, request: GenerateRequest, because: str) -> RoutingView:
     return RoutingView(
         rule=AUTO if because else selection.rule,
@@ -223,12 +199,3 @@ def _routing(selection: Selection, request: GenerateRequest, because: str) -> Ro
         requested=request.model or request.intent,
         passed_over=tuple(PassedOverView(model=p.model, reason=p.reason) for p in selection.passed_over),
     )
-
-
-def price_words(price: Price) -> str:
-    """A price for people: `0.03 USD per megapixel`."""
-    for unit in ("per_image", "per_megapixel", "per_gpu_second"):
-        rate: Decimal | None = getattr(price, unit)
-        if rate is not None:
-            return f"{rate} USD {unit.replace('_', ' ')}"
-    return ""

@@ -1,11 +1,11 @@
 """What goes over the wire at the app-facing routes. camelCase outside, as the seeds have it."""
 
 from decimal import Decimal
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from litestar import Response
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from providers.normalizer import ReportRow
 
@@ -47,6 +47,9 @@ class GenerateRequest(Struct, frozen=True, kw_only=True, rename="camel", forbid_
     """One namespace with `inputs`; also `on_unsupported`: error, warn or drop."""
     user_id: str | None = None
     """The caller's own end user, for reports; never an identity."""
+    fallbacks: Annotated[tuple[str, ...], Meta(max_length=8)] | None = None
+    """Other models that may serve when the first is not available or fails, in order. Without it, under
+    an intent, its other models that cost no more; `[]`: none."""
 
 
 class RawRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -100,6 +103,7 @@ class AttemptView(Struct, frozen=True, kw_only=True, rename="camel"):
     """One submission to a provider."""
 
     number: int
+    model: str
     provider: str
     endpoint: str
     status: str
@@ -125,6 +129,8 @@ class ProgressView(Struct, frozen=True, kw_only=True, rename="camel"):
     steps: int | None = None
     position: int | None = None
     """Jobs ahead of this one at the provider."""
+    images: int | None = None
+    """Pictures that have come, of a job that takes several calls."""
 
 
 class QuoteView(Struct, frozen=True, kw_only=True, rename="camel"):
@@ -213,6 +219,9 @@ class EstimateView(Struct, frozen=True, kw_only=True, rename="camel"):
     cost: Decimal
     cost_micros: int
     ceiling_micros: int
+    """The most that may be charged, by a fallback too."""
+    fallbacks: tuple[str, ...]
+    """Other models that may serve if this one fails."""
     currency: str
     price: str
     """The price it was worked out from, for people."""

@@ -54,7 +54,7 @@ def job_view(job: JobRow, live: Live | None, link: Callable[[str], str]) -> JobV
         ),
         report=job.report,
         routing=job.routing,
-        attempts=tuple(_attempt(attempt) for attempt in job.attempts),
+        attempts=tuple(_attempt(job, attempt) for attempt in job.attempts),
         warnings=job.warnings,
         progress=None if ended or live is None else live.progress,
         error=error,
@@ -82,9 +82,10 @@ def _image(image: ImageRow, url: str) -> ImageView:
     )
 
 
-def _attempt(attempt: AttemptRow) -> AttemptView:
+def _attempt(job: JobRow, attempt: AttemptRow) -> AttemptView:
     return AttemptView(
         number=attempt.number,
+        model=job.admitted.candidates[attempt.route_index].route.model,
         provider=attempt.provider,
         endpoint=attempt.endpoint,
         status=attempt.status,
@@ -107,12 +108,13 @@ def estimate_view(plan: Plan) -> EstimateView:
         cost=json_number(plan.quote.price_micros),
         cost_micros=plan.quote.price_micros,
         ceiling_micros=plan.quote.ceiling_micros,
+        fallbacks=plan.fallbacks,
         currency=CURRENCY,
         price=price_words(plan.price),
         width=first.width,
         height=first.height,
         num_images=first.num_images,
-        payload=_shown(first.payload),
+        payload=_shown(first.calls[0].payload),
         report=plan.report,
         routing=plan.routing,
         warnings=plan.warnings,

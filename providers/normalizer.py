@@ -10,9 +10,10 @@ from copy import deepcopy
 from typing import Any, Literal
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from providers.base import MediaRef
+from providers.calls import PlannedCall, split, wrapped_seed
+from providers.fitting import fit, shape
 from providers.sizing import SizePlan, plan_size
 from registry.errors import Fault, InvalidInputs
 from registry.inputs import Given, Lora, UnifiedInputs
@@ -43,18 +44,23 @@ class ReportRow(Struct, frozen=True, kw_only=True, rename="camel"):
 class Translation(Struct, frozen=True, kw_only=True):
     """A request in a route's own words."""
 
-    payload: dict[str, Any]
-    """What the endpoint gets; media as `MediaRef`."""
+    calls: tuple[PlannedCall, ...]
+    """What the endpoint gets: once, or several times where it makes fewer pictures at a time."""
     report: tuple[ReportRow, ...]
     warnings: tuple[str, ...]
     width: int | None
     """Pixels of each picture; None when the endpoint decides."""
     height: int | None
     num_images: int
-    """As many as the endpoint is asked for, whatever the caller asked."""
+    """As many as the endpoint is asked for in all, whatever the caller asked."""
     seed: int | None
     effective: dict[str, Any] = {}
     """What is sent, by unified or native name: what a price may depend on."""
+
+    @property
+    def payload(self) -> dict[str, Any]:
+        """Of the first call."""
+        return self.calls[0].payload
 
 
 def fitting_routes(routes: tuple[Route, ...], features: frozenset[str]) -> tuple[Route, ...]:
@@ -94,7 +100,7 @@ def translate(
         raise InvalidInputs(desk.faults)
     known = plan.width is not None
     return Translation(
-        payload={**deepcopy(route.constants), **desk.payload},
+        calls=split(route, {**deepcopy(route.constants), **desk.payload}, desk.num_images, desk.seed),
         report=tuple(desk.report),
         warnings=tuple(desk.warnings),
         width=plan.width if known else None,
@@ -182,7 +188,9 @@ class _Desk:
         if value is None or not words:
             self.place_default(name, rule, fresh_seed)
             return
-        fitted, problem, allowed = _fit(rule, value)
+        if name == "num_images" and self.emulate(words[0], value):
+            return
+        fitted, problem, allowed = fit(rule, value)
         if problem is not None:
             if self.refuses(name):
                 culprit = next((word for word in words if word.name == "lora_scale"), words[0])
@@ -202,9 +210,9 @@ class _Desk:
     ) -> None:
         """Write a parameter and the rows of the words that asked for it."""
         sent_as = rule.send or name
-        self.payload[sent_as] = _shape(rule, self.media(name, fitted))
+        self.payload[sent_as] = shape(rule, self.media(name, fitted))
         self.note(name, fitted)
-        shown = _shape(rule, fitted)
+        shown = shape(rule, fitted)
         for word in words:
             how: How = "exact"
             if problem is not None and word.name != "lora_url":  # of a LoRA the scale alone is moved
@@ -219,17 +227,15 @@ class _Desk:
         """Send what the route sends when the caller says nothing."""
         value, why = rule.default, "the model's default"
         if name == "seed":
-            low = int(rule.min) if rule.min is not None else 0
-            high = int(rule.max) if rule.max is not None else (1 << 53) - 1
-            value = low + fresh_seed % (high - low + 1)
+            value = wrapped_seed(rule, fresh_seed)
             why = "chosen here, so that the picture can be made again"
         if value is None:
             return
         self.note(name, value)
         sent_as = rule.send or name
-        self.payload[sent_as] = _shape(rule, self.media(name, deepcopy(value)))
+        self.payload[sent_as] = shape(rule, self.media(name, deepcopy(value)))
         if not quiet:
-            sent = _short(_shape(rule, value))
+            sent = _short(shape(rule, value))
             self.report.append(ReportRow(name=name, how="defaulted", sent_as=sent_as, sent=sent, why=why))
 
     def account(self, given: Given) -> None:
@@ -239,6 +245,8 @@ class _Desk:
         if given.name == "num_images" and self.inputs.num_images == 1:
             self.row(given, "exact", None, 1, "the endpoint makes one picture a call")
             return
+        if given.name == "num_images" and self.emulate(given, self.inputs.num_images or 1):
+            return
         message = f"{self.route.model} does not take {given.requested_as!r} here ({self.route.endpoint})"
         if self.refuses(given.name):
             taken = sorted(self.route.parameters) + ([] if self.route.size.style == "none" else ["size"])
@@ -247,6 +255,21 @@ class _Desk:
             return
         self.row(given, "dropped", None, None, message)
         self.warn(message)
+
+    def emulate(self, given: Given, wanted: int) -> bool:
+        """Make more pictures than the endpoint does at once by several calls, if that makes sense."""
+        most = self.route.images_per_call
+        if most is None or wanted <= most or not self.route.repeatable:
+            return False
+        rule = self.route.parameters.get("num_images")
+        if rule is not None:
+            self.payload[rule.send or "num_images"] = shape(rule, most)
+        self.effective["num_images"] = most
+        self.num_images = wanted
+        each = "one picture" if most == 1 else f"at most {most} pictures"
+        why = f"{-(-wanted // most)} calls: the endpoint makes {each} at once"
+        self.row(given, "emulated", (rule.send or "num_images") if rule is not None else None, wanted, why)
+        return True
 
     # -- helpers ------------------------------------------------------------------------
 
@@ -305,59 +328,6 @@ def _media_item(item: Any) -> Any:
     if isinstance(item, dict):  # a route's default, as its row writes it
         return {"url": MediaRef(url=item["url"]), "scale": item.get("scale", 1.0)}
     return MediaRef(url=item)
-
-
-def _fit(rule: ParameterRule, value: Any) -> tuple[Any, str | None, str | None]:
-    """The nearest value that the route takes, and what was wrong with the one asked for.
-
-    None as the nearest value: there is no nearest, it can only be left out.
-    """
-    if rule.enum and str(value) not in rule.enum:
-        return None, f"{value!r} is not one of the model's values", ", ".join(rule.enum)
-    if isinstance(value, tuple) and all(isinstance(item, Lora) for item in value):
-        return _fit_scales(rule, value)
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        fitted = _clamped(rule, value)
-        if fitted != value:
-            return fitted, f"{value} is out of this model's range", _range(rule)
-    return value, None, None
-
-
-def _fit_scales(rule: ParameterRule, loras: tuple[Lora, ...]) -> tuple[Any, str | None, str | None]:
-    fitted = tuple(replace(lora, scale=float(_clamped(rule, lora.scale))) for lora in loras)
-    moved = [str(lora.scale) for lora, kept in zip(loras, fitted, strict=True) if lora != kept]
-    if not moved:
-        return loras, None, None
-    return fitted, f"a LoRA's scale of {' and '.join(moved)} is out of this model's range", _range(rule)
-
-
-def _clamped(rule: ParameterRule, value: float) -> float:
-    low = value if rule.min is None else rule.min
-    high = value if rule.max is None else rule.max
-    return min(max(value, low), high)
-
-
-def _range(rule: ParameterRule) -> str:
-    if rule.min is None or rule.max is None:
-        return f"at most {rule.max}" if rule.min is None else f"at least {rule.min}"
-    return f"{rule.min} to {rule.max}"
-
-
-def _shape(rule: ParameterRule, value: Any) -> Any:
-    """The value as the endpoint wants it written."""
-    if rule.shape == "string":
-        return str(value)
-    if rule.shape == "list":
-        return [value]
-    if rule.shape == "loras":
-        return [_lora(item) for item in value]
-    return list(value) if isinstance(value, tuple) else value
-
-
-def _lora(item: Any) -> dict[str, Any]:
-    if isinstance(item, Lora):
-        return {"path": item.url, "scale": item.scale}
-    return {"path": item["url"], "scale": item.get("scale", 1.0)}
 
 
 def _short(value: Any) -> Any:

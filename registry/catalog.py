@@ -32,6 +32,8 @@ class Selection(Struct, frozen=True, kw_only=True):
     why: str
     passed_over: tuple[PassedOver, ...] = ()
     warnings: tuple[str, ...] = ()
+    rest: tuple[str, ...] = ()
+    """The models that come after it under the same intent: its fallbacks."""
 
 
 class Catalog:
@@ -127,18 +129,21 @@ class Catalog:
             why=chosen.why,
             passed_over=chosen.passed_over,
             warnings=(warning,),
+            rest=chosen.rest,
         )
 
     def _best(
         self, names: tuple[str, ...], rule: str, why: str, usable: Callable[[Model], str | None]
     ) -> Selection:
         passed: list[PassedOver] = []
-        for name in names:
+        for index, name in enumerate(names):
             model = self.models[name]
             reason = usable(model)
             if reason is None:
                 why_now = f"{why}, after {len(passed)} that could not serve" if passed else why
-                return Selection(model=model, rule=rule, why=why_now, passed_over=tuple(passed))
+                return Selection(
+                    model=model, rule=rule, why=why_now, passed_over=tuple(passed), rest=names[index + 1 :]
+                )
             passed.append(PassedOver(model=name, reason=reason))
         # None can serve: the best is named, and its own error says what to set.
         return Selection(model=self.models[names[0]], rule=rule, why=why, passed_over=tuple(passed[1:]))

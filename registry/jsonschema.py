@@ -53,6 +53,10 @@ def model_schema(model: Model, vocabulary: Mapping[str, Term]) -> dict[str, Any]
     in the vocabulary's own spelling.
     """
     properties = {name: _parameter(rule, vocabulary.get(name)) for name, rule in model.parameters().items()}
+    if "num_images" in vocabulary and any(route.repeatable for route in model.routes):
+        # More than the endpoint makes at once take several calls.
+        rule = replace(model.parameters().get("num_images", ParameterRule(default=1)), max=None)
+        properties["num_images"] = _parameter(rule, vocabulary["num_images"])
     for name in model.required:
         if properties.get(name, {}).get("type") == "string":
             properties[name]["minLength"] = 1

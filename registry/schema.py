@@ -250,6 +250,21 @@ class Route(Struct, frozen=True, kw_only=True):
     provider_cost: Price
     pipeline: Pipeline | None
 
+    @property
+    def images_per_call(self) -> int | None:
+        """How many pictures the endpoint makes at once; None when no limit is known."""
+        rule = self.parameters.get("num_images")
+        if rule is None:
+            return 1
+        return None if rule.max is None else int(rule.max)
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether a second call gives another picture. An endpoint without a prompt, which removes a
+        background or swaps a face, gives the same one again.
+        """
+        return "prompt" in self.parameters
+
 
 class Model(Struct, frozen=True, kw_only=True):
     """A model that callers can name."""

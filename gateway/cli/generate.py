@@ -25,6 +25,9 @@ FLAGS = ("size", "steps", "guidance", "seed", "n", "negative_prompt")
 @click.option("-o", "--output", help="File to write; - for stdout. With several images: name-1.png, ...")
 @click.option("-m", "--model", help="A model of `gateway models`; the default when not given.")
 @click.option("--intent", help="A need in place of a model: realistic, text_heavy, ...")
+@click.option(
+    "--fallback", multiple=True, metavar="MODEL", help="Serves if the first fails; may be repeated."
+)
 @click.option("--size", help="Pixels: 256x192.")
 @click.option("--steps", type=int, help="Denoising steps.")
 @click.option("--guidance", type=float, help="How closely the picture follows the prompt.")
@@ -35,8 +38,8 @@ FLAGS = ("size", "steps", "guidance", "seed", "n", "negative_prompt")
 @click.option("--estimate", is_flag=True, help="Say what it would cost and send; spend nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the job as JSON on stdout.")
 def generate(
-    prompt: str, output: str | None, model: str | None, intent: str | None, param: tuple[str, ...],
-    estimate: bool, as_json: bool, **flags: Any,
+    prompt: str, output: str | None, model: str | None, intent: str | None, fallback: tuple[str, ...],
+    param: tuple[str, ...], estimate: bool, as_json: bool, **flags: Any,
 ) -> None:  # fmt: skip
     """Make an image of PROMPT.
 
@@ -44,7 +47,7 @@ def generate(
     """
     inputs = {"prompt": prompt, **{name: flags[name] for name in FLAGS if flags[name] is not None}}
     inputs.update(read_params(param))
-    body = {"inputs": inputs, "model": model, "intent": intent}
+    body = {"inputs": inputs, "model": model, "intent": intent, "fallbacks": list(fallback) or None}
     body = {name: value for name, value in body.items() if value is not None}
     asyncio.run(_run(body, output, estimate, as_json))
 
@@ -112,6 +115,8 @@ async def _follow(client: GatewayClient, body: dict[str, Any]) -> dict[str, Any]
             now = job["progress"] or {}
             total = now.get("steps")
             steps = f"{now.get('step')}/{total}" if total else ""
+            if now.get("images") is not None:
+                steps = f"{steps} picture {now['images'] + 1}".strip()
             what = now.get("phase") or job["status"]
             progress.update(task, description=what, completed=now.get("step") or 0, total=total, steps=steps)
 

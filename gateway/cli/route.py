@@ -50,6 +50,8 @@ def route(
         f"[bold]{escape(plan.model.id)}[/]",
         escape(f"{first.route.provider}: {first.route.endpoint}, {shape}{usd(plan.quote.price_micros)} USD"),
     )
+    for name in plan.fallbacks:
+        rows.add_row(escape(name), "serves if that fails")
     out.print(rows)
     for warning in plan.warnings:
         out.print(f"[yellow]warning:[/] {escape(warning)}", highlight=False)

@@ -204,6 +204,8 @@ attempt = Table(
     Column("provider_cost_micros", BigInteger),
     Column("started_at", BigInteger, nullable=False),
     Column("ended_at", BigInteger),
+    # Of a candidate that takes several calls, which one
+    Column("call_index", Integer, nullable=False, server_default=text("0")),
     UniqueConstraint("job_id", "number"),
 )
 

@@ -1,98 +1,45 @@
-"""Drives one job from its stored state to its end.
-
-Whatever is stored is enough to go on from: a job without a handle is submitted, one with a
-handle is polled. Every step that a crash could tear is one transaction of `gateway.jobs.store`.
+"""Drives one job from its stored state to its end: the calls of one candidate side by side, then, where the
+error allows it and nothing came, those of the next.
 """
 
 import asyncio
+import itertools
 import logging
-from collections.abc import Awaitable, Callable
-from itertools import chain, repeat
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import msgspec
+from msgspec import Struct
 from sqlalchemy import Connection
 
 from billing.pricing import charge
-from gateway.ambient import Ambient
-from gateway.db.engine import Database, DatabaseUnavailable
 from gateway.jobs import store
-from gateway.jobs.cadence import Cadence
+from gateway.jobs.line import Line
 from gateway.jobs.live import Live
-from gateway.jobs.outputs import Collector, OutputNotStored
-from gateway.jobs.records import AttemptRow, JobRow
+from gateway.jobs.records import AttemptRow, JobRow, NewAttempt
+from gateway.jobs.tools import Tools, write_until_done
 from gateway.planning import Candidate
 from gateway.pricing import provider_cost_micros
-from gateway.schemas import ProgressView
-from providers.base import (
-    Call,
-    Failed,
-    Handle,
-    MediaSource,
-    NoMedia,
-    Provider,
-    Running,
-    Succeeded,
-    Waiting,
-)
-from providers.discovery import Providers
-from providers.errors import (
-    JobCanceled,
-    JobLost,
-    ProviderError,
-    ProviderTimeout,
-    SubmitUnknown,
-)
+from providers.errors import ProviderError, SubmitUnknown, by_code
 
-__all__ = ["Drive", "Tools", "read_until_done", "write_until_done"]
+__all__ = ["SIDE_BY_SIDE", "Drive"]
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-MAX_TRIES = 3
-"""Attempts at one route, where the error allows another."""
-CANCEL_PATIENCE_S = 30.0
-"""How long a canceled job may take to say so before it is called canceled anyway."""
-RESEND_PAUSES_S = (0.2, 1.0, 5.0, 10.0, 20.0)
-"""Before each resend of a submit that got no answer, to a provider that knows it again: an engine
-that died meanwhile is back in that time."""
-STORE_PAUSES_S = (0.5, 1.0, 2.0, 5.0, 10.0, 20.0)
-"""Before each further try at a store that is away; the last one stays, until the job's deadline."""
+SIDE_BY_SIDE = 4
+"""Calls of one job that run at once."""
 
 
-class Tools(msgspec.Struct, frozen=True, kw_only=True):
-    """What driving a job takes."""
+class _End(Struct, frozen=True, kw_only=True):
+    """How one call of a candidate ended."""
 
-    db: Database
-    providers: Providers
-    collector: Collector
-    ambient: Ambient
-    cadence: Cadence = msgspec.field(default_factory=Cadence)
-    resend_pauses_s: tuple[float, ...] = RESEND_PAUSES_S
-    store_pauses_s: tuple[float, ...] = STORE_PAUSES_S
-    media: MediaSource = NoMedia()
-    """Reads the inputs of a submit."""
-
-
-async def write_until_done(db: Database, fn: Callable[[Connection], T]) -> T:
-    """Write, however long the database is away: what ends a paid job must not be dropped."""
-    return await _until_done(db.write, fn)
-
-
-async def read_until_done(db: Database, fn: Callable[[Connection], T]) -> T:
-    """Read, however long the database is away: an admitted job must not be forgotten."""
-    return await _until_done(db.read, fn)
-
-
-async def _until_done(
-    call: Callable[[Callable[[Connection], T]], Awaitable[T]], fn: Callable[[Connection], T]
-) -> T:
-    while True:
-        try:
-            return await call(fn)
-        except DatabaseUnavailable as error:
-            log.warning("the database is away, trying again: %s", error)
-            await asyncio.sleep(error.retry_after)
+    sizes: tuple[tuple[int, int], ...] = ()
+    """Width and height in pixels of the pictures that it gave."""
+    share: store.Share | None = None
+    """Its pictures, where no transaction has kept them yet."""
+    lost: store.Lost | None = None
+    """Its last attempt and why that gave nothing."""
 
 
 class Drive:
@@ -110,262 +57,181 @@ class Drive:
         self.tools = tools
         self.live = live
         self.recovered = recovered
-        self.store_pauses = chain(tools.store_pauses_s, repeat(tools.store_pauses_s[-1]))
-        self.attempt = job.attempts[-1]
+        self.attempts = list(job.attempts)
+        self.numbers = itertools.count(job.attempts[-1].number + 1)
+        self.index = max(attempt.route_index for attempt in job.attempts)
+        self.gate = asyncio.Semaphore(SIDE_BY_SIDE)
         if job.cancel_requested:
             live.cancel.set()
+
+    @property
+    def candidate(self) -> Candidate:
+        """The one that serves now."""
+        return self.job.admitted.candidates[self.index]
 
     async def run(self) -> None:
         """Bring the job to its end, or to `unknown`."""
         while True:
-            candidate = self.job.admitted.candidates[self.attempt.route_index]
-            provider = self.tools.providers.get(candidate.route.provider)
-            try:
-                done = await self.follow_attempt(provider, candidate)
-                await self.finish(candidate, done)
+            ends = await self.run_calls()
+            if any(end.sizes for end in ends):
+                await self.complete(ends)
                 return
-            except SubmitUnknown as error:
-                log.error("job %s: a submit to %s got no answer", self.job.id, self.attempt.provider)
-                await self.leave_unknown(error)
+            lost = [end.lost for end in ends if end.lost is not None]
+            if any(isinstance(error, SubmitUnknown) for _, error in lost):
+                await self.leave_unknown(lost)
                 return
-            except ProviderError as error:
-                log.info(
-                    "job %s: attempt %d: %s: %s",
-                    self.job.id,
-                    self.attempt.number,
-                    error.code,
-                    error.raw or error,
-                )
-                following = self.following(provider, error)
-                if following is None:
-                    await self.fail(error)
-                    return
-                await self.open_next(error, following)
+            following = self.following([error for _, error in lost])
+            if following is None:
+                await self.fail(lost[0][1], lost)
+                return
+            await self.open_candidate(following, lost)
 
-    async def fail(self, error: ProviderError) -> None:
+    async def fail(self, error: ProviderError, lost: Sequence[store.Lost] | None = None) -> None:
         """End the job without a picture; nothing is charged."""
         at = self.tools.ambient.now_ms()
-        await self.write(lambda c: store.end_without_images(c, self.job.id, self.attempt.id, error, at))
+        ended = [(self.attempts[-1].id, error)] if lost is None else lost
+        await self.write(lambda c: store.end_without_images(c, self.job.id, ended, error, at))
 
-    async def leave_unknown(self, error: SubmitUnknown) -> None:
+    async def leave_unknown(self, lost: Sequence[store.Lost]) -> None:
         """Leave the job to whoever finds out what became of its submit; the hold is kept."""
-        await self.write(lambda c: store.mark_unknown(c, self.job.id, self.attempt.id, error))
-
-    # -- one attempt --------------------------------------------------------------------
-
-    async def follow_attempt(self, provider: Provider, candidate: Candidate) -> Succeeded:
-        """Submit unless that was done, then poll to the end."""
-        handle = self.attempt.handle
-        if handle is None:
-            if self.live.cancel.is_set() and self.attempt.status == "not_sent":
-                raise JobCanceled("The job was canceled before it was sent.", provider=self.attempt.provider)
-            if self.attempt.status == "sent" and not provider.idempotent_submit(candidate.route):
-                raise SubmitUnknown(
-                    "The gateway stopped while it was sending.", provider=self.attempt.provider
-                )
-            if self.seconds_left() <= 0:
-                raise ProviderTimeout(
-                    "The job was not sent before its deadline. Nothing was charged.",
-                    provider=self.attempt.provider,
-                )
-            answer = await self.submit(provider, candidate)
-            if isinstance(answer, Succeeded):
-                return answer
-            handle = answer
-            await self.write(lambda c: store.accept_attempt(c, self.job.id, self.attempt.id, answer))
-        return await self.poll(provider, handle)
-
-    async def submit(self, provider: Provider, candidate: Candidate) -> Handle | Succeeded:
-        """One submit; repeated on a lost answer only where the provider promises to know it again."""
-        await self.write(lambda c: store.send_attempt(c, self.attempt.id))
-        call = Call(
-            id=self.attempt.id,
-            route=candidate.route,
-            payload=candidate.payload,
-            num_images=candidate.num_images,
-            timeout_s=max(1.0, self.seconds_left()),
-            media=self.tools.media,
-        )
-        unknown: SubmitUnknown | None = None
-        for pause in (*self.tools.resend_pauses_s, None):
-            try:
-                return await provider.submit(call)
-            except SubmitUnknown as error:
-                unknown = error
-            except ProviderError as error:
-                # That a resend was not taken says nothing of the submit before it.
-                if unknown is None or not (error.retry_same or error.try_next):
-                    raise
-            if not provider.idempotent_submit(call.route) or pause is None:
-                raise unknown
-            await asyncio.sleep(pause)
-        raise AssertionError("the last pause is None")
-
-    async def poll(self, provider: Provider, handle: Handle) -> Succeeded:
-        """Look at the job until it ends; its deadline and a wish to cancel are kept here."""
-        started = self.tools.ambient.monotonic()
-        canceled_at: float | None = None
-        while True:
-            now = self.tools.ambient.monotonic()
-            if self.live.cancel.is_set() and canceled_at is None and await self.ask_cancel(provider, handle):
-                canceled_at = now
-            if canceled_at is not None and now - canceled_at > CANCEL_PATIENCE_S:
-                raise JobCanceled("The job was canceled.", provider=handle.provider)
-            done = await self.look(provider, handle)
-            if done is not None:
-                if not self.recovered:
-                    self.tools.cadence.ended(self.attempt.endpoint, now - started)
-                return done
-            # After the look: what ended while the gateway was down is still brought home.
-            if self.seconds_left() <= 0:
-                await self.ask_cancel(provider, handle)
-                raise ProviderTimeout(
-                    "The job did not end in time. Nothing was charged.", provider=handle.provider
-                )
-            await self.pause(self.tools.cadence.delay_s(self.attempt.endpoint, now - started))
-
-    async def ask_cancel(self, provider: Provider, handle: Handle) -> bool:
-        """Pass the wish to cancel on; False when the provider did not take it now."""
-        try:
-            await provider.cancel(handle)
-        except ProviderError as error:
-            log.warning("job %s: the cancel did not get through: %s", self.job.id, error)
-            return False
-        return True
-
-    async def look(self, provider: Provider, handle: Handle) -> Succeeded | None:
-        """One poll; None while the job goes on."""
-        try:
-            poll = await provider.poll(handle)
-        except ProviderError as error:
-            if not (error.retry_same or error.try_next):
-                raise
-            # Said of this look, not of the job: that may well go on there, and to run it again
-            # would pay twice. Only its deadline ends the wait.
-            log.warning("job %s cannot be asked about: %s", self.job.id, error)
-            return None
-        match poll:
-            case Succeeded():
-                return poll
-            case Failed():
-                raise poll.error
-            case Waiting():
-                self.live.progress = ProgressView(phase="queued", position=poll.position)
-            case Running():
-                self.live.progress = ProgressView(phase=poll.phase, step=poll.step, steps=poll.steps)
-        return None
-
-    async def pause(self, seconds: float) -> None:
-        """Wait for the next look. A new wish to cancel ends the wait; an old one was passed on."""
-        if self.live.cancel.is_set():
-            await asyncio.sleep(seconds)
-        else:
-            await self.until_canceled(seconds)
-
-    async def until_canceled(self, seconds: float) -> None:
-        """Wait, unless the job is canceled."""
-        try:
-            async with asyncio.timeout(seconds):
-                await self.live.cancel.wait()
-        except TimeoutError:
-            return
-
-    # -- what follows -------------------------------------------------------------------
-
-    async def finish(self, candidate: Candidate, done: Succeeded) -> None:
-        """Store the pictures, then end the job and charge for them in one transaction."""
-        self.live.status = "storing"
-        images = await self.tools.collector.collect(
-            self.job.id, done, provider=self.attempt.provider, wait=self.wait_for_store
-        )
-        sizes = [(image.width, image.height) for image in images]
-        charged = charge(self.job.admitted.price, sizes, ceiling_micros=self.job.ceiling_micros)
-        cost = provider_cost_micros(candidate, done, sizes)
         at = self.tools.ambient.now_ms()
-        await self.write(
-            lambda c: store.complete(
-                c,
-                self.job.id,
-                self.attempt.id,
-                images,
-                charged,
-                at,
-                warnings=(*self.job.warnings, *_size_warnings(candidate, sizes)),
-                run_seconds=done.run_seconds,
-                load_seconds=done.load_seconds,
-                provider_cost_micros=cost,
-            )
+        await self.write(lambda c: store.mark_unknown(c, self.job.id, lost, at))
+
+    # -- the calls of a candidate -------------------------------------------------------
+
+    async def run_calls(self) -> list[_End]:
+        """Bring every call of the candidate to its end."""
+        count = len(self.candidate.calls)
+        if count == 1:
+            return [await self.run_call(0)]
+        self.live.images = len(self.job.images)
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(self.run_in_turn(index)) for index in range(count)]
+        return [task.result() for task in tasks]
+
+    async def run_in_turn(self, index: int) -> _End:
+        """One of several calls, and its pictures kept as soon as they are there."""
+        async with self.gate:
+            end = await self.run_call(index)
+        if end.share is None:
+            return end
+        share, at = end.share, self.tools.ambient.now_ms()
+        await self.write(lambda c: store.keep_share(c, self.job.id, share, at))
+        self.live.images = (self.live.images or 0) + len(share.images)
+        return msgspec.structs.replace(end, share=None)
+
+    async def run_call(self, index: int) -> _End:
+        """One call: what a former process knew of it counts."""
+        mine = [one for one in self.attempts if (one.route_index, one.call_index) == (self.index, index)]
+        last = mine[-1] if mine else await self.open_call(index)
+        if last.status == "succeeded":
+            return _End(sizes=self.kept(index))
+        if last.status in ("failed", "unknown"):
+            known = by_code(last.error_code or "")(last.error_message or "", provider=last.provider)
+            return _End(lost=(last.id, known))
+        line = Line(
+            self.job,
+            last,
+            self.tools,
+            self.live,
+            recovered=self.recovered,
+            tries=max(1, len(mine)),
+            next_number=self.numbers.__next__,
         )
-
-    async def wait_for_store(self, error: OutputNotStored) -> None:
-        """The store did not take a picture, which we owe the provider for: wait for another try.
-
-        Raises:
-            OutputNotStored: the deadline is past.
-            JobCanceled: nobody wants the picture any more.
-        """
-        left = self.seconds_left()
-        log.warning("job %s: a picture is not stored yet: %s", self.job.id, error.raw)
-        if left <= 0:
-            raise error
-        await self.until_canceled(min(next(self.store_pauses), left))
-        if self.live.cancel.is_set():
-            raise JobCanceled("The job was canceled before its picture was kept.", provider=error.provider)
-
-    def following(self, provider: Provider, error: ProviderError) -> int | None:
-        """Which candidate to try next; None when the error ends the job."""
-        here = self.attempt.route_index
-        route = self.job.admitted.candidates[here].route
-        again = error.retry_same or (
-            # Lost with the process that had it, when we were stopped too: run it once more.
-            isinstance(error, JobLost) and self.recovered and provider.idempotent_submit(route)
+        try:
+            done, images = await line.run()
+        except ProviderError as error:
+            return _End(lost=(line.attempt.id, error))
+        sizes = tuple((image.width, image.height) for image in images)
+        share = store.Share(
+            attempt_id=line.attempt.id,
+            images=images,
+            run_seconds=done.run_seconds,
+            load_seconds=done.load_seconds,
+            provider_cost_micros=provider_cost_micros(self.candidate, done, list(sizes)),
         )
-        if again and self.attempt.number < MAX_TRIES:
-            return here
-        if error.try_next and here + 1 < len(self.job.admitted.candidates):
-            return here + 1
-        return None
+        return _End(sizes=sizes, share=share)
 
-    async def open_next(self, error: ProviderError, candidate: int) -> None:
-        """Give this attempt up and open the next, after a pause if it is the same route."""
+    def kept(self, index: int) -> tuple[tuple[int, int], ...]:
+        """The sizes of the pictures that a former process kept of a call."""
+        calls = self.candidate.calls
+        first = sum(call.num_images for call in calls[:index])
+        places = range(first, first + calls[index].num_images)
+        return tuple((image.width, image.height) for image in self.job.images if image.position in places)
+
+    async def open_call(self, index: int) -> AttemptRow:
+        """The first attempt at a further call."""
+        new, at = self.new_attempt(self.index, index), self.tools.ambient.now_ms()
+        await self.write(lambda c: store.insert_attempt(c, self.job.id, new, at))
+        return AttemptRow.opened(new, at)
+
+    def new_attempt(self, candidate: int, call: int) -> NewAttempt:
+        """A further attempt of the job."""
         route = self.job.admitted.candidates[candidate].route
-        number = self.attempt.number + 1
-        new = store.NewAttempt(
+        return NewAttempt(
             id=self.tools.ambient.new_id("att"),
-            number=number,
+            number=next(self.numbers),
             candidate=candidate,
+            call=call,
             provider=route.provider,
             endpoint=route.endpoint,
         )
+
+    # -- what follows -------------------------------------------------------------------
+
+    async def complete(self, ends: Sequence[_End]) -> None:
+        """End the job and charge for its pictures in one transaction."""
+        sizes = [size for end in ends for size in end.sizes]
+        lost = [end.lost for end in ends if end.lost is not None]
+        candidate = self.candidate
+        ceiling = min(candidate.ceiling_micros, self.job.ceiling_micros)
+        charged = charge(candidate.price, sizes, ceiling_micros=ceiling)
+        warnings = (
+            *self.job.warnings,
+            *self.of_candidate(),
+            *_size_warnings(candidate, sizes),
+            *_loss_warnings(candidate, lost),
+        )
         at = self.tools.ambient.now_ms()
-        await self.write(lambda c: store.next_attempt(c, self.job.id, self.attempt.id, error, new, at))
-        if candidate == self.attempt.route_index:
-            wanted = float(number) if error.retry_after is None else error.retry_after
-            await self.until_canceled(max(0.0, min(wanted, self.seconds_left())))
-        self.attempt = AttemptRow(
-            id=new.id,
-            number=number,
-            route_index=candidate,
-            provider=new.provider,
-            endpoint=new.endpoint,
-            status="not_sent",
-            handle=None,
-            error_code=None,
-            run_seconds=None,
-            started_at=at,
-            ended_at=None,
+        shares = [end.share for end in ends if end.share is not None]
+        await self.write(
+            lambda c: store.complete(c, self.job.id, shares, charged, at, lost=lost, warnings=warnings)
         )
 
-    def seconds_left(self) -> float:
-        """Seconds until the job's deadline."""
-        return (self.job.deadline_at - self.tools.ambient.now_ms()) / 1000
+    def of_candidate(self) -> tuple[str, ...]:
+        """What to say when it was not the first candidate that served."""
+        first = self.job.admitted.candidates[0]
+        if self.index == 0:
+            return ()
+        own = tuple(warning for warning in self.candidate.warnings if warning not in first.warnings)
+        if self.candidate.route.model == first.route.model:
+            return own
+        return (f"{first.route.model} failed and {self.candidate.route.model} served", *own)
+
+    def following(self, errors: Sequence[ProviderError]) -> int | None:
+        """Which candidate to try next; None when an error ends the job. One that is left alone at present is
+        taken when there is no other.
+        """
+        if not all(error.try_next for error in errors):
+            return None
+        candidates = self.job.admitted.candidates
+        rest = range(self.index + 1, len(candidates))
+        open_ones = (index for index in rest if self.tools.outliers.shut(candidates[index].route) is None)
+        return next(open_ones, next(iter(rest), None))
+
+    async def open_candidate(self, index: int, lost: Sequence[store.Lost]) -> None:
+        """Give the candidate up and open the first call of another."""
+        self.index = index
+        new, at = self.new_attempt(index, 0), self.tools.ambient.now_ms()
+        await self.write(lambda c: store.next_candidate(c, self.job.id, lost, new, self.candidate, at))
+        self.attempts.append(AttemptRow.opened(new, at))
 
     async def write(self, fn: Callable[[Connection], T]) -> T:
         """A write that waits for the database."""
         return await write_until_done(self.tools.db, fn)
 
 
-def _size_warnings(candidate: Candidate, sizes: list[tuple[int, int]]) -> tuple[str, ...]:
+def _size_warnings(candidate: Candidate, sizes: Sequence[tuple[int, int]]) -> tuple[str, ...]:
     """What to say of pictures that are not of the size that was asked for."""
     asked = (candidate.width, candidate.height)
     if None in asked:
@@ -375,3 +241,11 @@ def _size_warnings(candidate: Candidate, sizes: list[tuple[int, int]]) -> tuple[
         for number, (width, height) in enumerate(sizes, start=1)
         if (width, height) != asked
     )
+
+
+def _loss_warnings(candidate: Candidate, lost: Sequence[store.Lost]) -> tuple[str, ...]:
+    """What to say of calls that gave nothing, of a job that has some of its pictures."""
+    if not lost:
+        return ()
+    why = ", ".join(dict.fromkeys(error.code for _, error in lost))
+    return (f"{len(lost)} of {len(candidate.calls)} calls gave no picture and are not charged: {why}",)

@@ -14,5 +14,7 @@ class Live:
         self.status: str | None = None
         """Finer than the stored one: `storing`."""
         self.progress: ProgressView | None = None
+        self.images: int | None = None
+        """Pictures that have come, of a job that takes several calls."""
         self.cancel = asyncio.Event()
         self.done = asyncio.Event()

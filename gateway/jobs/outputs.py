@@ -72,7 +72,7 @@ class Collector:
         self._max_bytes = max_bytes
 
     async def collect(
-        self, job_id: str, done: Succeeded, *, provider: str, wait: Wait = _give_up
+        self, job_id: str, done: Succeeded, *, provider: str, wait: Wait = _give_up, first: int = 0
     ) -> tuple[NewImage, ...]:
         """Fetch, verify and store each picture of an ended job.
 
@@ -81,6 +81,7 @@ class Collector:
             done: what the provider gave.
             provider: the registry's name of it.
             wait: between the tries at a store that is away; without it there is one try.
+            first: place of the first of them among the job's pictures.
 
         Raises:
             OutputFetchFailed: a URL did not give its bytes.
@@ -92,7 +93,10 @@ class Collector:
         # All of them are here and whole before the first is stored.
         checked = [await self._bring(image, provider) for image in done.images]
         return tuple(
-            [await self._keep(job_id, position, *one, provider, wait) for position, one in enumerate(checked)]
+            [
+                await self._keep(job_id, position, *one, provider, wait)
+                for position, one in enumerate(checked, start=first)
+            ]
         )
 
     async def _bring(self, image: RemoteImage, provider: str) -> tuple[bytes, Verified, str, int | None]:

@@ -8,10 +8,19 @@ from msgspec import Struct
 from gateway.planning import Candidate
 from gateway.schemas import RoutingView
 from providers.base import Handle, revive_media
+from providers.calls import PlannedCall
 from providers.normalizer import ReportRow
-from registry.schema import Price
 
-__all__ = ["TERMINAL", "Admitted", "AttemptRow", "ImageRow", "JobRow", "NewImage", "decode_admitted"]
+__all__ = [
+    "TERMINAL",
+    "Admitted",
+    "AttemptRow",
+    "ImageRow",
+    "JobRow",
+    "NewAttempt",
+    "NewImage",
+    "decode_admitted",
+]
 
 TERMINAL = frozenset({"completed", "failed", "canceled"})
 
@@ -24,16 +33,30 @@ class Admitted(Struct, frozen=True, kw_only=True):
     inputs: dict[str, Any]
     options: dict[str, Any]
     candidates: tuple[Candidate, ...]
-    price: Price
 
 
 def decode_admitted(text: str) -> Admitted:
     """Read a stored request back, its media references revived."""
     admitted = msgspec.json.decode(text, type=Admitted)
-    candidates = tuple(
-        msgspec.structs.replace(c, payload=revive_media(c.payload)) for c in admitted.candidates
-    )
+    candidates = tuple(msgspec.structs.replace(c, calls=_revived(c.calls)) for c in admitted.candidates)
     return msgspec.structs.replace(admitted, candidates=candidates)
+
+
+def _revived(calls: tuple[PlannedCall, ...]) -> tuple[PlannedCall, ...]:
+    return tuple(msgspec.structs.replace(call, payload=revive_media(call.payload)) for call in calls)
+
+
+class NewAttempt(Struct, frozen=True, kw_only=True):
+    """An attempt about to be made."""
+
+    id: str
+    number: int
+    candidate: int
+    """Index among the job's candidates."""
+    call: int
+    """Index among the candidate's calls."""
+    provider: str
+    endpoint: str
 
 
 class AttemptRow(Struct, frozen=True, kw_only=True):
@@ -42,20 +65,45 @@ class AttemptRow(Struct, frozen=True, kw_only=True):
     id: str
     number: int
     route_index: int
+    """Of the job's candidate."""
+    call_index: int
+    """Of the candidate's call."""
     provider: str
     endpoint: str
     status: str
     handle: Handle | None
     error_code: str | None
+    error_message: str | None
     run_seconds: str | None
     started_at: int
     ended_at: int | None
+
+    @classmethod
+    def opened(cls, new: NewAttempt, at: int) -> "AttemptRow":
+        """As it is stored when it was just opened, at milliseconds UTC."""
+        return cls(
+            id=new.id,
+            number=new.number,
+            route_index=new.candidate,
+            call_index=new.call,
+            provider=new.provider,
+            endpoint=new.endpoint,
+            status="not_sent",
+            handle=None,
+            error_code=None,
+            error_message=None,
+            run_seconds=None,
+            started_at=at,
+            ended_at=None,
+        )
 
 
 class ImageRow(Struct, frozen=True, kw_only=True):
     """A row of `image`."""
 
     id: str
+    position: int
+    """Among the job's pictures, from 0."""
     storage_key: str
     content_type: str
     width: int

@@ -4,8 +4,9 @@ import asyncio
 import logging
 
 from gateway.jobs import queries
-from gateway.jobs.drive import Drive, Tools, read_until_done
+from gateway.jobs.drive import Drive
 from gateway.jobs.live import Live
+from gateway.jobs.tools import Tools, read_until_done
 from providers.errors import ProviderError
 
 __all__ = ["Runner"]

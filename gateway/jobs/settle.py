@@ -19,6 +19,8 @@ __all__ = ["adopt", "fail"]
 def adopt(conn: Connection, job_id: str, handle: Handle, deadline_at: int) -> bool:
     """Give an unknown job the handle under which the provider has it; it can be polled then.
 
+    Of a job of several calls without an answer it is the first one's; the others stay as they are.
+
     Returns:
         False when the job is not unknown (any more); nothing was changed.
     """
@@ -31,7 +33,7 @@ def adopt(conn: Connection, job_id: str, handle: Handle, deadline_at: int) -> bo
         return False
     conn.execute(
         update(attempt)
-        .where(attempt.c.job_id == job_id, attempt.c.status == "unknown")
+        .where(attempt.c.id == _unknown(conn, job_id)[0])
         .values(
             status="accepted",
             handle=msgspec.json.encode(handle).decode(),
@@ -48,12 +50,14 @@ def fail(conn: Connection, job_id: str, at: int) -> bool:
     Returns:
         False when the job is not unknown (any more); nothing was changed.
     """
-    found = conn.execute(
-        select(attempt.c.id)
-        .join(job, job.c.id == attempt.c.job_id)
-        .where(job.c.id == job_id, job.c.status == "unknown", attempt.c.status == "unknown")
-    ).scalar_one_or_none()
-    if found is None:
+    found = _unknown(conn, job_id)
+    if not found or conn.execute(select(job.c.status).where(job.c.id == job_id)).scalar_one() != "unknown":
         return False
     error = NotTaken("The provider did not take the job, as the operator found out. Nothing was charged.")
-    return store.end_without_images(conn, job_id, found, error, at)
+    return store.end_without_images(conn, job_id, [(one, error) for one in found], error, at)
+
+
+def _unknown(conn: Connection, job_id: str) -> list[str]:
+    """The attempts of a job that got no answer, in order."""
+    mine = select(attempt.c.id).where(attempt.c.job_id == job_id, attempt.c.status == "unknown")
+    return list(conn.execute(mine.order_by(attempt.c.number)).scalars())

@@ -13,6 +13,7 @@ from gateway.media.rows import MediaRow
 from gateway.planning import Candidate
 from gateway.schemas import GenerateRequest
 from providers.base import MediaRef
+from providers.calls import PlannedCall
 from registry.errors import Fault, InvalidInputs, pointer
 from registry.schema import Term
 
@@ -48,7 +49,11 @@ async def bring_references(
         InvalidInputs: every reference that cannot be used, by the JSON pointer of its input.
         Problem: `storage_unavailable`.
     """
-    wanted = list(dict.fromkeys(one for candidate in candidates for one in _references(candidate.payload)))
+    wanted = list(
+        dict.fromkeys(
+            one for candidate in candidates for one in _references([call.payload for call in candidate.calls])
+        )
+    )
     if not wanted:
         return candidates
     # All of them end before a fault is told: the caller mends everything at once.
@@ -69,10 +74,14 @@ async def bring_references(
         raise InvalidInputs(faults)
     found = {one: _complete(one[0], row) for one, row in ends if isinstance(row, MediaRow)}
     return tuple(
-        msgspec.structs.replace(
-            candidate, payload=_replaced(candidate.payload, lambda ref, kind: found[ref.url, kind])
-        )
+        msgspec.structs.replace(candidate, calls=tuple(_with_media(call, found) for call in candidate.calls))
         for candidate in candidates
+    )
+
+
+def _with_media(call: PlannedCall, found: Mapping[Wanted, MediaRef]) -> PlannedCall:
+    return msgspec.structs.replace(
+        call, payload=_replaced(call.payload, lambda ref, kind: found[ref.url, kind])
     )
 
 

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 from support.scripted_provider import SCRIPTED_TYPES, script_of
-from support.small_registry import small_catalog
+from support.small_registry import model, route, small_catalog
 
-from gateway.planning import Plan, make_plan, price_words, usable
+from gateway.planning import MOST_FALLBACKS, Plan, make_plan, price_words, usable
 from gateway.problems import Problem
 from gateway.schemas import GenerateRequest
 from providers.base import Unavailable
@@ -34,10 +34,18 @@ def away(tmp_path) -> Any:
 @pytest.fixture
 def plan(providers) -> Any:
     def make(
-        model: str | None = "solo", options: dict | None = None, intent: str | None = None, **inputs
+        model: str | None = "solo",
+        options: dict | None = None,
+        intent: str | None = None,
+        fallbacks: tuple[str, ...] | None = None,
+        **inputs,
     ) -> Plan:
         request = GenerateRequest(
-            model=model, intent=intent, inputs={"prompt": "x", **inputs}, options=options or {}
+            model=model,
+            intent=intent,
+            inputs={"prompt": "x", **inputs},
+            options=options or {},
+            fallbacks=fallbacks,
         )
         return make_plan(CATALOG, providers, request, fresh_seed=11)
 
@@ -51,7 +59,7 @@ def routes(plan: Plan) -> list[str]:
 def test_candidates_are_the_fitting_routes_in_order(plan) -> None:
     found = plan("two")
     assert routes(found) == ["first", "second"]
-    assert [c.payload["seed"] for c in found.candidates] == [11, 11]
+    assert [c.calls[0].payload["seed"] for c in found.candidates] == [11, 11]
     assert [c.cost_micros for c in found.candidates] == [20_000, 20_000]
     assert found.unavailable is None
 
@@ -129,7 +137,7 @@ def test_routing(plan, model, intent, rule, served, passed) -> None:
 def test_the_policy_is_read_from_either_part(plan, part, policy) -> None:
     more = {"on_unsupported": policy}
     found = plan(**more) if part == "inputs" else plan(options=more)
-    assert "on_unsupported" not in found.candidates[0].payload
+    assert "on_unsupported" not in found.candidates[0].calls[0].payload
 
 
 @pytest.mark.parametrize(
@@ -169,7 +177,12 @@ def test_a_candidate_is_small_and_keeps_what_a_provider_needs(plan) -> None:
     candidate = plan().candidates[0]
     assert candidate.route.parameters == {}
     assert candidate.route.endpoint == "first/make"
-    assert (candidate.width, candidate.height, candidate.num_images, candidate.seed) == (64, 48, 1, 11)
+    assert (candidate.width, candidate.height, candidate.num_images, candidate.calls[0].seed) == (
+        64,
+        48,
+        1,
+        11,
+    )
 
 
 def test_the_same_request_gives_the_same_plan(plan) -> None:
@@ -178,3 +191,71 @@ def test_the_same_request_gives_the_same_plan(plan) -> None:
 
 def test_prices_for_people() -> None:
     assert price_words(CATALOG.model("solo").price) == "0.03 USD per image"
+
+
+def served(plan: Plan) -> tuple[str, tuple[str, ...], list[str]]:
+    """Who serves, who may, and who was passed over."""
+    return plan.model.id, plan.fallbacks, [over.model for over in plan.routing.passed_over]
+
+
+def test_the_fallbacks_of_an_intent_cost_no_more(plan) -> None:
+    found = plan(None, intent="ranked")
+    assert served(found) == ("solo", ("cheap",), [])
+    assert found.quote.ceiling_micros == 30_000
+
+
+def test_a_callers_fallbacks_may_cost_more_and_the_ceiling_says_so(plan) -> None:
+    found = plan("solo", fallbacks=("dear", "cheap"))
+    assert served(found) == ("solo", ("dear", "cheap"), [])
+    assert (found.quote.price_micros, found.quote.ceiling_micros) == (30_000, 50_000)
+
+
+def test_max_cost_holds_for_fallbacks_too(plan) -> None:
+    found = plan("solo", {"max_cost": 0.04}, fallbacks=("dear", "cheap"))
+    assert served(found) == ("solo", ("cheap",), [])
+
+
+def test_a_fallback_that_cannot_honour_the_request_is_none(plan) -> None:
+    assert served(plan("solo", fallbacks=("edit", "gone", "cheap", "only", "solo"))) == (
+        "solo",
+        ("cheap",),
+        [],
+    )
+
+
+def test_a_listed_model_serves_when_the_named_one_is_away(plan, away) -> None:
+    away("first")
+    found = plan("solo", fallbacks=("edit", "dear"))
+    assert served(found) == ("dear", (), ["solo", "edit"])
+    assert found.routing.why == "a fallback that the request lists"
+    assert found.quote.ceiling_micros == 50_000
+
+
+def test_a_retired_model_may_be_named_with_a_fallback(plan) -> None:
+    assert served(plan("gone", fallbacks=("solo",))) == ("solo", (), ["gone"])
+
+
+def test_the_faults_of_a_named_model_are_told_although_another_could_serve(plan) -> None:
+    with pytest.raises(InvalidInputs):
+        plan("solo", fallbacks=("cheap",), width=9999)
+
+
+def test_an_unknown_fallback_is_refused(plan) -> None:
+    with pytest.raises(UnknownModel, match="nosuch"):
+        plan("solo", fallbacks=("nosuch",))
+
+
+def test_no_more_than_three_other_models(providers) -> None:
+    names = [f"m{n}" for n in range(MOST_FALLBACKS + 2)]
+    catalog = small_catalog({**{n: model(route("first")) for n in (*names, "two", "solo", "org/keyed")}})
+    request = GenerateRequest(model="solo", inputs={"prompt": "x"}, fallbacks=tuple(names))
+    assert make_plan(catalog, providers, request, fresh_seed=1).fallbacks == tuple(names[:MOST_FALLBACKS])
+
+
+def test_a_candidates_report_is_its_own(plan) -> None:
+    """`narrow` has a route without a seed, then one with it."""
+    first, second = plan("narrow", {"on_unsupported": "drop"}, seed=5).candidates
+    assert [{row.name: row.how for row in one.report}["seed"] for one in (first, second)] == [
+        "dropped",
+        "exact",
+    ]

@@ -14,20 +14,26 @@ from providers.discovery import Providers
 
 CATALOG = small_catalog()
 URL = "https://gate.test"
+CANDIDATE = make_plan(
+    CATALOG,
+    Providers(CATALOG.data.providers, {}, "", SCRIPTED_TYPES),
+    GenerateRequest(model="solo", inputs={"prompt": "x"}),
+    fresh_seed=3,
+).candidates[0]
 RUNNING = JobRow(
     id="job_1", account_id="ann", end_user="u", status="running", model="solo", provider="first",
     registry_version="abc",
-    admitted=Admitted(inputs={}, options={}, candidates=(), price=CATALOG.model("solo").price),
+    admitted=Admitted(inputs={}, options={}, candidates=(CANDIDATE,)),
     report=(), warnings=("w",),
     routing=RoutingView(rule="model", why="named", requested="solo", passed_over=()),
     quote_micros=30_000, ceiling_micros=45_000, charge_micros=None, error_code=None, error_message=None,
     error_status=None, cancel_requested=False, deadline_at=9, created_at=1_763_683_200_000, completed_at=None,
-    attempts=(AttemptRow(id="att_1", number=1, route_index=0, provider="first", endpoint="first/make",
-                         status="accepted", handle=None, error_code=None, run_seconds=None,
+    attempts=(AttemptRow(id="att_1", number=1, route_index=0, call_index=0, provider="first", endpoint="first/make",
+                         status="accepted", handle=None, error_code=None, error_message=None, run_seconds=None,
                          started_at=1_763_683_200_001, ended_at=None),),
     images=(),
 )  # fmt: skip
-IMAGE = ImageRow(id="img_1", storage_key="images/img_1.png", content_type="image/png", width=64, height=48,
+IMAGE = ImageRow(id="img_1", position=0, storage_key="images/img_1.png", content_type="image/png", width=64, height=48,
                  sha256="ab", seed=7)  # fmt: skip
 COMPLETED = msgspec.structs.replace(
     RUNNING, status="completed", charge_micros=30_000, completed_at=1_763_683_201_500, images=(IMAGE,)

@@ -77,7 +77,8 @@ def check_payloads(model: str, inputs: UnifiedInputs, policy: Policy | None) -> 
             done = translate(inputs, route, SHIPPED.vocabulary, fresh_seed=SEED, policy=policy)
         except InvalidInputs:
             continue
-        assert ENDPOINTS[route.endpoint].faults(plain(done.payload)) == [], (route.endpoint, done.payload)
+        for call in done.calls:
+            assert ENDPOINTS[route.endpoint].faults(plain(call.payload)) == [], (route.endpoint, call.payload)
 
 
 def test_every_endpoint_of_fal_has_a_schema_of_its_own() -> None:
@@ -141,4 +142,6 @@ def test_whatever_is_valid_is_accounted_for(
             assert route.size.min <= edge <= route.size.max
             assert edge % route.size.multiple_of == 0
         assert revive_media(msgspec.json.decode(msgspec.json.encode(done.payload))) == done.payload
-        assert done.num_images == done.payload.get("num_images", done.payload.get("n", 1))
+        asked = [call.payload.get("num_images", call.payload.get("n", 1)) for call in done.calls]
+        assert [call.num_images for call in done.calls] == asked
+        assert done.num_images == sum(asked)

@@ -32,8 +32,20 @@ MODELS = {
     "gone": model(route("first"), status="retired"),
     "narrow": model(route("first", parameters={"seed": None}), route("second")),
     "edit": model(route("first", when=["image"], parameters={"image_url": {}})),
+    "single": model(route("first", parameters={"num_images": None})),
+    "dear": model(route("second"), price={"per_image": "0.05"}),
+    "cheap": model(route("second"), price={"per_image": "0.025"}),
     "free": model(route("first", provider_cost={"per_image": "0"}), price={"per_image": "0"}),
 }
+
+
+def intents(models: dict[str, Any]) -> dict[str, Any]:
+    """`plain`, and where its models are there `ranked`: the second of it costs more, the third less."""
+    ranked = [name for name in ("solo", "dear", "cheap") if name in models]
+    return {
+        "plain": {"about": "anything", "models": ["org/keyed", "solo"]},
+        "ranked": {"about": "in order", "models": ranked},
+    }
 
 
 def registry_text(models: dict[str, Any] | None = None) -> str:
@@ -59,7 +71,7 @@ def registry_text(models: dict[str, Any] | None = None) -> str:
             }
         },
         "models": MODELS if models is None else models,
-        "intents": {"plain": {"about": "anything", "models": ["org/keyed", "solo"]}},
+        "intents": intents(MODELS if models is None else models),
         "default": ["two"],
     }
     return yaml.safe_dump(data, sort_keys=False)

@@ -1,5 +1,6 @@
 """Migrations on real files: what they make, what they keep, what they refuse."""
 
+import json
 import shutil
 import sqlite3
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from sqlalchemy import create_engine
 
 import billing.tables
 import gateway.db.tables
@@ -16,8 +18,9 @@ from gateway.db import migrate
 from gateway.db.engine import DatabaseError, DatabaseUnavailable, open_database
 from gateway.db.migrate import DatabaseTooNew, MigrationFailed, UpgradeResult, upgrade
 from gateway.db.sqlite_file import open_engine
+from gateway.jobs.queries import find_job
 
-HEAD = "0004"
+HEAD = "0005"
 """The revision of this version."""
 AT = 1_795_000_000_123
 METADATA = [gateway.db.tables.metadata, billing.tables.metadata]
@@ -165,3 +168,38 @@ async def test_the_ledger_is_append_only(url: str, change: str) -> None:
     with pytest.raises(Exception, match="ledger_entry is append-only"):
         await database.write(lambda c: c.exec_driver_sql(change))
     await database.aclose()
+
+
+def test_jobs_of_before_the_calls_are_read(path: Path, url: str, tmp_path: Path) -> None:
+    """0005 moves a candidate's payload, and the job's price and report, to where they are now."""
+    former = tmp_path / "former"
+    shutil.copytree(Path(migrate.__file__).with_name("migrations"), former)
+    (former / "versions" / "0005_calls.py").unlink()
+    assert upgrade(url, at=AT, migrations=str(former)).to_revision == "0004"
+    candidate = {
+        "route": {"model": "m", "index": 0, "when": [], "provider": "p", "endpoint": "e", "dialect": "d",
+                  "parameters": {}, "constants": {}, "size": {"style": "none"}, "provider_cost": {"per_image": "0.02"},
+                  "pipeline": None},
+        "payload": {"prompt": "x"}, "width": 64, "height": 48, "num_images": 2, "seed": 5, "cost_micros": 7,
+    }  # fmt: skip
+    request = {"inputs": {}, "options": {}, "candidates": [candidate], "price": {"per_image": "0.03"}}
+    report = [{"name": "seed", "how": "exact"}]
+    routing = {"rule": "model", "why": "", "requested": None, "passedOver": []}
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("insert into account (id, name, tier, created_at) values ('a', 'A', 'normal', 1)")
+        connection.execute(
+            "insert into job (id, account_id, status, model, provider, registry_version, request, report,"
+            " warnings, routing, quote_micros, ceiling_micros, deadline_at, created_at)"
+            " values ('j', 'a', 'queued', 'm', 'p', 'v', ?, ?, ?, ?, 1, 9, 1, 1)",
+            tuple(json.dumps(one) for one in (request, report, ["w"], routing)),
+        )
+    upgrade(url, at=AT)
+    engine = create_engine(url)
+    with engine.connect() as conn:
+        job = find_job(conn, "j")
+    engine.dispose()
+    assert job is not None
+    (found,) = job.admitted.candidates
+    assert [(c.payload, c.num_images, c.seed) for c in found.calls] == [({"prompt": "x"}, 2, 5)]
+    assert (str(found.price.per_image), found.ceiling_micros, found.warnings) == ("0.03", 9, ("w",))
+    assert [row.name for row in found.report] == ["seed"]

@@ -19,10 +19,10 @@ from gateway.ambient import Ambient
 from gateway.core import Core, Parts
 from gateway.db.engine import Database, open_database
 from gateway.db.migrate import upgrade
-from gateway.jobs.drive import Tools
 from gateway.jobs.outputs import Collector
 from gateway.jobs.records import JobRow
 from gateway.jobs.runner import Runner
+from gateway.jobs.tools import Tools
 from gateway.schemas import GenerateRequest
 from gateway.settings import load_settings
 from gateway.storage import open_store
@@ -83,6 +83,7 @@ class World:
                 ambient=self.core.ambient,
                 resend_pauses_s=(0.0, 0.0),
                 store_pauses_s=(0.01,),
+                outliers=self.core.outliers,
             )
         )
 

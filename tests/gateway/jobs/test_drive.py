@@ -5,7 +5,7 @@ from support.job_checks import AWAY, BUSY, LOST_REPLY, PRICE, Gate, charged, fai
 from support.scripted_provider import done, handle
 
 from gateway.accounts.principals import OPERATOR
-from gateway.jobs.drive import MAX_TRIES
+from gateway.jobs.line import MAX_TRIES
 from providers.base import Failed, ImageBytes, Running, Succeeded, Waiting
 from providers.errors import (
     ContentRejected,

@@ -10,7 +10,7 @@ from support.scripted_provider import done, handle
 
 from gateway.accounts.principals import OPERATOR
 from gateway.db.engine import DatabaseUnavailable
-from gateway.jobs.drive import CANCEL_PATIENCE_S
+from gateway.jobs.line import CANCEL_PATIENCE_S
 from gateway.jobs.records import JobRow
 from providers.base import Failed, Running, Succeeded
 from providers.errors import (

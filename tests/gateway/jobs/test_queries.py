@@ -1,7 +1,6 @@
 """Reading jobs back: pages, owners, and what is stored comes back as it was."""
 
 from base64 import b64encode
-from pathlib import Path
 
 from msgspec import structs
 from support.people import premium
@@ -11,7 +10,6 @@ from support.small_registry import small_catalog
 from gateway.accounts import rows
 from gateway.accounts.principals import OPERATOR
 from gateway.jobs import queries
-from gateway.jobs.records import decode_admitted
 from gateway.media.references import shown_inputs
 from gateway.schemas import GenerateRequest
 from providers.base import MediaRef
@@ -77,16 +75,12 @@ async def test_what_was_admitted_comes_back(world) -> None:
     plan = world.core.plan(request)
     job_id = await world.core.admission.submit(request, premium())
     job = await world.core.job(job_id, OPERATOR)
-    ref = job.admitted.candidates[0].payload["image_url"]
+    ref = job.admitted.candidates[0].calls[0].payload["image_url"]
     assert isinstance(ref, MediaRef)
     assert len(await world.core.media.read(ref)) == ref.size
-    payload = {**plan.candidates[0].payload, "image_url": ref}
-    assert job.admitted.candidates == (structs.replace(plan.candidates[0], payload=payload),)
-    assert (job.admitted.inputs, job.admitted.price) == (shown_inputs(request.inputs), plan.model.price)
+    (call,) = plan.candidates[0].calls
+    calls = (structs.replace(call, payload={**call.payload, "image_url": ref}),)
+    assert job.admitted.candidates == (structs.replace(plan.candidates[0], calls=calls),)
+    assert (job.admitted.inputs, plan.candidates[0].price) == (shown_inputs(request.inputs), plan.price)
     assert (job.report, job.routing, job.end_user) == (plan.report, plan.routing, "u")
     assert job.registry_version == small_catalog().version
-
-
-def test_an_admitted_request_of_a_former_version_is_read(tmp_path: Path) -> None:
-    text = '{"inputs":{},"options":{},"candidates":[],"price":{"per_image":"0.03"},"later":1}'
-    assert str(decode_admitted(text).price.per_image) == "0.03"

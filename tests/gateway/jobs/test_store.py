@@ -8,15 +8,14 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 from sqlalchemy import Connection, create_engine, select
-from support.small_registry import small_catalog
 
 from billing import ledger
 from billing.tables import hold
 from gateway.accounts import rows
 from gateway.db.migrate import upgrade
 from gateway.db.tables import attempt, image, job
-from gateway.jobs import queries, store
-from gateway.jobs.records import Admitted, NewImage
+from gateway.jobs import admit, queries, store
+from gateway.jobs.records import Admitted, NewAttempt, NewImage
 from gateway.schemas import RoutingView
 from providers.base import Handle
 from providers.errors import JobCanceled, ProviderFailed, SubmitUnknown
@@ -40,15 +39,14 @@ def conn(tmp_path: Path) -> Iterator[Connection]:
     engine.dispose()
 
 
-def new_job(number: int = 1, ceiling: int = HOLD) -> store.NewJob:
-    price = small_catalog().model("solo").price
-    return store.NewJob(
+def new_job(number: int = 1, ceiling: int = HOLD) -> admit.NewJob:
+    return admit.NewJob(
         id=f"job{number}",
         account_id="ann",
         end_user="u1",
         model="solo",
         registry_version="abc",
-        admitted=Admitted(inputs={"prompt": "x"}, options={}, candidates=(), price=price),
+        admitted=Admitted(inputs={"prompt": "x"}, options={}, candidates=()),
         report=(),
         warnings=("careful",),
         routing=RoutingView(rule="model", why="named", requested="solo", passed_over=()),
@@ -60,11 +58,11 @@ def new_job(number: int = 1, ceiling: int = HOLD) -> store.NewJob:
 
 
 def test_a_job_may_wait_for_its_turn(conn) -> None:
-    store.admit(conn, replace(new_job(), status="scheduled"), at=5)
+    admit.admit(conn, replace(new_job(), status="scheduled"), at=5)
     assert queries.open_job_ids(conn) == []
     assert queries.waiting_accounts(conn) == ["ann"]
-    assert store.release_scheduled(conn, "bob", deadline_at=500) == []
-    assert store.release_scheduled(conn, "ann", deadline_at=500) == ["job1"]
+    assert admit.release_scheduled(conn, "bob", deadline_at=500) == []
+    assert admit.release_scheduled(conn, "ann", deadline_at=500) == ["job1"]
     found = queries.find_job(conn, "job1")
     assert (found.status, found.deadline_at) == ("queued", 500)
     assert queries.open_job_ids(conn) == ["job1"]
@@ -72,47 +70,52 @@ def test_a_job_may_wait_for_its_turn(conn) -> None:
 
 
 def test_one_that_waits_is_canceled_at_once(conn) -> None:
-    store.admit(conn, replace(new_job(), status="scheduled"), at=5)
+    admit.admit(conn, replace(new_job(), status="scheduled"), at=5)
     assert store.request_cancel(conn, "job1", "bob", at=6) is None
     assert store.request_cancel(conn, "job1", "ann", at=6) == "canceled"
     found = queries.find_job(conn, "job1")
     assert (found.status, found.charge_micros, found.completed_at) == ("canceled", 0, 6)
     assert [tried.status for tried in found.attempts] == ["failed"]
     assert ledger.balance(conn, "ann").held_micros == 0
-    assert store.release_scheduled(conn, "ann", deadline_at=500) == []
+    assert admit.release_scheduled(conn, "ann", deadline_at=500) == []
 
 
 def test_no_more_jobs_at_once_than_an_account_may_have(conn) -> None:
-    store.admit(conn, replace(new_job(1, ceiling=10), max_open=2), at=5)
-    store.admit(conn, replace(new_job(2, ceiling=10), max_open=2, status="scheduled"), at=5)
-    with pytest.raises(store.TooManyJobs):
-        store.admit(conn, replace(new_job(3, ceiling=10), max_open=2), at=5)
-    store.end_without_images(conn, "job1", "att1", BROKE, at=6)
-    store.admit(conn, replace(new_job(3, ceiling=10), max_open=2), at=7)
+    admit.admit(conn, replace(new_job(1, ceiling=10), max_open=2), at=5)
+    admit.admit(conn, replace(new_job(2, ceiling=10), max_open=2, status="scheduled"), at=5)
+    with pytest.raises(admit.TooManyJobs):
+        admit.admit(conn, replace(new_job(3, ceiling=10), max_open=2), at=5)
+    store.end_without_images(conn, "job1", [("att1", BROKE)], BROKE, at=6)
+    admit.admit(conn, replace(new_job(3, ceiling=10), max_open=2), at=7)
 
 
 def test_no_more_than_a_keys_budget(conn) -> None:
     keyed = {"key_id": "key1", "key_budget_micros": 90}
-    store.admit(conn, replace(new_job(1, ceiling=60), **keyed), at=5)
-    with pytest.raises(store.BudgetExhausted) as caught:
-        store.admit(conn, replace(new_job(2, ceiling=31), **keyed), at=5)
+    admit.admit(conn, replace(new_job(1, ceiling=60), **keyed), at=5)
+    with pytest.raises(admit.BudgetExhausted) as caught:
+        admit.admit(conn, replace(new_job(2, ceiling=31), **keyed), at=5)
     assert (caught.value.left_micros, caught.value.needed_micros) == (30, 31)
     # What counts in the end is what was charged.
-    store.end_without_images(conn, "job1", "att1", BROKE, at=6)
-    store.admit(conn, replace(new_job(2, ceiling=90), **keyed), at=7)
+    store.end_without_images(conn, "job1", [("att1", BROKE)], BROKE, at=6)
+    admit.admit(conn, replace(new_job(2, ceiling=90), **keyed), at=7)
     # Another key has its own.
-    store.admit(conn, replace(new_job(3, ceiling=10), key_id="key2", key_budget_micros=10), at=7)
+    admit.admit(conn, replace(new_job(3, ceiling=10), key_id="key2", key_budget_micros=10), at=7)
 
 
-@pytest.mark.parametrize("error", [store.TooManyJobs(3), store.BudgetExhausted(1, 2)])
+@pytest.mark.parametrize("error", [admit.TooManyJobs(3), admit.BudgetExhausted(1, 2)])
 def test_a_refusal_can_be_handed_from_a_thread(error) -> None:
     again = pickle.loads(pickle.dumps(error))
     assert (type(again), str(again)) == (type(error), str(error))
 
 
-def new_attempt(number: int = 1, tries: int = 1) -> store.NewAttempt:
-    return store.NewAttempt(
-        id=f"att{number}.{tries}", number=tries, candidate=tries - 1, provider="first", endpoint="first/make"
+def new_attempt(number: int = 1, tries: int = 1) -> NewAttempt:
+    return NewAttempt(
+        id=f"att{number}.{tries}",
+        number=tries,
+        candidate=tries - 1,
+        call=0,
+        provider="first",
+        endpoint="first/make",
     )
 
 
@@ -131,10 +134,17 @@ def new_image(position: int = 0) -> NewImage:
 
 
 def complete(conn: Connection, job_id: str = "job1") -> bool:
-    return store.complete(
-        conn, job_id, "att1.1", (new_image(),), CHARGE, 5,
-        run_seconds=1.5, load_seconds=None, provider_cost_micros=7,
-    )  # fmt: skip
+    return store.complete(conn, job_id, [share()], CHARGE, 5)
+
+
+def share(position: int = 0, attempt_id: str = "att1.1") -> store.Share:
+    return store.Share(
+        attempt_id=attempt_id,
+        images=(new_image(position),),
+        run_seconds=1.5,
+        load_seconds=None,
+        provider_cost_micros=7,
+    )
 
 
 def money(conn: Connection) -> tuple[int, int]:
@@ -147,7 +157,7 @@ def state(conn: Connection, table: Any = job, key: str = "job1") -> str:
 
 
 def test_admit(conn) -> None:
-    store.admit(conn, new_job(), 2)
+    admit.admit(conn, new_job(), 2)
     found = queries.find_job(conn, "job1", "ann")
     assert found is not None
     assert (found.status, found.end_user, found.warnings, found.created_at) == (
@@ -162,7 +172,7 @@ def test_admit(conn) -> None:
 
 def test_admit_without_the_money_leaves_nothing(conn) -> None:
     with pytest.raises(ledger.InsufficientFunds), conn.begin_nested():
-        store.admit(conn, new_job(ceiling=101), 2)
+        admit.admit(conn, new_job(ceiling=101), 2)
     for table in (job, attempt, hold):
         assert conn.execute(select(table)).first() is None
     assert money(conn) == (100, 0)
@@ -174,7 +184,7 @@ def test_an_account_is_made_once(conn) -> None:
 
 
 def test_complete_charges_and_stores(conn) -> None:
-    store.admit(conn, new_job(), 2)
+    admit.admit(conn, new_job(), 2)
     assert complete(conn)
     found = queries.find_job(conn, "job1")
     assert (found.status, found.charge_micros, found.completed_at) == ("completed", CHARGE, 5)
@@ -184,7 +194,7 @@ def test_complete_charges_and_stores(conn) -> None:
 
 
 def test_complete_twice_charges_once(conn) -> None:
-    store.admit(conn, new_job(), 2)
+    admit.admit(conn, new_job(), 2)
     assert [complete(conn), complete(conn)] == [True, False]
     assert money(conn) == (60, 0)
     assert len(conn.execute(select(image)).all()) == 1
@@ -192,8 +202,8 @@ def test_complete_twice_charges_once(conn) -> None:
 
 @pytest.mark.parametrize(("error", "status"), [(BROKE, "failed"), (CANCELED, "canceled")])
 def test_an_end_without_images_gives_the_money_back(conn, error, status) -> None:
-    store.admit(conn, new_job(), 2)
-    assert store.end_without_images(conn, "job1", "att1.1", error, 5)
+    admit.admit(conn, new_job(), 2)
+    assert store.end_without_images(conn, "job1", [("att1.1", error)], error, 5)
     found = queries.find_job(conn, "job1")
     assert (found.status, found.error_code, found.error_message) == (status, error.code, error.message)
     assert (found.charge_micros, found.error_status) == (0, error.http_status)
@@ -202,15 +212,18 @@ def test_an_end_without_images_gives_the_money_back(conn, error, status) -> None
 
 
 def test_an_end_with_no_attempt_to_blame(conn) -> None:
-    store.admit(conn, new_job(), 2)
-    assert store.end_without_images(conn, "job1", None, BROKE, 5)
+    admit.admit(conn, new_job(), 2)
+    assert store.end_without_images(conn, "job1", (), BROKE, 5)
     assert state(conn, attempt, "att1.1") == "not_sent"
 
 
 @pytest.mark.parametrize("complete_first", [True, False])
 def test_the_first_end_stands(conn, complete_first) -> None:
-    store.admit(conn, new_job(), 2)
-    ends = [lambda: complete(conn), lambda: store.end_without_images(conn, "job1", "att1.1", CANCELED, 6)]
+    admit.admit(conn, new_job(), 2)
+    ends = [
+        lambda: complete(conn),
+        lambda: store.end_without_images(conn, "job1", [("att1.1", CANCELED)], CANCELED, 6),
+    ]
     first, second = ends if complete_first else reversed(ends)
     assert (first(), second()) == (True, False)
     assert state(conn) == ("completed" if complete_first else "canceled")
@@ -218,28 +231,28 @@ def test_the_first_end_stands(conn, complete_first) -> None:
 
 
 def test_a_wish_to_cancel_is_noted(conn) -> None:
-    store.admit(conn, new_job(), 2)
+    admit.admit(conn, new_job(), 2)
     assert store.request_cancel(conn, "job1", "ann", at=6) == "queued"
     assert queries.find_job(conn, "job1").cancel_requested
     assert money(conn) == (40, 60)
 
 
 def test_only_the_owner_cancels(conn) -> None:
-    store.admit(conn, new_job(), 2)
+    admit.admit(conn, new_job(), 2)
     assert store.request_cancel(conn, "job1", "bob", at=6) is None
     assert store.request_cancel(conn, "job9", "ann", at=6) is None
     assert not queries.find_job(conn, "job1").cancel_requested
 
 
 def test_an_ended_job_is_not_canceled(conn) -> None:
-    store.admit(conn, new_job(), 2)
+    admit.admit(conn, new_job(), 2)
     complete(conn)
     assert store.request_cancel(conn, "job1", "ann", at=6) == "completed"
     assert not queries.find_job(conn, "job1").cancel_requested
 
 
 def test_send_and_accept(conn) -> None:
-    store.admit(conn, new_job(), 2)
+    admit.admit(conn, new_job(), 2)
     store.send_attempt(conn, "att1.1")
     assert (state(conn), state(conn, attempt, "att1.1")) == ("queued", "sent")
     taken = Handle(provider="first", remote_id="r", extra={"url": "u"})
@@ -255,30 +268,30 @@ def test_send_and_accept(conn) -> None:
 
 
 def test_unknown_keeps_the_hold(conn) -> None:
-    store.admit(conn, new_job(), 2)
-    store.mark_unknown(conn, "job1", "att1.1", SubmitUnknown("no answer"))
+    admit.admit(conn, new_job(), 2)
+    store.mark_unknown(conn, "job1", [("att1.1", SubmitUnknown("no answer"))], 4)
     assert (state(conn), state(conn, attempt, "att1.1")) == ("unknown", "unknown")
     assert money(conn) == (40, 60)
     assert queries.open_job_ids(conn) == ["job1"]
 
 
 def test_unknown_may_still_end(conn) -> None:
-    store.admit(conn, new_job(), 2)
-    store.mark_unknown(conn, "job1", "att1.1", SubmitUnknown("no answer"))
+    admit.admit(conn, new_job(), 2)
+    store.mark_unknown(conn, "job1", [("att1.1", SubmitUnknown("no answer"))], 4)
     assert complete(conn)
     assert money(conn) == (60, 0)
 
 
 def test_what_ended_does_not_become_unknown(conn) -> None:
-    store.admit(conn, new_job(), 2)
+    admit.admit(conn, new_job(), 2)
     complete(conn)
-    store.mark_unknown(conn, "job1", "att1.1", SubmitUnknown("no answer"))
+    store.mark_unknown(conn, "job1", [("att1.1", SubmitUnknown("no answer"))], 4)
     assert state(conn) == "completed"
 
 
 def test_the_next_attempt(conn) -> None:
-    store.admit(conn, new_job(), 2)
-    store.next_attempt(conn, "job1", "att1.1", BROKE, new_attempt(tries=2), 4)
+    admit.admit(conn, new_job(), 2)
+    store.next_attempt(conn, "job1", "att1.1", BROKE, new_attempt(tries=2), 4, alone=True)
     found = queries.find_job(conn, "job1")
     assert found.status == "queued"
     assert [(a.number, a.status, a.error_code) for a in found.attempts] == [

@@ -187,7 +187,7 @@ async def test_the_default_fetcher_reaches_nothing_private(core) -> None:
 async def test_an_estimate_fetches_nothing(core, good) -> None:
     url = f"https://good.test:{good.port}/a.png"
     plan = core.plan(GenerateRequest(model="all", inputs={"prompt": "x", "image_url": url}))
-    assert plan.candidates[0].payload["image_url"] == MediaRef(url=url)
+    assert plan.candidates[0].calls[0].payload["image_url"] == MediaRef(url=url)
     assert good.connections == 0
 
 

@@ -1,0 +1,137 @@
+"""The SQL of letting a job in: its row, its hold and its first attempt in one transaction, within what the
+account and its key may have.
+"""
+
+import msgspec
+from sqlalchemy import Connection, func, insert, select, update
+
+from billing import ledger
+from billing.money import usd
+from gateway.db.tables import account, job
+from gateway.jobs.records import Admitted, NewAttempt
+from gateway.jobs.store import as_text, insert_attempt
+from gateway.schemas import RoutingView
+from providers.normalizer import ReportRow
+
+__all__ = ["BudgetExhausted", "NewJob", "TooManyJobs", "admit", "release_scheduled"]
+
+OPEN = ("scheduled", "queued", "running", "storing")
+"""What counts against the jobs that an account may have at once. `unknown` is not its fault."""
+
+
+class NewJob(msgspec.Struct, frozen=True, kw_only=True):
+    """A job about to be let in."""
+
+    id: str
+    account_id: str
+    end_user: str | None
+    model: str
+    registry_version: str
+    admitted: Admitted
+    report: tuple[ReportRow, ...]
+    warnings: tuple[str, ...]
+    routing: RoutingView
+    quote_micros: int
+    ceiling_micros: int
+    deadline_at: int
+    attempt: NewAttempt
+    status: str = "queued"
+    """Or `scheduled`: it waits, and nothing of it runs."""
+    key_id: str | None = None
+    """The API key that it came with."""
+    key_budget_micros: int | None = None
+    """The most that the key's jobs may cost in all."""
+    max_open: int | None = None
+    """Jobs that the account may have under way or waiting, with this one."""
+
+
+class TooManyJobs(Exception):
+    """The account has as many jobs under way, or waiting, as it may have."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"{most} jobs are under way or waiting, and the account may have no more at once")
+        self.most = most
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.most,)
+
+
+class BudgetExhausted(Exception):
+    """The API key's budget does not cover the job's ceiling."""
+
+    def __init__(self, left_micros: int, needed_micros: int) -> None:
+        super().__init__(
+            f"the API key has {usd(left_micros)} USD of its budget left, and the job may cost "
+            f"{usd(needed_micros)} USD"
+        )
+        self.left_micros, self.needed_micros = left_micros, needed_micros
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.left_micros, self.needed_micros)
+
+
+def admit(conn: Connection, new: NewJob, at: int) -> None:
+    """Let a job in: its row, its hold and its first attempt, or nothing.
+
+    Raises:
+        InsufficientFunds: the account cannot pay the ceiling.
+        BudgetExhausted: the API key may not.
+        TooManyJobs: the account has enough of them.
+    """
+    _check_limits(conn, new)
+    conn.execute(
+        insert(job).values(
+            id=new.id,
+            account_id=new.account_id,
+            end_user=new.end_user,
+            status=new.status,
+            key_id=new.key_id,
+            model=new.model,
+            provider=new.attempt.provider,
+            registry_version=new.registry_version,
+            request=as_text(new.admitted),
+            report=as_text(new.report),
+            warnings=as_text(new.warnings),
+            routing=as_text(new.routing),
+            quote_micros=new.quote_micros,
+            ceiling_micros=new.ceiling_micros,
+            deadline_at=new.deadline_at,
+            created_at=at,
+        )
+    )
+    ledger.place_hold(conn, job_id=new.id, account_id=new.account_id, amount_micros=new.ceiling_micros, at=at)
+    insert_attempt(conn, new.id, new.attempt, at)
+
+
+def _check_limits(conn: Connection, new: NewJob) -> None:
+    """Refuse what the key's budget does not cover, and one job too many.
+
+    Two at once cannot both pass: the account's row is taken first, so that they come one after the other.
+    """
+    if new.max_open is None and new.key_budget_micros is None:
+        return
+    conn.execute(update(account).where(account.c.id == new.account_id).values(name=account.c.name))
+    if new.max_open is not None:
+        mine = (job.c.account_id == new.account_id, job.c.status.in_(OPEN))
+        if conn.execute(select(func.count()).select_from(job).where(*mine)).scalar_one() >= new.max_open:
+            raise TooManyJobs(new.max_open)
+    if new.key_budget_micros is not None:
+        cost = func.coalesce(job.c.charge_micros, job.c.ceiling_micros)
+        spent = conn.execute(select(func.sum(cost)).where(job.c.key_id == new.key_id)).scalar_one() or 0
+        left = new.key_budget_micros - int(spent)
+        if left < new.ceiling_micros:
+            raise BudgetExhausted(max(left, 0), new.ceiling_micros)
+
+
+def release_scheduled(conn: Connection, account_id: str, deadline_at: int) -> list[str]:
+    """Let an account's waiting jobs run; their ids, oldest first.
+
+    Args:
+        conn: inside a transaction.
+        account_id: whose.
+        deadline_at: by when they end, in milliseconds UTC: they did not use up time while they waited.
+    """
+    mine = (job.c.account_id == account_id, job.c.status == "scheduled")
+    ids = list(conn.execute(select(job.c.id).where(*mine).order_by(job.c.created_at, job.c.id)).scalars())
+    conn.execute(update(job).where(*mine).values(status="queued", deadline_at=deadline_at))
+    return ids

@@ -1,0 +1,285 @@
+"""One call of a job, from its stored attempt to its pictures: submitted once, polled, repeated if it may be.
+
+Whatever is stored is enough to go on from: an attempt without a handle is submitted, one with a
+handle is polled. Every step that a crash could tear is one transaction of `gateway.jobs.store`.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from itertools import chain, repeat
+from typing import TypeVar
+
+import msgspec
+from sqlalchemy import Connection
+
+from gateway.jobs import store
+from gateway.jobs.live import Live
+from gateway.jobs.outputs import OutputNotStored
+from gateway.jobs.records import AttemptRow, JobRow, NewAttempt, NewImage
+from gateway.jobs.tools import Tools, write_until_done
+from gateway.planning import Candidate
+from gateway.schemas import ProgressView
+from providers.base import Call, Failed, Handle, Provider, Running, Succeeded, Waiting
+from providers.calls import PlannedCall
+from providers.errors import JobCanceled, JobLost, ProviderError, ProviderTimeout, SubmitUnknown
+
+__all__ = ["CANCEL_PATIENCE_S", "MAX_TRIES", "Line"]
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+MAX_TRIES = 3
+"""Attempts at one call, where the error allows another."""
+CANCEL_PATIENCE_S = 30.0
+"""How long a canceled job may take to say so before it is called canceled anyway."""
+
+
+class Line:
+    """One call under way.
+
+    Args:
+        job: its stored state.
+        attempt: the last attempt at the call.
+        tools: what it takes.
+        live: where its progress shows.
+        recovered: it was found at a start, so a provider may have lost it for no fault of its own.
+        tries: attempts at the call, this one with them.
+        next_number: gives the number of a further attempt of the job.
+    """
+
+    def __init__(
+        self,
+        job: JobRow,
+        attempt: AttemptRow,
+        tools: Tools,
+        live: Live,
+        *,
+        recovered: bool,
+        tries: int,
+        next_number: Callable[[], int],
+    ) -> None:
+        self.job, self.attempt, self.tools, self.live = job, attempt, tools, live
+        self.recovered, self.tries, self.next_number = recovered, tries, next_number
+        self.candidate: Candidate = job.admitted.candidates[attempt.route_index]
+        self.call: PlannedCall = self.candidate.calls[attempt.call_index]
+        self.provider: Provider = tools.providers.get(self.candidate.route.provider)
+        self.store_pauses = chain(tools.store_pauses_s, repeat(tools.store_pauses_s[-1]))
+
+    @property
+    def alone(self) -> bool:
+        """Whether the job has no other call."""
+        return len(self.candidate.calls) == 1
+
+    async def run(self) -> tuple[Succeeded, tuple[NewImage, ...]]:
+        """Follow the call to its end; its pictures are in the store then, and not in the database.
+
+        Raises:
+            SubmitUnknown: a submit got no answer.
+            ProviderError: it gave no picture, and is not tried again. The attempt's end is not written yet.
+        """
+        while True:
+            try:
+                done = await self.follow_attempt()
+                images = await self.collect(done)
+            except SubmitUnknown:
+                log.error("job %s: a submit to %s got no answer", self.job.id, self.attempt.provider)
+                raise
+            except ProviderError as error:
+                said = error.raw or error
+                log.info("job %s: attempt %d: %s: %s", self.job.id, self.attempt.number, error.code, said)
+                self.tools.outliers.failed(self.candidate.route, error)
+                if not self.may_repeat(error):
+                    raise
+                await self.open_next(error)
+            else:
+                self.tools.outliers.succeeded(self.candidate.route)
+                return done, images
+
+    # -- one attempt --------------------------------------------------------------------
+
+    async def follow_attempt(self) -> Succeeded:
+        """Submit unless that was done, then poll to the end."""
+        handle = self.attempt.handle
+        if handle is None:
+            if self.live.cancel.is_set() and self.attempt.status == "not_sent":
+                raise JobCanceled("The job was canceled before it was sent.", provider=self.attempt.provider)
+            if self.attempt.status == "sent" and not self.provider.idempotent_submit(self.candidate.route):
+                raise SubmitUnknown(
+                    "The gateway stopped while it was sending.", provider=self.attempt.provider
+                )
+            if self.seconds_left() <= 0:
+                raise ProviderTimeout(
+                    "The job was not sent before its deadline. Nothing was charged.",
+                    provider=self.attempt.provider,
+                )
+            answer = await self.submit()
+            if isinstance(answer, Succeeded):
+                return answer
+            handle = answer
+            await self.write(lambda c: store.accept_attempt(c, self.job.id, self.attempt.id, answer))
+        return await self.poll(handle)
+
+    async def submit(self) -> Handle | Succeeded:
+        """One submit; repeated on a lost answer only where the provider promises to know it again."""
+        await self.write(lambda c: store.send_attempt(c, self.attempt.id))
+        call = Call(
+            id=self.attempt.id,
+            route=self.candidate.route,
+            payload=self.call.payload,
+            num_images=self.call.num_images,
+            timeout_s=max(1.0, self.seconds_left()),
+            media=self.tools.media,
+        )
+        unknown: SubmitUnknown | None = None
+        for pause in (*self.tools.resend_pauses_s, None):
+            try:
+                return await self.provider.submit(call)
+            except SubmitUnknown as error:
+                unknown = error
+            except ProviderError as error:
+                # That a resend was not taken says nothing of the submit before it.
+                if unknown is None or not (error.retry_same or error.try_next):
+                    raise
+            if not self.provider.idempotent_submit(call.route) or pause is None:
+                raise unknown
+            await asyncio.sleep(pause)
+        raise AssertionError("the last pause is None")
+
+    async def poll(self, handle: Handle) -> Succeeded:
+        """Look at the job until it ends; its deadline and a wish to cancel are kept here."""
+        started = self.tools.ambient.monotonic()
+        canceled_at: float | None = None
+        while True:
+            now = self.tools.ambient.monotonic()
+            if self.live.cancel.is_set() and canceled_at is None and await self.ask_cancel(handle):
+                canceled_at = now
+            if canceled_at is not None and now - canceled_at > CANCEL_PATIENCE_S:
+                raise JobCanceled("The job was canceled.", provider=handle.provider)
+            done = await self.look(handle)
+            if done is not None:
+                if not self.recovered:
+                    self.tools.cadence.ended(self.attempt.endpoint, now - started)
+                return done
+            # After the look: what ended while the gateway was down is still brought home.
+            if self.seconds_left() <= 0:
+                await self.ask_cancel(handle)
+                raise ProviderTimeout(
+                    "The job did not end in time. Nothing was charged.", provider=handle.provider
+                )
+            await self.pause(self.tools.cadence.delay_s(self.attempt.endpoint, now - started))
+
+    async def ask_cancel(self, handle: Handle) -> bool:
+        """Pass the wish to cancel on; False when the provider did not take it now."""
+        try:
+            await self.provider.cancel(handle)
+        except ProviderError as error:
+            log.warning("job %s: the cancel did not get through: %s", self.job.id, error)
+            return False
+        return True
+
+    async def look(self, handle: Handle) -> Succeeded | None:
+        """One poll; None while the job goes on."""
+        try:
+            poll = await self.provider.poll(handle)
+        except ProviderError as error:
+            if not (error.retry_same or error.try_next):
+                raise
+            # Said of this look, not of the job: that may well go on there, and to run it again
+            # would pay twice. Only its deadline ends the wait.
+            log.warning("job %s cannot be asked about: %s", self.job.id, error)
+            return None
+        match poll:
+            case Succeeded():
+                return poll
+            case Failed():
+                raise poll.error
+            case Waiting():
+                self.show(ProgressView(phase="queued", position=poll.position))
+            case Running():
+                self.show(ProgressView(phase=poll.phase, step=poll.step, steps=poll.steps))
+        return None
+
+    def show(self, progress: ProgressView) -> None:
+        """Let the caller see how far it is."""
+        self.live.progress = msgspec.structs.replace(progress, images=self.live.images)
+
+    async def pause(self, seconds: float) -> None:
+        """Wait for the next look. A new wish to cancel ends the wait; an old one was passed on."""
+        if self.live.cancel.is_set():
+            await asyncio.sleep(seconds)
+        else:
+            await self.until_canceled(seconds)
+
+    async def until_canceled(self, seconds: float) -> None:
+        """Wait, unless the job is canceled."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self.live.cancel.wait()
+        except TimeoutError:
+            return
+
+    # -- what follows -------------------------------------------------------------------
+
+    async def collect(self, done: Succeeded) -> tuple[NewImage, ...]:
+        """Bring the call's pictures into the store."""
+        if self.alone:
+            self.live.status = "storing"
+        before = sum(call.num_images for call in self.candidate.calls[: self.attempt.call_index])
+        if not self.alone:  # more than it was asked for would take the place of another call's
+            done = msgspec.structs.replace(done, images=done.images[: self.call.num_images])
+        return await self.tools.collector.collect(
+            self.job.id, done, provider=self.attempt.provider, wait=self.wait_for_store, first=before
+        )
+
+    async def wait_for_store(self, error: OutputNotStored) -> None:
+        """The store did not take a picture, which we owe the provider for: wait for another try.
+
+        Raises:
+            OutputNotStored: the deadline is past.
+            JobCanceled: nobody wants the picture any more.
+        """
+        left = self.seconds_left()
+        log.warning("job %s: a picture is not stored yet: %s", self.job.id, error.raw)
+        if left <= 0:
+            raise error
+        await self.until_canceled(min(next(self.store_pauses), left))
+        if self.live.cancel.is_set():
+            raise JobCanceled("The job was canceled before its picture was kept.", provider=error.provider)
+
+    def may_repeat(self, error: ProviderError) -> bool:
+        """Whether the same call is tried once more."""
+        again = error.retry_same or (
+            # Lost with the process that had it, when we were stopped too: run it once more.
+            isinstance(error, JobLost)
+            and self.recovered
+            and self.provider.idempotent_submit(self.candidate.route)
+        )
+        return again and self.tries < MAX_TRIES
+
+    async def open_next(self, error: ProviderError) -> None:
+        """Give this attempt up and open the next, after a pause."""
+        failed, self.tries = self.attempt.id, self.tries + 1
+        new = NewAttempt(
+            id=self.tools.ambient.new_id("att"),
+            number=self.next_number(),
+            candidate=self.attempt.route_index,
+            call=self.attempt.call_index,
+            provider=self.attempt.provider,
+            endpoint=self.attempt.endpoint,
+        )
+        at = self.tools.ambient.now_ms()
+        await self.write(
+            lambda c: store.next_attempt(c, self.job.id, failed, error, new, at, alone=self.alone)
+        )
+        wanted = float(self.tries) if error.retry_after is None else error.retry_after
+        await self.until_canceled(max(0.0, min(wanted, self.seconds_left())))
+        self.attempt = AttemptRow.opened(new, at)
+
+    def seconds_left(self) -> float:
+        """Seconds until the job's deadline."""
+        return (self.job.deadline_at - self.tools.ambient.now_ms()) / 1000
+
+    async def write(self, fn: Callable[[Connection], T]) -> T:
+        """A write that waits for the database."""
+        return await write_until_done(self.tools.db, fn)

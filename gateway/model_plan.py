@@ -1,0 +1,211 @@
+"""Stations 5 to 8 of a request for one model, pure: which of its routes can serve, in which words, at what
+price.
+"""
+
+from collections.abc import Callable
+from decimal import Decimal
+
+import msgspec
+from msgspec import Struct
+
+from billing.money import to_micros
+from billing.pricing import Quote, quote
+from gateway.controls import Controls, check_cost
+from gateway.schemas import RoutingView
+from providers.base import Unavailable
+from providers.calls import PlannedCall
+from providers.discovery import Providers
+from providers.normalizer import Policy, ReportRow, Translation, fitting_routes, translate
+from registry.catalog import Catalog
+from registry.errors import Fault, InvalidInputs, pointer
+from registry.inputs import FEATURE_WORDS, UnifiedInputs
+from registry.prices import image_dollars, price_for
+from registry.schema import Model, Price, Route
+from registry.validate import validate
+
+__all__ = ["Asked", "Candidate", "Plan", "Shut", "plan_model", "price_words", "usable"]
+
+Shut = Callable[[Route], str | None]
+"""Why a route is left alone for a while, although it is configured; None when it is not."""
+
+
+class Candidate(Struct, frozen=True, kw_only=True):
+    """One route that can serve the request, with the request in its words."""
+
+    route: Route
+    """Without its tables: what a provider needs of it."""
+    calls: tuple[PlannedCall, ...]
+    """Several where the endpoint makes fewer pictures at once than are wanted."""
+    width: int | None
+    height: int | None
+    price: Price
+    """What an image of it costs the caller; what holds for this request, without conditions."""
+    ceiling_micros: int
+    """The most that the caller pays when it serves."""
+    cost_micros: int
+    """What the provider is expected to bill."""
+    report: tuple[ReportRow, ...]
+    warnings: tuple[str, ...]
+
+    @property
+    def num_images(self) -> int:
+        """Of all calls."""
+        return sum(call.num_images for call in self.calls)
+
+
+class Plan(Struct, frozen=True, kw_only=True):
+    """Everything that is decided before anything is spent."""
+
+    model: Model
+    routing: RoutingView
+    candidates: tuple[Candidate, ...]
+    """The first is used; the rest are its fallbacks: of the same model, then of others."""
+    report: tuple[ReportRow, ...]
+    warnings: tuple[str, ...]
+    price: Price
+    """What holds for this request, without conditions."""
+    quote: Quote
+    unavailable: Unavailable | None
+    """Set when no candidate's provider can be used now; then only an estimate is possible."""
+
+    @property
+    def fallbacks(self) -> tuple[str, ...]:
+        """The other models that may serve, in order."""
+        names = dict.fromkeys(candidate.route.model for candidate in self.candidates)
+        return tuple(name for name in names if name != self.model.id)
+
+
+class Asked(Struct, frozen=True, kw_only=True):
+    """A request, apart from the model that serves it."""
+
+    controls: Controls
+    parts: dict[str, dict[str, object]]
+    """`inputs` and `options` without the controls."""
+    needs: frozenset[str]
+    """What the intent cannot do without."""
+    fresh_seed: int
+
+
+def usable(model: Model, providers: Providers) -> Unavailable | None:
+    """Why no route of a model can be used now; None when one can."""
+    if model.status == "retired":
+        return Unavailable(reason="it is retired")
+    first: Unavailable | None = None
+    for route in model.routes:
+        reason = providers.unavailable(route)
+        if reason is None:
+            return None
+        first = first or reason
+    return first or Unavailable(reason="it has no route")
+
+
+def plan_model(catalog: Catalog, providers: Providers, model: Model, asked: Asked, shut: Shut) -> Plan:
+    """How one model would serve a request.
+
+    Routes that are shut come after the others.
+
+    Raises:
+        InvalidInputs: every fault of the inputs at once.
+    """
+    inputs = validate(asked.parts, model, catalog.vocabulary)
+    _check_needs(asked.needs, inputs, catalog)
+    routes = fitting_routes(model.routes, inputs.features)
+    if not routes:
+        raise _nothing_fits(model, inputs)
+    available = sorted(
+        (route for route in routes if providers.unavailable(route) is None), key=lambda r: shut(r) is not None
+    )
+    translated = _translate(
+        available or list(routes[:1]), inputs, catalog, asked.fresh_seed, asked.controls.policy
+    )
+    first_route, first = translated[0]
+    price = price_for(model.price, first.effective)
+    quoted = quote(price, width=first.width, height=first.height, num_images=first.num_images)
+    check_cost(asked.controls, quoted)
+    candidates = tuple(_candidate(model, route, done) for route, done in translated)
+    return Plan(
+        model=model,
+        routing=RoutingView(rule="model", why="", requested=None, passed_over=()),
+        candidates=tuple(one for one in candidates if one.ceiling_micros <= quoted.ceiling_micros),
+        report=first.report,
+        warnings=candidates[0].warnings,
+        price=price,
+        quote=quoted,
+        unavailable=None if available else providers.unavailable(first_route),
+    )
+
+
+def _check_needs(needs: frozenset[str], inputs: UnifiedInputs, catalog: Catalog) -> None:
+    missing = [FEATURE_WORDS[feature] for feature in sorted(needs - inputs.features)]
+    if missing:
+        raise InvalidInputs(
+            [
+                Fault(
+                    pointer=pointer("inputs", word),
+                    code="missing",
+                    message=f"this intent changes what it is given: it needs {word}",
+                    allowed=catalog.vocabulary[word].about,
+                )
+                for word in missing
+            ]
+        )
+
+
+def _nothing_fits(model: Model, inputs: UnifiedInputs) -> InvalidInputs:
+    ways = " or ".join(" and ".join(sorted(route.when)) for route in model.routes)
+    given = ", ".join(sorted(inputs.features)) or "none of them"
+    message = f"{model.id} runs with {ways}; the request has {given}"
+    return InvalidInputs([Fault(pointer="/inputs", code="missing", message=message, allowed=ways)])
+
+
+def _translate(
+    routes: list[Route], inputs: UnifiedInputs, catalog: Catalog, fresh_seed: int, policy: Policy | None
+) -> list[tuple[Route, Translation]]:
+    """The request in the words of each route that can honour it; the first one's faults if none can."""
+    done: list[tuple[Route, Translation]] = []
+    refused: InvalidInputs | None = None
+    for route in routes:
+        try:
+            translated = translate(inputs, route, catalog.vocabulary, fresh_seed=fresh_seed, policy=policy)
+        except InvalidInputs as error:
+            refused = refused or error
+            continue
+        done.append((route, translated))
+    if not done and refused is not None:
+        raise refused
+    return done
+
+
+def _candidate(model: Model, route: Route, done: Translation) -> Candidate:
+    cost = price_for(route.provider_cost, done.effective)
+    price = price_for(model.price, done.effective)
+    quoted = quote(price, width=done.width, height=done.height, num_images=done.num_images)
+    return Candidate(
+        route=msgspec.structs.replace(route, parameters={}, constants={}, provider_cost=cost),
+        calls=done.calls,
+        width=done.width,
+        height=done.height,
+        price=price,
+        ceiling_micros=quoted.ceiling_micros,
+        cost_micros=_expected_cost(cost, done),
+        report=done.report,
+        warnings=(*_status_warning(model), *done.warnings),
+    )
+
+
+def _expected_cost(cost: Price, done: Translation) -> int:
+    dollars = image_dollars(cost, done.width or 1024, done.height or 1024) * done.num_images
+    return to_micros(dollars)
+
+
+def _status_warning(model: Model) -> tuple[str, ...]:
+    return (f"{model.id} is deprecated",) if model.status == "deprecated" else ()
+
+
+def price_words(price: Price) -> str:
+    """A price for people: `0.03 USD per megapixel`."""
+    for unit in ("per_image", "per_megapixel", "per_gpu_second"):
+        rate: Decimal | None = getattr(price, unit)
+        if rate is not None:
+            return f"{rate} USD {unit.replace('_', ' ')}"
+    return ""
