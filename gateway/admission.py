@@ -1,6 +1,7 @@
 """Letting a request in: who asks, how often, what it may cost; then its job, its hold and its start."""
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING
 
 from msgspec import structs
@@ -16,11 +17,14 @@ from gateway.network import network_of
 from gateway.planning import Plan
 from gateway.problems import Problem, too_many
 from gateway.schemas import GenerateRequest
+from providers.optimizer import OptimizerFailed
 
 if TYPE_CHECKING:
     from gateway.core import Core
 
 __all__ = ["Admission"]
+
+log = logging.getLogger(__name__)
 
 # Requests that make jobs. What an account may have under way is limited besides.
 PER_ACCOUNT = Limit(name="account", burst=120, per_s=10)
@@ -73,6 +77,7 @@ class Admission:
                 "Nothing was charged. `GET /api/models` shows what is available",
                 setting=plan.unavailable.setting,
             )
+        plan = await self._optimized(plan, request)
         candidates = await bring_references(
             core.media, plan.candidates, request, core.catalog.vocabulary, caller.account_id
         )
@@ -95,6 +100,23 @@ class Admission:
                 retryable=True,
             ) from error
         return new.id
+
+    async def _optimized(self, plan: Plan, request: GenerateRequest) -> Plan:
+        """The plan with its prompt rewritten by a language model, where one is set and the request asks.
+
+        Its failure never fails the job: the prompt stays as the style's rules wrote it.
+        """
+        optimizer = self._core.optimizer
+        prompt = request.inputs.get("prompt", request.options.get("prompt"))
+        if optimizer is None or plan.style is None or not isinstance(prompt, str):
+            return plan
+        try:
+            text = await optimizer.rewrite(prompt, plan.style)
+        except OptimizerFailed as error:
+            log.warning("the prompt optimizer failed: %s", error)
+            warning = f"the prompt optimizer failed: {error}; the prompt was rewritten by rule"
+            return structs.replace(plan, warnings=(*plan.warnings, warning))
+        return self._core.plan(request, optimized=text)
 
     async def _count(self, caller: Principal) -> None:
         """Count a request against the limits of its account, key and network.

@@ -32,6 +32,7 @@ from gateway.storage import ImageStore, StorageError, open_store
 from gateway.views import job_view
 from providers.discovery import Providers
 from providers.http import create_client
+from providers.optimizer import PromptOptimizer, open_optimizer
 from registry.catalog import Catalog
 from registry.load import load_registry
 from templates.engine import TemplateLibrary
@@ -52,6 +53,7 @@ class Parts(Struct, frozen=True, kw_only=True):
     providers: Providers
     images: ImageStore
     secrets: tuple[bytes, ...]
+    optimizer: PromptOptimizer | None = None
 
 
 def prepare(settings: Settings, ambient: Ambient) -> Parts:
@@ -61,11 +63,13 @@ def prepare(settings: Settings, ambient: Ambient) -> Parts:
     start with one message; the process calls it again for itself.
 
     Raises:
-        RegistryError, TemplateError, DiscoveryError, StorageError, DatabaseError: what is wrong.
+        RegistryError, TemplateError, DiscoveryError, OptimizerError, StorageError, DatabaseError: what
+            is wrong.
     """
     catalog = Catalog(load_registry(settings.registry, markup=settings.markup))
     templates = TemplateLibrary.load(settings.templates_dir)
     providers = Providers(catalog.data.providers, settings.env, str(settings.data_dir))
+    optimizer = open_optimizer(settings.optimizer, catalog.data.providers, settings.env, settings.fal_run_url)
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     sweep(settings.data_dir / "tmp")
     images = open_store(settings.storage_url, settings.env)
@@ -73,7 +77,14 @@ def prepare(settings: Settings, ambient: Ambient) -> Parts:
     if upgraded.backup is not None:
         log.info("the database was upgraded; its former state is kept in %s", upgraded.backup)
     secrets = load_secrets(settings.secrets, settings.data_dir, ambient)
-    return Parts(catalog=catalog, templates=templates, providers=providers, images=images, secrets=secrets)
+    return Parts(
+        catalog=catalog,
+        templates=templates,
+        providers=providers,
+        images=images,
+        secrets=secrets,
+        optimizer=optimizer,
+    )
 
 
 class Core:
@@ -95,6 +106,7 @@ class Core:
         self.providers = parts.providers
         self.templates = parts.templates
         self.images = parts.images
+        self.optimizer = parts.optimizer
         self.db = db
         self.ambient = ambient
         self.office = Office(settings, parts.secrets, db, ambient, self.release)
@@ -171,6 +183,8 @@ class Core:
         await self.runner.aclose(min(5.0, self.settings.shutdown_grace_s))
         await self.providers.aclose()
         await self._client.aclose()
+        if self.optimizer is not None:
+            await self.optimizer.aclose()
         self.media.close()
         await self.gatekeeper.aclose()
         await self.office.sender.aclose()
@@ -179,14 +193,20 @@ class Core:
 
     # -- what callers do ----------------------------------------------------------------
 
-    def plan(self, request: GenerateRequest) -> Plan:
-        """Stations 4 to 8: nothing is spent or stored."""
+    def plan(self, request: GenerateRequest, *, optimized: str | None = None) -> Plan:
+        """Stations 4 to 8: nothing is spent or stored.
+
+        Args:
+            request: what is asked for.
+            optimized: its prompt as a language model rewrote it.
+        """
         return make_plan(
             self.catalog,
             self.providers,
             request,
             fresh_seed=self.ambient.seed(),
             shut=self.outliers.shut,
+            optimized=optimized,
         )
 
     async def generate(

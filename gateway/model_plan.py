@@ -15,12 +15,12 @@ from gateway.schemas import RoutingView
 from providers.base import Unavailable
 from providers.calls import PlannedCall
 from providers.discovery import Providers
-from providers.normalizer import Policy, ReportRow, Translation, fitting_routes, translate
+from providers.normalizer import ReportRow, Translation, fitting_routes, translate
 from registry.catalog import Catalog
 from registry.errors import Fault, InvalidInputs, pointer
 from registry.inputs import FEATURE_WORDS, UnifiedInputs
 from registry.prices import image_dollars, price_for
-from registry.schema import Model, Price, Route
+from registry.schema import Model, Price, PromptStyle, Route
 from registry.validate import validate
 
 __all__ = ["Asked", "Candidate", "Plan", "Shut", "plan_model", "price_words", "usable"]
@@ -46,6 +46,8 @@ class Candidate(Struct, frozen=True, kw_only=True):
     """What the provider is expected to bill."""
     report: tuple[ReportRow, ...]
     warnings: tuple[str, ...]
+    revised_prompt: str | None = None
+    """The prompt that is sent, where it is another than was asked for."""
 
     @property
     def num_images(self) -> int:
@@ -67,6 +69,8 @@ class Plan(Struct, frozen=True, kw_only=True):
     quote: Quote
     unavailable: Unavailable | None
     """Set when no candidate's provider can be used now; then only an estimate is possible."""
+    style: PromptStyle | None = None
+    """In which the prompt was rewritten here: a language model may do better."""
 
     @property
     def fallbacks(self) -> tuple[str, ...]:
@@ -84,6 +88,8 @@ class Asked(Struct, frozen=True, kw_only=True):
     needs: frozenset[str]
     """What the intent cannot do without."""
     fresh_seed: int
+    optimized: str | None = None
+    """The prompt as a language model rewrote it."""
 
 
 def usable(model: Model, providers: Providers) -> Unavailable | None:
@@ -115,9 +121,7 @@ def plan_model(catalog: Catalog, providers: Providers, model: Model, asked: Aske
     available = sorted(
         (route for route in routes if providers.unavailable(route) is None), key=lambda r: shut(r) is not None
     )
-    translated = _translate(
-        available or list(routes[:1]), inputs, catalog, asked.fresh_seed, asked.controls.policy
-    )
+    translated = _translate(available or list(routes[:1]), inputs, catalog, asked)
     first_route, first = translated[0]
     price = price_for(model.price, first.effective)
     quoted = quote(price, width=first.width, height=first.height, num_images=first.num_images)
@@ -132,6 +136,7 @@ def plan_model(catalog: Catalog, providers: Providers, model: Model, asked: Aske
         price=price,
         quote=quoted,
         unavailable=None if available else providers.unavailable(first_route),
+        style=first_route.prompt_style if first.rewritten else None,
     )
 
 
@@ -159,14 +164,21 @@ def _nothing_fits(model: Model, inputs: UnifiedInputs) -> InvalidInputs:
 
 
 def _translate(
-    routes: list[Route], inputs: UnifiedInputs, catalog: Catalog, fresh_seed: int, policy: Policy | None
+    routes: list[Route], inputs: UnifiedInputs, catalog: Catalog, asked: Asked
 ) -> list[tuple[Route, Translation]]:
     """The request in the words of each route that can honour it; the first one's faults if none can."""
     done: list[tuple[Route, Translation]] = []
     refused: InvalidInputs | None = None
     for route in routes:
         try:
-            translated = translate(inputs, route, catalog.vocabulary, fresh_seed=fresh_seed, policy=policy)
+            translated = translate(
+                inputs,
+                route,
+                catalog.vocabulary,
+                fresh_seed=asked.fresh_seed,
+                policy=asked.controls.policy,
+                optimized=asked.optimized,
+            )
         except InvalidInputs as error:
             refused = refused or error
             continue
@@ -181,7 +193,9 @@ def _candidate(model: Model, route: Route, done: Translation) -> Candidate:
     price = price_for(model.price, done.effective)
     quoted = quote(price, width=done.width, height=done.height, num_images=done.num_images)
     return Candidate(
-        route=msgspec.structs.replace(route, parameters={}, constants={}, provider_cost=cost),
+        route=msgspec.structs.replace(
+            route, parameters={}, constants={}, provider_cost=cost, prompt_style=None
+        ),
         calls=done.calls,
         width=done.width,
         height=done.height,
@@ -190,6 +204,7 @@ def _candidate(model: Model, route: Route, done: Translation) -> Candidate:
         cost_micros=_expected_cost(cost, done),
         report=done.report,
         warnings=(*_status_warning(model), *done.warnings),
+        revised_prompt=done.revised_prompt,
     )
 
 

@@ -35,6 +35,7 @@ def make_plan(
     *,
     fresh_seed: int,
     shut: Shut = never_shut,
+    optimized: str | None = None,
 ) -> Plan:
     """Decide how a request would be served.
 
@@ -49,26 +50,35 @@ def make_plan(
         request: what is asked for.
         fresh_seed: the seed to send when the caller gave none.
         shut: routes that are passed over while others can serve.
+        optimized: the prompt as a language model rewrote it.
 
     Raises:
         UnknownModel: no such model.
         InvalidInputs: every fault of the inputs at once; under an intent, of the model that comes first.
     """
-    return _Planner(catalog, providers, request, fresh_seed, shut).plan()
+    return _Planner(catalog, providers, request, fresh_seed, shut, optimized).plan()
 
 
 class _Planner:
     """One request under way."""
 
     def __init__(
-        self, catalog: Catalog, providers: Providers, request: GenerateRequest, fresh_seed: int, shut: Shut
+        self,
+        catalog: Catalog,
+        providers: Providers,
+        request: GenerateRequest,
+        fresh_seed: int,
+        shut: Shut,
+        optimized: str | None,
     ) -> None:
         self.catalog, self.providers, self.request, self.shut = catalog, providers, request, shut
         controls, parts = read_controls({"inputs": request.inputs, "options": request.options})
         self.intent, self.because = _intent(catalog, request)
         known = catalog.data.intents.get(self.intent or "")
         needs = frozenset(known.needs) if known is not None else frozenset()
-        self.asked = Asked(controls=controls, parts=parts, needs=needs, fresh_seed=fresh_seed)
+        self.asked = Asked(
+            controls=controls, parts=parts, needs=needs, fresh_seed=fresh_seed, optimized=optimized
+        )
         self.planned: dict[str, Plan] = {}
         # An alias that is not known is told before anything else is.
         named = (catalog.model(name) for name in request.fallbacks or ())

@@ -178,6 +178,8 @@ class JobView(Struct, frozen=True, kw_only=True, rename="camel"):
     routing: RoutingView
     attempts: tuple[AttemptView, ...]
     warnings: tuple[str, ...]
+    revised_prompt: str | None
+    """The prompt that was drawn, where it is another than was asked for."""
     progress: ProgressView | None
     error: ErrorView | None
     user_id: str | None
@@ -233,6 +235,8 @@ class EstimateView(Struct, frozen=True, kw_only=True, rename="camel"):
     report: tuple[ReportRow, ...]
     routing: RoutingView
     warnings: tuple[str, ...]
+    revised_prompt: str | None
+    """The prompt that would be sent, where it is another than was asked for."""
 
 
 class RouteView(Struct, frozen=True, kw_only=True, rename="camel"):

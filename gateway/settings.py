@@ -74,6 +74,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     job_timeout_s: float
     shutdown_grace_s: float
     log_level: str
+    optimizer: str
+    """`provider:model`; empty: none."""
+    fal_run_url: str
     env: dict[str, str]
     """The environment as it was read, for providers' own names."""
 
@@ -136,6 +139,8 @@ def load_settings(env: Mapping[str, str] | None = None) -> Settings:
         job_timeout_s=_seconds(values, "GATEWAY_JOB_TIMEOUT_S", low=1),
         shutdown_grace_s=_seconds(values, "GATEWAY_SHUTDOWN_GRACE_S"),
         log_level=_one_of(values, "GATEWAY_LOG_LEVEL", ("debug", "info", "warning", "error")),
+        optimizer=values["GATEWAY_OPTIMIZER"],
+        fal_run_url=values["FAL_RUN_URL"],
         env=env,
     )
 

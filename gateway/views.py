@@ -56,6 +56,7 @@ def job_view(job: JobRow, live: Live | None, link: Callable[[str], str]) -> JobV
         routing=job.routing,
         attempts=tuple(_attempt(job, attempt) for attempt in job.attempts),
         warnings=job.warnings,
+        revised_prompt=_revised_prompt(job),
         progress=None if ended or live is None else live.progress,
         error=error,
         user_id=job.end_user,
@@ -63,6 +64,12 @@ def job_view(job: JobRow, live: Live | None, link: Callable[[str], str]) -> JobV
         created_at=iso(job.created_at),
         completed_at=iso(job.completed_at) if job.completed_at is not None else None,
     )
+
+
+def _revised_prompt(job: JobRow) -> str | None:
+    """What the provider says that it drew, else what it was sent, where that is not what was asked for."""
+    last = job.attempts[-1]
+    return last.revised_prompt or job.admitted.candidates[last.route_index].revised_prompt
 
 
 def admin_job_view(view: JobView, account_id: str) -> AdminJobView:
@@ -118,6 +125,7 @@ def estimate_view(plan: Plan) -> EstimateView:
         report=plan.report,
         routing=plan.routing,
         warnings=plan.warnings,
+        revised_prompt=first.revised_prompt,
     )
 
 

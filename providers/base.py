@@ -149,6 +149,8 @@ class Succeeded(Struct, frozen=True, kw_only=True):
     load_seconds: float | None = None
     billable_units: str | None = None
     """A decimal in the provider's own unit, as text: it is money."""
+    revised_prompt: str | None = None
+    """The prompt that was drawn, as the provider says."""
 
 
 class Failed(Struct, frozen=True, kw_only=True):

@@ -14,6 +14,7 @@ from msgspec import Struct
 from providers.base import MediaRef
 from providers.calls import PlannedCall, split, wrapped_seed
 from providers.fitting import fit, shape
+from providers.prompting import Written, write_prompt
 from providers.sizing import SizePlan, plan_size
 from registry.errors import Fault, InvalidInputs
 from registry.inputs import Given, Lora, UnifiedInputs
@@ -56,6 +57,10 @@ class Translation(Struct, frozen=True, kw_only=True):
     seed: int | None
     effective: dict[str, Any] = {}
     """What is sent, by unified or native name: what a price may depend on."""
+    revised_prompt: str | None = None
+    """The prompt that is sent, where it is another than was asked for."""
+    rewritten: bool = False
+    """`optimize_prompt` was honoured here, and not by the endpoint."""
 
     @property
     def payload(self) -> dict[str, Any]:
@@ -75,6 +80,7 @@ def translate(
     *,
     fresh_seed: int,
     policy: Policy | None = None,
+    optimized: str | None = None,
 ) -> Translation:
     """Write a request in a route's words.
 
@@ -85,11 +91,13 @@ def translate(
         fresh_seed: the seed to send when the caller gave none and the route takes one.
         policy: what to do with what the route cannot honour; without one `error` for what
             changes the picture and `warn` for hints.
+        optimized: the prompt as a language model rewrote it, where `optimize_prompt` asks for that.
 
     Raises:
         InvalidInputs: what cannot be honoured and must be, every fault at once.
     """
-    desk = _Desk(inputs, route, vocabulary, policy)
+    written = write_prompt(inputs, route, optimized)
+    desk = _Desk(inputs, route, vocabulary, policy, written)
     plan = plan_size(inputs, route)
     desk.place_size(plan)
     for name, rule in route.parameters.items():
@@ -108,6 +116,8 @@ def translate(
         num_images=desk.num_images,
         seed=desk.seed,
         effective=desk.effective,
+        revised_prompt=None if written.prompt == inputs.prompt else written.prompt,
+        rewritten=written.rewritten is not None,
     )
 
 
@@ -115,12 +125,18 @@ class _Desk:
     """One translation under way."""
 
     def __init__(
-        self, inputs: UnifiedInputs, route: Route, vocabulary: Mapping[str, Term], policy: Policy | None
+        self,
+        inputs: UnifiedInputs,
+        route: Route,
+        vocabulary: Mapping[str, Term],
+        policy: Policy | None,
+        written: Written,
     ) -> None:
         self.inputs = inputs
         self.route = route
         self.vocabulary = vocabulary
         self.policy = policy
+        self.written = written
         self.payload: dict[str, Any] = {}
         self.report: list[ReportRow] = []
         self.warnings: list[str] = []
@@ -182,7 +198,9 @@ class _Desk:
 
     def place(self, name: str, rule: ParameterRule, fresh_seed: int) -> None:
         """Put one of the route's parameters into the payload."""
-        value = self.inputs.native.get(name) if rule.native else getattr(self.inputs, name, None)
+        value: Any = self.inputs.native.get(name) if rule.native else getattr(self.inputs, name, None)
+        if name == "prompt":
+            value = self.written.prompt
         spellings = LORA_WORDS if name == "loras" else (name,)
         words = [given for given in self.inputs.given if given.name in spellings]
         if value is None or not words:
@@ -226,6 +244,8 @@ class _Desk:
     def place_default(self, name: str, rule: ParameterRule, fresh_seed: int, *, quiet: bool = False) -> None:
         """Send what the route sends when the caller says nothing."""
         value, why = rule.default, "the model's default"
+        if name == "negative_prompt" and self.written.negative is not None:
+            value, why = self.written.negative, "of the style that optimize_prompt asks for"
         if name == "seed":
             value = wrapped_seed(rule, fresh_seed)
             why = "chosen here, so that the picture can be made again"
@@ -247,6 +267,8 @@ class _Desk:
             return
         if given.name == "num_images" and self.emulate(given, self.inputs.num_images or 1):
             return
+        if self.account_for_prompt(given):
+            return
         message = f"{self.route.model} does not take {given.requested_as!r} here ({self.route.endpoint})"
         if self.refuses(given.name):
             taken = sorted(self.route.parameters) + ([] if self.route.size.style == "none" else ["size"])
@@ -255,6 +277,21 @@ class _Desk:
             return
         self.row(given, "dropped", None, None, message)
         self.warn(message)
+
+    def account_for_prompt(self, given: Given) -> bool:
+        """The rows of what is no parameter of the endpoint, and is done to the prompt here."""
+        sent_as = (
+            self.route.parameters["prompt"].send or "prompt" if "prompt" in self.route.parameters else None
+        )
+        if given.name == "negative_prompt" and self.written.folded:
+            self.row(given, "emulated", sent_as, self.inputs.negative_prompt, "put behind the prompt")
+        elif given.name == "optimize_prompt" and self.written.rewritten is not None:
+            self.row(given, "emulated", sent_as, True, self.written.rewritten)
+        elif given.name == "optimize_prompt" and self.inputs.optimize_prompt is False:
+            self.row(given, "exact", None, False, "the prompt is sent as it is")
+        else:
+            return False
+        return True
 
     def emulate(self, given: Given, wanted: int) -> bool:
         """Make more pictures than the endpoint does at once by several calls, if that makes sense."""

@@ -27,6 +27,7 @@ from registry.schema import (
     ModelRow,
     ParameterRule,
     Price,
+    PromptStyle,
     ProviderRow,
     Route,
     RouteRow,
@@ -42,7 +43,7 @@ SHIPPED = "registry/models.yaml"
 
 T = TypeVar("T")
 MAX_CHAIN = 20  # dialects, each extending the next
-SECTIONS = ("providers", "tiers", "vocabulary", "dialects", "models", "intents", "default")
+SECTIONS = ("providers", "tiers", "vocabulary", "prompt_styles", "dialects", "models", "intents", "default")
 # msgspec ends a message with the place: "Expected `int`, got `str` - at `$.routes[0].size`"
 AT = re.compile(r" - at `(key in )?(.+)`$")
 UNKNOWN = re.compile(r"unknown field `(.+)`")
@@ -87,13 +88,16 @@ def parse_registry(text: str, file: str, *, markup: Decimal | None = None) -> Ca
     tiers = _section(document, "tiers", Tier)
     dialects = _section(document, "dialects", DialectRow)
     models = _section(document, "models", ModelRow)
+    styles = _section(document, "prompt_styles", PromptStyle) if "prompt_styles" in data else {}
     merged = {name: _merge_dialect(document, name, dialects, ()) for name in dialects}
     catalogue = Catalogue(
         version=hashlib.sha256(text.encode()).hexdigest()[:12],
         providers=_section(document, "providers", ProviderRow),
         tiers=tiers,
         vocabulary=_section(document, "vocabulary", Term),
-        models={name: _model(document, name, row, merged, tiers, markup) for name, row in models.items()},
+        models={
+            name: _model(document, name, row, merged, tiers, styles, markup) for name, row in models.items()
+        },
         intents=_section(document, "intents", Intent),
         default=_convert(document, data.get("default"), tuple[str, ...], ("default",)),
     )
@@ -192,6 +196,7 @@ def _overlay(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
         "constants": {**(base.get("constants") or {}), **(over.get("constants") or {})},
         "size": {**(base.get("size") or {}), **(over.get("size") or {})},
         "provider_cost": over.get("provider_cost") or base.get("provider_cost"),
+        "prompt_style": over.get("prompt_style") or base.get("prompt_style"),
     }
 
 
@@ -201,10 +206,12 @@ def _model(
     row: ModelRow,
     dialects: dict[str, dict[str, Any]],
     tiers: dict[str, Tier],
+    styles: dict[str, PromptStyle],
     markup: Decimal | None,
 ) -> Model:
     routes = tuple(
-        _route(document, name, index, route, dialects, tiers) for index, route in enumerate(row.routes)
+        _route(document, name, index, route, dialects, tiers, styles)
+        for index, route in enumerate(row.routes)
     )
     return Model(
         id=name,
@@ -226,6 +233,7 @@ def _route(
     row: RouteRow,
     dialects: dict[str, dict[str, Any]],
     tiers: dict[str, Tier],
+    styles: dict[str, PromptStyle],
 ) -> Route:
     path: Path = ("models", model, "routes", index)
     if row.dialect not in dialects:
@@ -233,6 +241,12 @@ def _route(
     merged = _overlay(dialects[row.dialect], document.data["models"][model]["routes"][index])
     if not merged["size"]:
         raise document.error("neither the route nor its dialect says how a size is sent", path)
+    style = merged["prompt_style"]
+    if style is not None and style not in styles:
+        known = ", ".join(styles) or "none"
+        raise document.error(
+            f"no prompt style is called {style!r}; known: {known}", written_at(document, path, "prompt_style")
+        )
     return Route(
         model=model,
         index=index,
@@ -248,6 +262,7 @@ def _route(
         size=_convert(document, merged["size"], SizeRule, written_at(document, path, "size")),
         provider_cost=_cost(document, row, merged["provider_cost"], tiers, path),
         pipeline=row.pipeline,
+        prompt_style=None if style is None else styles[style],
     )
 
 

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from registry.prices_schema import CostRow, Price, Rate
 from registry.sizes_schema import SizeRow, SizeRule, SizeStyle, ordered
+from registry.styles_schema import PromptStyle
 
 __all__ = [
     "Catalogue",
@@ -26,6 +27,7 @@ __all__ = [
     "ParameterRule",
     "Pipeline",
     "Price",
+    "PromptStyle",
     "ProviderRow",
     "Rate",
     "Route",
@@ -133,6 +135,8 @@ class DialectRow(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     size: SizeRow | None = None
     provider_cost: CostRow | None = None
     """Of its routes, unless they say otherwise."""
+    prompt_style: str | None = None
+    """A key of the registry's `prompt_styles`."""
 
 
 class Pipeline(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -165,6 +169,7 @@ class RouteRow(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     parameters: dict[str, ParameterRule | None] = {}
     constants: dict[str, Any] = {}
     size: SizeRow | None = None
+    prompt_style: str | None = None
 
 
 class ModelRow(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -249,6 +254,8 @@ class Route(Struct, frozen=True, kw_only=True):
     size: SizeRule
     provider_cost: Price
     pipeline: Pipeline | None
+    prompt_style: PromptStyle | None = None
+    """How the model wants its prompts written."""
 
     @property
     def images_per_call(self) -> int | None:

@@ -13,6 +13,7 @@ from providers.diffusers_modal.levers import UnknownLeverError
 from providers.diffusers_modal.process import EngineRunningError
 from providers.discovery import DiscoveryError
 from providers.errors import ProviderError
+from providers.optimizer import OptimizerError
 from registry.errors import RegistryError, UnknownModel
 from templates.engine import TemplateError
 
@@ -21,6 +22,7 @@ __all__ = ["known_failure"]
 NAMED = (
     DatabaseError,
     DiscoveryError,
+    OptimizerError,
     EngineRunningError,
     FolderBusyError,
     PortTakenError,

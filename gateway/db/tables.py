@@ -204,6 +204,8 @@ attempt = Table(
     Column("provider_cost_micros", BigInteger),
     Column("started_at", BigInteger, nullable=False),
     Column("ended_at", BigInteger),
+    # The prompt that the provider says that it drew
+    Column("revised_prompt", Text),
     # Of a candidate that takes several calls, which one
     Column("call_index", Integer, nullable=False, server_default=text("0")),
     UniqueConstraint("job_id", "number"),

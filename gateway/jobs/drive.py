@@ -5,7 +5,7 @@ error allows it and nothing came, those of the next.
 import asyncio
 import itertools
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 import msgspec
@@ -20,6 +20,7 @@ from gateway.jobs.records import AttemptRow, JobRow, NewAttempt
 from gateway.jobs.tools import Tools, write_until_done
 from gateway.planning import Candidate
 from gateway.pricing import provider_cost_micros
+from providers.base import Succeeded
 from providers.errors import ProviderError, SubmitUnknown, by_code
 
 __all__ = ["SIDE_BY_SIDE", "Drive"]
@@ -27,6 +28,7 @@ __all__ = ["SIDE_BY_SIDE", "Drive"]
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
+MOST_PROMPT = 4000
 SIDE_BY_SIDE = 4
 """Calls of one job that run at once."""
 
@@ -149,6 +151,7 @@ class Drive:
             run_seconds=done.run_seconds,
             load_seconds=done.load_seconds,
             provider_cost_micros=provider_cost_micros(self.candidate, done, list(sizes)),
+            revised_prompt=_revised(done, line.call.payload),
         )
         return _End(sizes=sizes, share=share)
 
@@ -229,6 +232,12 @@ class Drive:
     async def write(self, fn: Callable[[Connection], T]) -> T:
         """A write that waits for the database."""
         return await write_until_done(self.tools.db, fn)
+
+
+def _revised(done: Succeeded, payload: Mapping[str, object]) -> str | None:
+    """The prompt that the provider says that it drew, where it was not sent that one."""
+    said = (done.revised_prompt or "").strip()[:MOST_PROMPT]
+    return said if said and said not in payload.values() else None
 
 
 def _size_warnings(candidate: Candidate, sizes: Sequence[tuple[int, int]]) -> tuple[str, ...]:

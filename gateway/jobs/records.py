@@ -75,6 +75,8 @@ class AttemptRow(Struct, frozen=True, kw_only=True):
     error_code: str | None
     error_message: str | None
     run_seconds: str | None
+    revised_prompt: str | None
+    """What the provider says that it drew, where that is not what it was sent."""
     started_at: int
     ended_at: int | None
 
@@ -93,6 +95,7 @@ class AttemptRow(Struct, frozen=True, kw_only=True):
             error_code=None,
             error_message=None,
             run_seconds=None,
+            revised_prompt=None,
             started_at=at,
             ended_at=None,
         )

@@ -46,6 +46,7 @@ class Share(msgspec.Struct, frozen=True, kw_only=True):
     run_seconds: float | None
     load_seconds: float | None
     provider_cost_micros: int
+    revised_prompt: str | None = None
 
 
 Lost = tuple[str, ProviderError]
@@ -193,6 +194,7 @@ def _insert_share(conn: Connection, job_id: str, owner: str, share: Share, at: i
             run_seconds=None if share.run_seconds is None else f"{share.run_seconds:.3f}",
             load_seconds=None if share.load_seconds is None else f"{share.load_seconds:.3f}",
             provider_cost_micros=share.provider_cost_micros,
+            revised_prompt=share.revised_prompt,
         )
     )
 

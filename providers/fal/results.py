@@ -33,6 +33,8 @@ class _Output(Struct, frozen=True):
     image: _Image | None = None
     seed: int | None = None
     has_nsfw_concepts: list[bool | None] | None = None
+    prompt: Any = None
+    """What was drawn: after fal's own rewriting, if it was asked for."""
 
 
 def read_result(
@@ -63,6 +65,7 @@ def read_result(
         images=tuple(_image(item, output.seed, addresses, provider) for item in found),
         run_seconds=_seconds(metrics),
         billable_units=_units(response.headers),
+        revised_prompt=output.prompt if isinstance(output.prompt, str) else None,
     )
 
 

@@ -16,6 +16,7 @@ __all__ = ["read_result"]
 class _Image(Struct, frozen=True):
     b64_json: str | None = None
     url: str | None = None
+    revised_prompt: str | None = None
 
 
 class _Answer(Struct, frozen=True):
@@ -41,7 +42,10 @@ def read_result(response: httpx.Response, base_url: str, provider: str) -> Succe
     if not answer.data:
         raise _malformed("The provider's answer has no picture.", provider, "")
     kind = f"image/{answer.output_format or 'png'}"
-    return Succeeded(images=tuple(_image(item, kind, base_url, provider) for item in answer.data))
+    return Succeeded(
+        images=tuple(_image(item, kind, base_url, provider) for item in answer.data),
+        revised_prompt=answer.data[0].revised_prompt,
+    )
 
 
 def _image(item: _Image, kind: str, base_url: str, provider: str) -> RemoteImage:

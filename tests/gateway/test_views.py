@@ -29,7 +29,7 @@ RUNNING = JobRow(
     quote_micros=30_000, ceiling_micros=45_000, charge_micros=None, error_code=None, error_message=None,
     error_status=None, cancel_requested=False, deadline_at=9, created_at=1_763_683_200_000, completed_at=None,
     attempts=(AttemptRow(id="att_1", number=1, route_index=0, call_index=0, provider="first", endpoint="first/make",
-                         status="accepted", handle=None, error_code=None, error_message=None, run_seconds=None,
+                         status="accepted", handle=None, error_code=None, error_message=None, run_seconds=None, revised_prompt=None,
                          started_at=1_763_683_200_001, ended_at=None),),
     images=(),
 )  # fmt: skip

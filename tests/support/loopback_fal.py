@@ -304,7 +304,7 @@ class LoopbackFal(HttpServer):
         return {
             "images": images,
             "seed": job.payload.get("seed", 42),
-            "prompt": job.payload.get("prompt", ""),
+            "prompt": _drawn(job.payload),
             "has_nsfw_concepts": [False] * count,
             "timings": {},
         }
@@ -386,3 +386,9 @@ def _refusal(bad: list[Bad], request_id: str) -> Reply:
     return answer(
         422, {"detail": [one.detail() for one in bad]}, x_fal_request_id=request_id, X_Fal_Retryable="false"
     )
+
+
+def _drawn(payload: dict[str, Any]) -> str:
+    """The prompt of a result: as it was sent, or as an endpoint that was asked to rewrote it."""
+    rewritten = payload.get("enhance_prompt") or payload.get("expand_prompt")
+    return f"{payload.get('prompt', '')}{', in great detail' if rewritten else ''}"

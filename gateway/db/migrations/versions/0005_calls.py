@@ -1,4 +1,6 @@
-"""A candidate takes several calls, and has its own price and report; an attempt says which call it is."""
+"""A candidate takes several calls, and has its own price and report; an attempt says which call it is, and
+which prompt was drawn.
+"""
 
 import json
 from typing import Any
@@ -11,6 +13,7 @@ down_revision = "0004"
 
 
 def upgrade() -> None:
+    op.add_column("attempt", sa.Column("revised_prompt", sa.Text))
     op.add_column("attempt", sa.Column("call_index", sa.Integer, nullable=False, server_default=sa.text("0")))
     job = sa.table(
         "job",
