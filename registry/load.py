@@ -96,6 +96,7 @@ def parse_registry(text: str, file: str, *, markup: Decimal | None = None) -> Ca
         models={name: _model(document, name, row, merged, tiers, markup) for name, row in models.items()},
         intents=_section(document, "intents", Intent),
         default=_convert(document, data.get("default"), tuple[str, ...], ("default",)),
+        dialects=tuple(dialects),
     )
     check_catalogue(document, catalogue)
     return catalogue

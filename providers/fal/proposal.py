@@ -151,7 +151,7 @@ def _cost(price: UnitPrice | None) -> tuple[dict[str, str], str]:
 def _name(data: Catalogue, endpoint: str) -> str:
     """A name for the model and its dialect that the registry does not have yet."""
     short = re.sub(r"[^a-z0-9.]+", "-", endpoint.partition("/")[2].lower()).strip("-.") or "model"
-    taken = {route.dialect for model in data.models.values() for route in model.routes}
+    taken = {*data.dialects}
     taken |= {name for model in data.models.values() for name in (model.id, *model.aliases)}
     name, number = short, 2
     while name in taken:
