@@ -13,7 +13,7 @@ from providers.diffusers_modal.levers import UnknownLeverError
 from providers.diffusers_modal.process import EngineRunningError
 from providers.discovery import DiscoveryError
 from providers.errors import ProviderError
-from providers.fal.catalogue import CatalogueError
+from providers.fal.findings import CatalogueError
 from registry.errors import RegistryError, UnknownModel
 from templates.engine import TemplateError
 

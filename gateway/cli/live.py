@@ -12,8 +12,8 @@ from rich.markup import escape
 
 from gateway.cli.console import console
 from providers.fal.addresses import Addresses, read_addresses
-from providers.fal.catalogue import CatalogueError, FalCatalogue, Known
-from providers.fal.findings import Finding
+from providers.fal.catalogue import FalCatalogue, Known
+from providers.fal.findings import CatalogueError, Finding
 from providers.fal.live_check import LiveReport, compare, fal_routes
 from providers.fal.openapi import SchemaError, read_schema
 from providers.fal.proposal import propose
@@ -112,7 +112,11 @@ def _group(out: Console, findings: list[Finding]) -> None:
 def _line(out: Console, mark: str, text: str) -> None:
     """One entry, whose further lines stand under its first."""
     indent = " " * (6 + len(mark))
-    lines = textwrap.wrap(text, max(out.width, 60), initial_indent=indent, subsequent_indent=indent)
+    # A name of fal's may hold what a terminal obeys.
+    plain = "".join(character if character.isprintable() else " " for character in text)
+    lines = textwrap.wrap(
+        plain, max(out.width, 60), initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False
+    )
     lines[0] = lines[0].replace(indent, f"      {mark}", 1)
     for line in lines:
         out.print(escape(line), highlight=False)

@@ -8,7 +8,6 @@ import rich_click as click
 from rich.markup import escape
 
 from gateway.cli.console import console, table
-from gateway.cli.live import check_live, import_fal
 from gateway.planning import usable
 from gateway.schemas import ModelList
 from gateway.settings import load_settings
@@ -70,6 +69,8 @@ def check(file: Path | None, live: bool, as_json: bool) -> None:
     catalog, providers = open_registry(file)
     TemplateLibrary.load(load_settings().templates_dir)
     if live:
+        from gateway.cli.live import check_live  # loads an HTTP client, for which no other command waits
+
         check_live(catalog.data, as_json=as_json)
     else:
         _show(catalog, providers)
@@ -84,6 +85,8 @@ def import_(provider: str, endpoint: str) -> None:
     Made of fal's own documents. Lines with `decide` want a person: names, what callers pay, intents.
     Changes nothing. Without FAL_KEY it leaves the price to be filled in.
     """
+    from gateway.cli.live import import_fal  # as above
+
     catalog, _ = open_registry()
     import_fal(catalog.data, endpoint)
 

@@ -17,11 +17,12 @@ import msgspec
 from msgspec import Struct
 
 from providers.fal.addresses import Addresses
+from providers.fal.findings import CatalogueError
 from providers.fal.price_diff import UnitPrice, read_unit
 from providers.fal.replies import read_reply
 from providers.http import create_client
 
-__all__ = ["CatalogueError", "FalCatalogue", "Known"]
+__all__ = ["FalCatalogue", "Known"]
 
 MOST_IDS = 50
 """Endpoints that one call may name."""
@@ -33,10 +34,6 @@ MOST_DOLLARS = 1_000_000
 
 T = TypeVar("T")
 Query = list[tuple[str, str | int | float | bool | None]]
-
-
-class CatalogueError(Exception):
-    """fal could not be asked. The message says what to do."""
 
 
 class Known(Struct, frozen=True, kw_only=True):

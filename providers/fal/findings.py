@@ -1,11 +1,11 @@
-"""What a comparison of our registry with fal's documents found."""
+"""What a comparison of our registry with fal's documents found, or that there was none."""
 
 from collections.abc import Mapping
 from typing import Literal
 
 from msgspec import Struct
 
-__all__ = ["CODES", "Finding", "Level"]
+__all__ = ["CODES", "CatalogueError", "Finding", "Level"]
 
 Level = Literal["breaks", "note"]
 """`breaks`: a request that we plan would be refused, or cost more than we think. `note`: worth knowing."""
@@ -30,6 +30,10 @@ CODES: Mapping[str, Level] = {
     "price_not_comparable": "note",
 }
 """Every code, and what it is; docs/registry.md says what each means."""
+
+
+class CatalogueError(Exception):
+    """fal could not be asked. The message says what to do."""
 
 
 class Finding(Struct, frozen=True, kw_only=True):

@@ -83,6 +83,14 @@ def test_what_breaks_comes_first_and_ends_with_1(run, fal, tmp_path) -> None:
     assert out.splitlines()[-1] == "6 endpoints of fal, 3 breaks, 1 note: something breaks"
 
 
+def test_what_a_terminal_would_obey_is_not_printed(run, fal, tmp_path) -> None:
+    input_of(fal.documents[RECRAFT])["properties"]["\x1b[2Jmood"] = {"type": "string"}
+    code, out, _ = run("registry", "check", registry(tmp_path, "recraft-v3"), "--live")
+    assert code == 0
+    assert "[2Jmood (string)" in out
+    assert "\x1b" not in out
+
+
 def test_as_json(run, fal, tmp_path) -> None:
     fal.status[RECRAFT] = "deprecated"
     code, out, _ = run("registry", "check", registry(tmp_path, "recraft-v3"), "--live", "--json")
@@ -205,6 +213,6 @@ def test_import_of_another_provider_is_wrong_usage(run) -> None:
 
 def test_the_page_on_the_registry_has_every_code() -> None:
     page = (Path(__file__).parents[3] / "docs" / "registry.md").read_text("utf-8")
-    table = page.split("| code | |", 1)[1].split("\n\n", 1)[0]
+    table = page.split("| | code |", 1)[1].split("\n\n", 1)[0]
     rows = [[cell.strip(" `") for cell in line.strip("|").split(" | ")] for line in table.splitlines()[2:]]
-    assert {code: level for code, level, *_ in rows} == dict(CODES)
+    assert {code: level for level, code, *_ in rows} == dict(CODES)

@@ -10,7 +10,8 @@ from support.loopback_fal_http import Reply, answer
 from support.loopback_fal_platform import LoopbackPlatform
 
 from providers.fal.addresses import read_addresses
-from providers.fal.catalogue import CatalogueError, FalCatalogue, Known
+from providers.fal.catalogue import FalCatalogue, Known
+from providers.fal.findings import CatalogueError
 
 DEV, SWAP = "fal-ai/flux/dev", "fal-ai/face-swap"
 
