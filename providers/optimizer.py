@@ -13,7 +13,6 @@ import httpx
 import msgspec
 from msgspec import Struct
 
-from providers.http import create_client
 from registry.schema import ProviderRow
 from registry.styles_schema import PromptStyle
 
@@ -98,6 +97,8 @@ class PromptOptimizer:
     def _open(self) -> httpx.AsyncClient:
         """The client, made in the event loop that uses it."""
         if self._client is None:
+            from providers.http import create_client  # heavy, and every command imports this module
+
             headers = {"Authorization": self._authorization} if self._authorization else {}
             self._client = create_client(headers=headers, timeout_s=self._timeout_s)
         return self._client

@@ -100,6 +100,7 @@ def parse_registry(text: str, file: str, *, markup: Decimal | None = None) -> Ca
         },
         intents=_section(document, "intents", Intent),
         default=_convert(document, data.get("default"), tuple[str, ...], ("default",)),
+        dialects=tuple(dialects),
     )
     check_catalogue(document, catalogue)
     return catalogue

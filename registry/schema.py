@@ -309,3 +309,5 @@ class Catalogue(Struct, frozen=True, kw_only=True):
     intents: dict[str, Intent]
     default: tuple[str, ...]
     """The models that serve when a caller names neither model nor intent, best first."""
+    dialects: tuple[str, ...] = ()
+    """The names of its dialects, which the routes have merged in."""

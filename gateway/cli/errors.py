@@ -13,6 +13,7 @@ from providers.diffusers_modal.levers import UnknownLeverError
 from providers.diffusers_modal.process import EngineRunningError
 from providers.discovery import DiscoveryError
 from providers.errors import ProviderError
+from providers.fal.findings import CatalogueError
 from providers.optimizer import OptimizerError
 from registry.errors import RegistryError, UnknownModel
 from templates.engine import TemplateError
@@ -58,6 +59,8 @@ def known_failure(error: Exception) -> tuple[str, int] | None:
         return f"{error.message} ({error.code})", 7
     if isinstance(error, UnknownModel):
         return f"{error} Supported: {', '.join(error.supported)}", 4
+    if isinstance(error, CatalogueError):
+        return str(error), 2
     if isinstance(error, NAMED):
         return str(error), 1
     if isinstance(error, httpx.TransportError):

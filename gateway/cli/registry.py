@@ -1,14 +1,13 @@
-"""`gateway models`, `gateway registry check`."""
+"""`gateway models`, `gateway registry check`, `gateway registry import`."""
 
 import os
 from pathlib import Path
 
 import msgspec
 import rich_click as click
-from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
+from gateway.cli.console import console, table
 from gateway.planning import usable
 from gateway.schemas import ModelList
 from gateway.settings import load_settings
@@ -20,7 +19,7 @@ from registry.load import load_registry
 from registry.schema import Price
 from templates.engine import TemplateLibrary
 
-__all__ = ["console", "models", "open_registry", "registry", "table"]
+__all__ = ["models", "open_registry", "registry"]
 
 
 def open_registry(path: Path | None = None) -> tuple[Catalog, Providers]:
@@ -54,13 +53,46 @@ def registry() -> None:
 
 @registry.command()
 @click.argument("file", required=False, type=click.Path(path_type=Path))
-def check(file: Path | None) -> None:
+@click.option("--live", is_flag=True, help="Ask fal too: are its endpoints, fields and prices still those?")
+@click.option("--json", "as_json", is_flag=True, help="As JSON: what --live found.")
+def check(file: Path | None, live: bool, as_json: bool) -> None:
     """Check a registry file (the one in use when not given) and show every route.
 
     Exits with 1 and names line and path when something is wrong.
+
+    With --live its routes to fal are compared with what fal says of them today, which spends nothing. Exits
+    with 1 when a request would be refused or cost more, with 0 when there are notes alone, with 2 when
+    fal cannot be asked. Needs FAL_KEY.
     """
+    if as_json and not live:
+        raise click.UsageError("--json goes with --live")
     catalog, providers = open_registry(file)
     TemplateLibrary.load(load_settings().templates_dir)
+    if live:
+        from gateway.cli.live import check_live  # loads an HTTP client, for which no other command waits
+
+        check_live(catalog.data, as_json=as_json)
+    else:
+        _show(catalog, providers)
+
+
+@registry.command("import")
+@click.argument("provider", type=click.Choice(["fal"]))
+@click.argument("endpoint")
+def import_(provider: str, endpoint: str) -> None:
+    """Propose registry rows for ENDPOINT of PROVIDER (fal), to be pasted into a models.yaml.
+
+    Made of fal's own documents. Lines with `decide` want a person: names, what callers pay, intents.
+    Changes nothing. Without FAL_KEY it leaves the price to be filled in.
+    """
+    from gateway.cli.live import import_fal  # as above
+
+    catalog, _ = open_registry()
+    import_fal(catalog.data, endpoint)
+
+
+def _show(catalog: Catalog, providers: Providers) -> None:
+    """Every model with its routes, and the sum of them."""
     rows = table("model and its routes", "runs when", "price", "cost, USD", "state")
     for model in catalog.models.values():
         rows.add_row(f"[bold]{escape(model.id)}[/]", "", short_price(model.price), "", "")
@@ -98,18 +130,3 @@ def _state(unavailable: Unavailable | None) -> str:
     if unavailable is None:
         return "ready"
     return f"set {unavailable.setting}" if unavailable.setting else "not in this version"
-
-
-def table(first: str, *others: str) -> Table:
-    """A table whose first column gives way when the terminal is narrow, and no other."""
-    made = Table(box=None, pad_edge=False, header_style="dim")
-    made.add_column(first, overflow="fold")
-    for title in others:
-        made.add_column(title, no_wrap=title != "about")
-    return made
-
-
-def console() -> Console:
-    """Prints to stdout; a pipe has no width to fit into."""
-    console = Console()
-    return console if console.is_terminal else Console(width=160)

@@ -7,8 +7,9 @@ import rich_click as click
 from rich.markup import escape
 
 from billing.money import usd
+from gateway.cli.console import console, table
 from gateway.cli.params import read_params
-from gateway.cli.registry import console, open_registry, table
+from gateway.cli.registry import open_registry
 from gateway.planning import make_plan
 from gateway.schemas import GenerateRequest
 from gateway.views import estimate_view

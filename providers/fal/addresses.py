@@ -11,6 +11,8 @@ DEFAULTS = {
     "FAL_QUEUE_URL": "https://queue.fal.run",
     "FAL_REST_URL": "https://rest.fal.ai",
     "FAL_CDN_URL": "https://v3.fal.media",
+    "FAL_PLATFORM_URL": "https://api.fal.ai/v1",
+    "FAL_OPENAPI_URL": "https://fal.ai/api/openapi",
 }
 # The second is fal's backup domain.
 QUEUE_DOMAINS = ("fal.run", "falrun.com")
@@ -25,6 +27,10 @@ class Addresses(Struct, frozen=True, kw_only=True):
     queue: str
     rest: str
     cdn: str
+    platform: str
+    """Its API about models and prices."""
+    openapi: str
+    """Where its endpoints' OpenAPI documents are; asked without a key."""
 
     def has_job(self, url: str) -> bool:
         """Whether a job's URL may be asked with our key: the configured queue, or a host of fal's."""
@@ -54,8 +60,14 @@ def read_addresses(env: Mapping[str, str], base_url: str | None = None) -> Addre
             message begins with the variable's name.
     """
     defaults = DEFAULTS | ({"FAL_QUEUE_URL": base_url} if base_url else {})
-    queue, rest, cdn = (_base_url(name, env.get(name) or default) for name, default in defaults.items())
-    return Addresses(queue=queue, rest=rest, cdn=cdn)
+    found = {name: _base_url(name, env.get(name) or default) for name, default in defaults.items()}
+    return Addresses(
+        queue=found["FAL_QUEUE_URL"],
+        rest=found["FAL_REST_URL"],
+        cdn=found["FAL_CDN_URL"],
+        platform=found["FAL_PLATFORM_URL"],
+        openapi=found["FAL_OPENAPI_URL"],
+    )
 
 
 def _base_url(name: str, text: str) -> str:

@@ -5,11 +5,13 @@ from typing import Any
 from support.loopback_fal_schema import (
     COMMON,
     FLUX,
+    PRESETS,
     PRO,
     RATIOS,
     Bad,
     Check,
     Endpoint,
+    described,
     flag,
     image_size,
     loras,
@@ -33,7 +35,7 @@ def urls(most: int) -> Check:
             return [Bad(loc, f"Input should be a list of 1 to {most}", "list_type")]
         return [fault for position, item in enumerate(value) for fault in url([*loc, position], item)]
 
-    return check
+    return described(check, type="array", items={"type": "string"}, minItems=1, maxItems=most)
 
 
 def sized(low: int, high: int, step: int = 1, *words: str) -> Check:
@@ -51,7 +53,9 @@ def sized(low: int, high: int, step: int = 1, *words: str) -> Check:
                 faults.append(Bad([*loc, name], f"not a multiple of {step}", "multiple_of"))
         return faults
 
-    return check
+    edge = {"type": "integer", "minimum": low, "maximum": high, "multipleOf": step}
+    size = {"type": "object", "properties": {"width": edge, "height": edge}, "required": ["width", "height"]}
+    return described(check, anyOf=[size, {"type": "string", "enum": [*PRESETS, *words]}])
 
 
 def gpt_size(loc: list[Any], value: Any) -> list[Bad]:
@@ -61,6 +65,9 @@ def gpt_size(loc: list[Any], value: Any) -> list[Bad]:
         if not 655_360 <= width * height <= 8_294_400 or not 1 / 3 <= width / height <= 3:
             faults.append(Bad(loc, "not a size of this model", "value_error"))
     return faults
+
+
+described(gpt_size, **sized(1, 3840, 16, "auto").schema)
 
 
 FLUX_2 = {

@@ -42,6 +42,12 @@ class Bad(NamedTuple):
 Check = Callable[[list[Any], Any], list[Bad]]
 
 
+def described(check: Check, **schema: Any) -> Check:
+    """The check, with what fal's OpenAPI document says of such a field (`loopback_fal_openapi.py`)."""
+    check.schema = schema
+    return check
+
+
 def text(loc: list[Any], value: Any) -> list[Bad]:
     return [] if isinstance(value, str) else [Bad(loc, "Input should be a valid string", "string_type")]
 
@@ -62,7 +68,7 @@ def one_of(*allowed: str) -> Check:
             return []
         return [Bad(loc, f"Input should be {', '.join(allowed)}", "one_of", {"expected": list(allowed)})]
 
-    return check
+    return described(check, type="string", enum=list(allowed))
 
 
 def number(low: float, high: float, *, whole: bool = False) -> Check:
@@ -78,7 +84,7 @@ def number(low: float, high: float, *, whole: bool = False) -> Check:
             return [Bad(loc, f"Input should be at most {high}", "less_than_equal", {"le": high})]
         return []
 
-    return check
+    return described(check, type="integer" if whole else "number", minimum=low, maximum=high)
 
 
 def url(loc: list[Any], value: Any) -> list[Bad]:
@@ -117,6 +123,17 @@ def loras(loc: list[Any], value: Any) -> list[Bad]:
         ]
         faults += url([*at, "path"], item["path"]) + number(0, 4)([*at, "scale"], item.get("scale", 1))
     return faults
+
+
+described(text, type="string")
+described(prompt, type="string")
+described(url, type="string")
+described(flag, type="boolean")
+described(
+    image_size,
+    anyOf=[{"$ref": "#/components/schemas/ImageSize"}, {"type": "string", "enum": list(PRESETS)}],
+)
+described(loras, type="array", items={"$ref": "#/components/schemas/LoraWeight"})
 
 
 def missing(loc: list[Any]) -> Bad:

@@ -28,6 +28,7 @@ COMMANDS = [
     ["models"],
     ["registry"],
     ["registry", "check"],
+    ["registry", "import"],
     ["config"],
 ]
 Run = Callable[..., subprocess.CompletedProcess[str]]

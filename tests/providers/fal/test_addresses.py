@@ -18,6 +18,7 @@ def test_without_settings_they_are_fals():
         "https://rest.fal.ai",
         "https://v3.fal.media",
     )
+    assert (FAL.platform, FAL.openapi) == ("https://api.fal.ai/v1", "https://fal.ai/api/openapi")
 
 
 def test_a_slash_at_the_end_does_not_matter():
@@ -32,7 +33,9 @@ def test_the_rows_address_is_the_queues_unless_the_environment_says_other():
     )
 
 
-@pytest.mark.parametrize("name", ["FAL_QUEUE_URL", "FAL_REST_URL", "FAL_CDN_URL"])
+@pytest.mark.parametrize(
+    "name", ["FAL_QUEUE_URL", "FAL_REST_URL", "FAL_CDN_URL", "FAL_PLATFORM_URL", "FAL_OPENAPI_URL"]
+)
 @pytest.mark.parametrize(
     "value",
     [
