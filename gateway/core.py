@@ -29,6 +29,7 @@ from gateway.secret import Signer, load_secrets
 from gateway.settings import Settings
 from gateway.storage import ImageStore, StorageError, open_store
 from gateway.views import job_view
+from gateway.webhooks import Webhooks, webhook_base
 from providers.discovery import Providers
 from providers.http import create_client
 from registry.catalog import Catalog
@@ -113,8 +114,16 @@ class Core:
         self._client = create_client()
         collector = Collector(self.images, self._client)
         self.media = open_library(settings, self.images, db, ambient)
+        self.webhooks = Webhooks(Signer(parts.secrets, "webhook"), webhook_base(settings))
         self.runner = Runner(
-            Tools(db=db, providers=self.providers, collector=collector, ambient=ambient, media=self.media)
+            Tools(
+                db=db,
+                providers=self.providers,
+                collector=collector,
+                ambient=ambient,
+                media=self.media,
+                webhooks=self.webhooks,
+            )
         )
 
     @classmethod

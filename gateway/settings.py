@@ -11,6 +11,7 @@ from decimal import Decimal, InvalidOperation
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from msgspec import Struct
 
@@ -74,6 +75,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     job_timeout_s: float
     shutdown_grace_s: float
     log_level: str
+    fal_webhooks: Literal["auto", "on", "off"]
     env: dict[str, str]
     """The environment as it was read, for providers' own names."""
 
@@ -136,6 +138,7 @@ def load_settings(env: Mapping[str, str] | None = None) -> Settings:
         job_timeout_s=_seconds(values, "GATEWAY_JOB_TIMEOUT_S", low=1),
         shutdown_grace_s=_seconds(values, "GATEWAY_SHUTDOWN_GRACE_S"),
         log_level=_one_of(values, "GATEWAY_LOG_LEVEL", ("debug", "info", "warning", "error")),
+        fal_webhooks=_fal_webhooks(values, public_url),
         env=env,
     )
 
@@ -169,6 +172,16 @@ def _auth(values: Mapping[str, str], host: str) -> Literal["open", "required"]:
             "it could spend your money. Leave GATEWAY_AUTH out and make API keys: `gateway keys create`"
         )
     return "open"
+
+
+def _fal_webhooks(values: Mapping[str, str], public_url: str) -> Literal["auto", "on", "off"]:
+    wanted = _one_of(values, "FAL_WEBHOOKS", ("auto", "on", "off"))
+    if wanted != "on":
+        return "auto" if wanted == "auto" else "off"
+    url = urlsplit(public_url)
+    if url.scheme != "https" and url.hostname not in LOOPBACK:
+        raise SettingsError("FAL_WEBHOOKS=on needs a GATEWAY_PUBLIC_URL with https: what fal calls is secret")
+    return "on"
 
 
 def _signup(text: str) -> SignupRule | None:

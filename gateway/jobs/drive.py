@@ -7,6 +7,7 @@ handle is polled. Every step that a crash could tear is one transaction of `gate
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from itertools import chain, repeat
 from typing import TypeVar
 
@@ -16,7 +17,7 @@ from sqlalchemy import Connection
 from billing.pricing import charge
 from gateway.ambient import Ambient
 from gateway.db.engine import Database, DatabaseUnavailable
-from gateway.jobs import store
+from gateway.jobs import store, taken
 from gateway.jobs.cadence import Cadence
 from gateway.jobs.live import Live
 from gateway.jobs.outputs import Collector, OutputNotStored
@@ -24,6 +25,7 @@ from gateway.jobs.records import AttemptRow, JobRow
 from gateway.planning import Candidate
 from gateway.pricing import provider_cost_micros
 from gateway.schemas import ProgressView
+from gateway.webhooks import NO_WEBHOOKS, Webhooks
 from providers.base import (
     Call,
     Failed,
@@ -72,6 +74,8 @@ class Tools(msgspec.Struct, frozen=True, kw_only=True):
     store_pauses_s: tuple[float, ...] = STORE_PAUSES_S
     media: MediaSource = NoMedia()
     """Reads the inputs of a submit."""
+    webhooks: Webhooks = NO_WEBHOOKS
+    """Has the address that a provider may call."""
 
 
 async def write_until_done(db: Database, fn: Callable[[Connection], T]) -> T:
@@ -126,8 +130,8 @@ class Drive:
                 return
             except SubmitUnknown as error:
                 log.error("job %s: a submit to %s got no answer", self.job.id, self.attempt.provider)
-                await self.leave_unknown(error)
-                return
+                if await self.leave_unknown(error):
+                    return
             except ProviderError as error:
                 log.info(
                     "job %s: attempt %d: %s: %s",
@@ -147,9 +151,17 @@ class Drive:
         at = self.tools.ambient.now_ms()
         await self.write(lambda c: store.end_without_images(c, self.job.id, self.attempt.id, error, at))
 
-    async def leave_unknown(self, error: SubmitUnknown) -> None:
-        """Leave the job to whoever finds out what became of its submit; the hold is kept."""
-        await self.write(lambda c: store.mark_unknown(c, self.job.id, self.attempt.id, error))
+    async def leave_unknown(self, error: SubmitUnknown) -> bool:
+        """Leave the job to whoever finds out what became of its submit; the hold is kept.
+
+        False: the provider itself has said so meanwhile, and the attempt has its handle.
+        """
+        if self.attempt.handle is not None:  # it was followed already, so there is nothing to find
+            await self.write(lambda c: store.mark_unknown(c, self.job.id, self.attempt.id, error))
+            return True
+        handle = await self.write(lambda c: taken.leave_unknown(c, self.job.id, self.attempt.id, error))
+        self.attempt = msgspec.structs.replace(self.attempt, handle=handle)
+        return handle is None
 
     # -- one attempt --------------------------------------------------------------------
 
@@ -185,6 +197,7 @@ class Drive:
             num_images=candidate.num_images,
             timeout_s=max(1.0, self.seconds_left()),
             media=self.tools.media,
+            webhook=self.tools.webhooks.address(provider.type, self.attempt.id),
         )
         unknown: SubmitUnknown | None = None
         for pause in (*self.tools.resend_pauses_s, None):
@@ -211,6 +224,8 @@ class Drive:
                 canceled_at = now
             if canceled_at is not None and now - canceled_at > CANCEL_PATIENCE_S:
                 raise JobCanceled("The job was canceled.", provider=handle.provider)
+            # A nudge from here on is worth another look, for this one may come too soon.
+            self.live.nudges[self.attempt.id].clear()
             done = await self.look(provider, handle)
             if done is not None:
                 if not self.recovered:
@@ -256,11 +271,10 @@ class Drive:
         return None
 
     async def pause(self, seconds: float) -> None:
-        """Wait for the next look. A new wish to cancel ends the wait; an old one was passed on."""
-        if self.live.cancel.is_set():
-            await asyncio.sleep(seconds)
-        else:
-            await self.until_canceled(seconds)
+        """Wait for the next look. A nudge ends the wait, and a new wish to cancel is one."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self.live.nudges[self.attempt.id].wait()
 
     async def until_canceled(self, seconds: float) -> None:
         """Wait, unless the job is canceled."""

@@ -11,6 +11,7 @@ DEFAULTS = {
     "FAL_QUEUE_URL": "https://queue.fal.run",
     "FAL_REST_URL": "https://rest.fal.ai",
     "FAL_CDN_URL": "https://v3.fal.media",
+    "FAL_JWKS_URL": "https://rest.fal.ai/.well-known/jwks.json",
 }
 # The second is fal's backup domain.
 QUEUE_DOMAINS = ("fal.run", "falrun.com")
@@ -25,6 +26,8 @@ class Addresses(Struct, frozen=True, kw_only=True):
     queue: str
     rest: str
     cdn: str
+    jwks: str
+    """The document of the keys that its webhooks are signed with."""
 
     def has_job(self, url: str) -> bool:
         """Whether a job's URL may be asked with our key: the configured queue, or a host of fal's."""
@@ -54,8 +57,8 @@ def read_addresses(env: Mapping[str, str], base_url: str | None = None) -> Addre
             message begins with the variable's name.
     """
     defaults = DEFAULTS | ({"FAL_QUEUE_URL": base_url} if base_url else {})
-    queue, rest, cdn = (_base_url(name, env.get(name) or default) for name, default in defaults.items())
-    return Addresses(queue=queue, rest=rest, cdn=cdn)
+    queue, rest, cdn, jwks = (_base_url(name, env.get(name) or default) for name, default in defaults.items())
+    return Addresses(queue=queue, rest=rest, cdn=cdn, jwks=jwks)
 
 
 def _base_url(name: str, text: str) -> str:
