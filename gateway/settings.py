@@ -261,9 +261,17 @@ def _integer(values: Mapping[str, str], name: str, low: int, high: int) -> int:
 
 
 def _public_url(text: str) -> str:
-    if text and not PUBLIC_URL.fullmatch(text):
+    if text and not (PUBLIC_URL.fullmatch(text) and _has_host(text)):
         raise SettingsError("GATEWAY_PUBLIC_URL must be like https://images.example.org, without a user")
     return text.rstrip("/")
+
+
+def _has_host(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return bool(parts.hostname) and parts.port != 0
+    except ValueError:  # brackets that are not closed, a port that is none
+        return False
 
 
 def _hosts(text: str) -> tuple[str, ...]:
