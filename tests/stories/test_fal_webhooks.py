@@ -8,6 +8,8 @@ from support.gateway_process import GatewayProcess, until
 from support.loopback_fal import LoopbackFal
 from support.loopback_fal_webhooks import USER
 
+pytestmark = pytest.mark.slow
+
 Own = Callable[..., GatewayProcess]
 PRICE = 30_000
 
@@ -69,7 +71,6 @@ def test_what_fal_took_is_found_whatever_became_of_its_answer(
     check_log(called, fal)
 
 
-@pytest.mark.slow
 def test_so_it_is_by_a_gateway_that_was_killed_meanwhile(called: GatewayProcess, fal: LoopbackFal) -> None:
     fal.fail("submit", "lost")
     lost = called.generate(body("lost")).json()["jobId"]
