@@ -37,6 +37,7 @@ from gateway.routes import (
     schema,
     templates,
     uploads,
+    webhooks,
 )
 from gateway.server import DRAIN_SIGNAL, RELOAD_SIGNAL, follow_parent
 from gateway.settings import Settings, load_settings
@@ -137,6 +138,7 @@ def create_app(settings: Settings, ambient: Ambient | None = None, *, run_jobs: 
             diffusers.list_diffusers_models,
             templates.list_templates,
             templates.run_template,
+            webhooks.fal_calls,
             health.live,
             health.ready,
             schema.schema_asset,

@@ -30,6 +30,7 @@ from gateway.secret import Signer, load_secrets
 from gateway.settings import Settings
 from gateway.storage import ImageStore, StorageError, open_store
 from gateway.views import job_view
+from gateway.webhooks import Webhooks, webhook_base
 from providers.discovery import Providers
 from providers.http import create_client
 from providers.optimizer import PromptOptimizer, open_optimizer
@@ -127,6 +128,7 @@ class Core:
         collector = Collector(self.images, self._client)
         self.media = open_library(settings, self.images, db, ambient)
         self.outliers = Outliers(ambient.monotonic)
+        self.webhooks = Webhooks(Signer(parts.secrets, "webhook"), webhook_base(settings))
         self.runner = Runner(
             Tools(
                 db=db,
@@ -135,6 +137,7 @@ class Core:
                 ambient=ambient,
                 media=self.media,
                 outliers=self.outliers,
+                webhooks=self.webhooks,
             )
         )
 

@@ -3,10 +3,12 @@
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from urllib.parse import urlsplit
 
-__all__ = ["Network", "client_address", "network_of", "origin_of", "read_networks"]
+__all__ = ["Network", "client_address", "is_public", "network_of", "origin_of", "read_networks"]
 
 Network = IPv4Network | IPv6Network
 
+RESERVED = ("alt", "arpa", "example", "internal", "invalid", "local", "localhost", "onion", "test")
+"""Last labels of names that the public DNS does not have (IANA's special-use names, and `internal`)."""
 NOWHERE = "-"
 """Of a request over no network: a command in this process, or a Unix socket."""
 
@@ -55,6 +57,19 @@ def origin_of(url: str) -> str | None:
     """What a browser writes as the Origin of a page at this URL, in small letters; None for no URL."""
     parts = urlsplit(url.lower())
     return f"{parts.scheme}://{parts.netloc}" if parts.netloc else None
+
+
+def is_public(host: str) -> bool:
+    """Whether somebody on the internet may reach a host, as far as its name tells; no look-up.
+
+    Args:
+        host: a name or an address, without brackets and port.
+    """
+    try:
+        return ip_address(host).is_global
+    except ValueError:
+        labels = host.lower().rstrip(".").split(".")
+        return len(labels) > 1 and labels[-1] not in RESERVED
 
 
 def _address(text: str) -> str | None:

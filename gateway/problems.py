@@ -44,6 +44,7 @@ CODES: dict[str, tuple[int, str]] = {
     "session_required": (403, "For who is signed in"),
     "missing_scope": (403, "The API key may not do this"),
     "account_closed": (403, "The account is closed"),
+    "bad_webhook": (403, "Not a call of a provider's for us"),
     "premium_required": (403, "For premium accounts"),
     "signup_refused": (403, "Not everybody may have an account"),
     "not_found": (404, "Not here"),

@@ -11,6 +11,7 @@ from decimal import Decimal, InvalidOperation
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from msgspec import Struct
 
@@ -77,6 +78,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     optimizer: str
     """`provider:model`; empty: none."""
     fal_run_url: str
+    fal_webhooks: Literal["auto", "on", "off"]
     env: dict[str, str]
     """The environment as it was read, for providers' own names."""
 
@@ -141,6 +143,7 @@ def load_settings(env: Mapping[str, str] | None = None) -> Settings:
         log_level=_one_of(values, "GATEWAY_LOG_LEVEL", ("debug", "info", "warning", "error")),
         optimizer=values["GATEWAY_OPTIMIZER"],
         fal_run_url=values["FAL_RUN_URL"],
+        fal_webhooks=_fal_webhooks(values, public_url),
         env=env,
     )
 
@@ -174,6 +177,16 @@ def _auth(values: Mapping[str, str], host: str) -> Literal["open", "required"]:
             "it could spend your money. Leave GATEWAY_AUTH out and make API keys: `gateway keys create`"
         )
     return "open"
+
+
+def _fal_webhooks(values: Mapping[str, str], public_url: str) -> Literal["auto", "on", "off"]:
+    wanted = _one_of(values, "FAL_WEBHOOKS", ("auto", "on", "off"))
+    if wanted != "on":
+        return "auto" if wanted == "auto" else "off"
+    url = urlsplit(public_url)
+    if url.scheme != "https" and url.hostname not in LOOPBACK:
+        raise SettingsError("FAL_WEBHOOKS=on needs a GATEWAY_PUBLIC_URL with https: what fal calls is secret")
+    return "on"
 
 
 def _signup(text: str) -> SignupRule | None:
@@ -253,9 +266,17 @@ def _integer(values: Mapping[str, str], name: str, low: int, high: int) -> int:
 
 
 def _public_url(text: str) -> str:
-    if text and not PUBLIC_URL.fullmatch(text):
+    if text and not (PUBLIC_URL.fullmatch(text) and _has_host(text)):
         raise SettingsError("GATEWAY_PUBLIC_URL must be like https://images.example.org, without a user")
     return text.rstrip("/")
+
+
+def _has_host(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return bool(parts.hostname) and parts.port != 0
+    except ValueError:  # brackets that are not closed, a port that is none
+        return False
 
 
 def _hosts(text: str) -> tuple[str, ...]:

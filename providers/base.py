@@ -18,6 +18,7 @@ from registry.schema import ProviderRow, Route
 
 __all__ = [
     "Call",
+    "CallsBack",
     "Failed",
     "Handle",
     "ImageBytes",
@@ -33,6 +34,8 @@ __all__ = [
     "Succeeded",
     "Unavailable",
     "Waiting",
+    "Webhook",
+    "WebhookRefused",
     "revive_media",
 ]
 
@@ -95,6 +98,10 @@ class Call(Struct, frozen=True, kw_only=True):
     """Seconds left until the job's deadline."""
     media: "MediaSource" = NoMedia()
     """Reads the media in the payload."""
+    webhook: str | None = None
+    """An address of ours to be called when the job has ended: a secret of this attempt. A provider
+    that calls nobody does without.
+    """
 
 
 class Handle(Struct, frozen=True, kw_only=True):
@@ -246,4 +253,36 @@ class Provider(Protocol):
 
     async def aclose(self) -> None:
         """Close connections. Idempotent."""
+        ...
+
+
+class Webhook(Struct, frozen=True, kw_only=True):
+    """What a provider's call to us is about. It says "look now": the result is what a poll finds."""
+
+    request_ids: tuple[str, ...]
+    """The ids that it gives the job; the one to poll by is the first."""
+    ours: bool
+    """Whether it is proven to be of our account at the provider, not of just anybody's."""
+
+
+class WebhookRefused(Exception):
+    """A call to us is not the provider's, not of our account, not whole, or too old."""
+
+
+@runtime_checkable
+class CallsBack(Provider, Protocol):
+    """A provider that calls `Call.webhook` when a job has ended."""
+
+    async def read_webhook(self, headers: Mapping[str, str], body: bytes, now_s: float) -> Webhook:
+        """What such a call is about, once it is proven to be this provider's.
+
+        Args:
+            headers: the call's, their names in small letters.
+            body: as it came, byte for byte.
+            now_s: seconds since 1970 UTC.
+
+        Raises:
+            WebhookRefused: it is not the provider's, not for us, or too old.
+            ProviderUnavailable: what proves it cannot be had now; the call is worth repeating.
+        """
         ...

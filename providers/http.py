@@ -1,5 +1,6 @@
 """The one HTTP client factory for providers, and the one question they ask of its errors."""
 
+import logging
 from collections.abc import Mapping
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 
@@ -8,6 +9,20 @@ import httpx
 from providers.http_transport import AiohttpTransport, RequestNotSendable
 
 __all__ = ["create_client", "provably_not_sent"]
+
+
+class _WithoutQueries(logging.Filter):
+    """httpx logs each request's URL; a query may hold a secret, such as a webhook's address."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if isinstance(record.args, tuple):
+            record.args = tuple(
+                arg.copy_with(query=None) if isinstance(arg, httpx.URL) else arg for arg in record.args
+            )
+        return True
+
+
+logging.getLogger("httpx").addFilter(_WithoutQueries())
 
 _NOT_SENT = (
     httpx.ConnectError,

@@ -12,6 +12,7 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("billing", "gateway", "providers", "registry", "templates", "tests")
 PEOPLE = "tests/gateway/accounts/test_people.py::"
+NOT_FALS = "tests/gateway/test_callbacks.py::test_what_is_not_fals_word_to_us_has_no_effect"
 
 # what it is against, file, what stands there, what an attacker would like, the test
 DEFENCES = [
@@ -59,6 +60,41 @@ DEFENCES = [
         'if not self._signer.verify(f"{image_id}.{expires}", signature):',
         "if False:",
         "tests/gateway/test_links.py::test_for_its_picture_alone",
+    ),
+    (
+        "a webhook at an address that nobody was given",
+        "gateway/webhooks.py",
+        'if not secret.isascii() or not self._signer.verify(f"{provider_type}.{attempt_id}", signature):',
+        "if not secret.isascii():",
+        NOT_FALS,
+    ),
+    (
+        "a webhook that anybody signed",
+        "providers/fal/webhooks.py",
+        '        raise WebhookRefused("its signature is not of a key of fal\'s")',
+        "        return signed.webhook",
+        NOT_FALS,
+    ),
+    (
+        "a webhook that is sent again later",
+        "providers/fal/webhooks.py",
+        "if abs(now_s - int(timestamp)) > WINDOW_S:",
+        "if False:",
+        NOT_FALS,
+    ),
+    (
+        "a webhook of another account",
+        "providers/fal/webhooks.py",
+        "if user_ids and user_id not in user_ids:",
+        "if False:",
+        NOT_FALS,
+    ),
+    (
+        "a webhook of just anybody's, about a job that nobody follows",
+        "gateway/callbacks.py",
+        "    if not call.ours:",
+        "    if False:",
+        "tests/gateway/test_callbacks.py::test_without_a_user_id_an_operator_is_told",
     ),
 ]
 

@@ -13,14 +13,14 @@ from msgspec import Struct
 from sqlalchemy import Connection
 
 from billing.pricing import charge
-from gateway.jobs import store
+from gateway.jobs import store, taken
 from gateway.jobs.line import Line
 from gateway.jobs.live import Live
 from gateway.jobs.records import AttemptRow, JobRow, NewAttempt
 from gateway.jobs.tools import Tools, write_until_done
 from gateway.planning import Candidate
 from gateway.pricing import provider_cost_micros
-from providers.base import Succeeded
+from providers.base import Handle, Succeeded
 from providers.errors import ProviderError, SubmitUnknown, by_code
 
 __all__ = ["SIDE_BY_SIDE", "Drive"]
@@ -42,6 +42,8 @@ class _End(Struct, frozen=True, kw_only=True):
     """Its pictures, where no transaction has kept them yet."""
     lost: store.Lost | None = None
     """Its last attempt and why that gave nothing."""
+    attempt: AttemptRow | None = None
+    """The one that is lost."""
 
 
 class Drive:
@@ -62,6 +64,8 @@ class Drive:
         self.attempts = list(job.attempts)
         self.numbers = itertools.count(job.attempts[-1].number + 1)
         self.index = max(attempt.route_index for attempt in job.attempts)
+        self.ends: dict[int, _End] = {}
+        """Of the candidate's calls that have ended, by their place."""
         self.gate = asyncio.Semaphore(SIDE_BY_SIDE)
         if job.cancel_requested:
             live.cancel.set()
@@ -75,13 +79,17 @@ class Drive:
         """Bring the job to its end, or to `unknown`."""
         while True:
             ends = await self.run_calls()
+            lost = [end.lost for end in ends if end.lost is not None]
+            asked = [end.attempt for end in ends if end.attempt is not None and _is_asked(end)]
             if any(end.sizes for end in ends):
+                if asked and await self.found(asked):
+                    continue
                 await self.complete(ends)
                 return
-            lost = [end.lost for end in ends if end.lost is not None]
             if any(isinstance(error, SubmitUnknown) for _, error in lost):
-                await self.leave_unknown(lost)
-                return
+                if await self.leave_unknown(lost, asked):
+                    return
+                continue
             following = self.following([error for _, error in lost])
             if following is None:
                 await self.fail(lost[0][1], lost)
@@ -94,10 +102,28 @@ class Drive:
         ended = [(self.attempts[-1].id, error)] if lost is None else lost
         await self.write(lambda c: store.end_without_images(c, self.job.id, ended, error, at))
 
-    async def leave_unknown(self, lost: Sequence[store.Lost]) -> None:
-        """Leave the job to whoever finds out what became of its submit; the hold is kept."""
-        at = self.tools.ambient.now_ms()
-        await self.write(lambda c: store.mark_unknown(c, self.job.id, lost, at))
+    async def leave_unknown(self, lost: Sequence[store.Lost], asked: Sequence[AttemptRow]) -> bool:
+        """Leave the job to whoever finds out what became of its submits; the hold is kept.
+
+        False: a provider itself has said so meanwhile, and the attempt has its handle.
+        """
+        ids, at = [one.id for one in asked], self.tools.ambient.now_ms()
+        handles = await self.write(lambda c: taken.leave_unknown(c, self.job.id, lost, ids, at))
+        return not self.go_on_with(asked, handles)
+
+    async def found(self, asked: Sequence[AttemptRow]) -> bool:
+        """Whether a provider has said meanwhile that it took a submit without an answer."""
+        ids = [one.id for one in asked]
+        return self.go_on_with(asked, await self.write(lambda c: taken.handles_of(c, ids)))
+
+    def go_on_with(self, asked: Sequence[AttemptRow], handles: Mapping[str, Handle]) -> bool:
+        """Follow attempts from handles that were found; False when there are none."""
+        for one in asked:
+            if one.id in handles:
+                taken_now = msgspec.structs.replace(one, status="accepted", handle=handles[one.id])
+                self.attempts.append(taken_now)
+                del self.ends[one.call_index]
+        return bool(handles)
 
     # -- the calls of a candidate -------------------------------------------------------
 
@@ -105,22 +131,25 @@ class Drive:
         """Bring every call of the candidate to its end."""
         count = len(self.candidate.calls)
         if count == 1:
-            return [await self.run_call(0)]
-        self.live.images = len(self.job.images)
+            self.ends[0] = await self.run_call(0)
+            return [self.ends[0]]
+        if self.live.images is None:
+            self.live.images = len(self.job.images)
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(self.run_in_turn(index)) for index in range(count)]
-        return [task.result() for task in tasks]
+            for index in range(count):
+                if index not in self.ends:
+                    group.create_task(self.run_in_turn(index))
+        return [self.ends[index] for index in range(count)]
 
-    async def run_in_turn(self, index: int) -> _End:
+    async def run_in_turn(self, index: int) -> None:
         """One of several calls, and its pictures kept as soon as they are there."""
         async with self.gate:
             end = await self.run_call(index)
-        if end.share is None:
-            return end
-        share, at = end.share, self.tools.ambient.now_ms()
-        await self.write(lambda c: store.keep_share(c, self.job.id, share, at))
-        self.live.images = (self.live.images or 0) + len(share.images)
-        return msgspec.structs.replace(end, share=None)
+        if end.share is not None:
+            share, at = end.share, self.tools.ambient.now_ms()
+            await self.write(lambda c: store.keep_share(c, self.job.id, share, at))
+            self.live.images = (self.live.images or 0) + len(share.images)
+        self.ends[index] = msgspec.structs.replace(end, share=None)
 
     async def run_call(self, index: int) -> _End:
         """One call: what a former process knew of it counts."""
@@ -130,7 +159,7 @@ class Drive:
             return _End(sizes=self.kept(index))
         if last.status in ("failed", "unknown"):
             known = by_code(last.error_code or "")(last.error_message or "", provider=last.provider)
-            return _End(lost=(last.id, known))
+            return _End(lost=(last.id, known), attempt=last)
         line = Line(
             self.job,
             last,
@@ -143,7 +172,7 @@ class Drive:
         try:
             done, images = await line.run()
         except ProviderError as error:
-            return _End(lost=(line.attempt.id, error))
+            return _End(lost=(line.attempt.id, error), attempt=line.attempt)
         sizes = tuple((image.width, image.height) for image in images)
         share = store.Share(
             attempt_id=line.attempt.id,
@@ -225,6 +254,7 @@ class Drive:
     async def open_candidate(self, index: int, lost: Sequence[store.Lost]) -> None:
         """Give the candidate up and open the first call of another."""
         self.index = index
+        self.ends.clear()
         new, at = self.new_attempt(index, 0), self.tools.ambient.now_ms()
         await self.write(lambda c: store.next_candidate(c, self.job.id, lost, new, self.candidate, at))
         self.attempts.append(AttemptRow.opened(new, at))
@@ -232,6 +262,13 @@ class Drive:
     async def write(self, fn: Callable[[Connection], T]) -> T:
         """A write that waits for the database."""
         return await write_until_done(self.tools.db, fn)
+
+
+def _is_asked(end: _End) -> bool:
+    """Whether a call ended with a submit without an answer, of which its provider may still tell."""
+    if end.lost is None or end.attempt is None or not isinstance(end.lost[1], SubmitUnknown):
+        return False
+    return end.attempt.handle is None and end.attempt.status != "unknown"
 
 
 def _revised(done: Succeeded, payload: Mapping[str, object]) -> str | None:

@@ -7,6 +7,7 @@ handle is polled. Every step that a crash could tear is one transaction of `gate
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import chain, repeat
 from typing import TypeVar
 
@@ -130,6 +131,7 @@ class Line:
             num_images=self.call.num_images,
             timeout_s=max(1.0, self.seconds_left()),
             media=self.tools.media,
+            webhook=self.tools.webhooks.address(self.provider.type, self.attempt.id),
         )
         unknown: SubmitUnknown | None = None
         for pause in (*self.tools.resend_pauses_s, None):
@@ -156,6 +158,8 @@ class Line:
                 canceled_at = now
             if canceled_at is not None and now - canceled_at > CANCEL_PATIENCE_S:
                 raise JobCanceled("The job was canceled.", provider=handle.provider)
+            # A nudge from here on is worth another look, for this one may come too soon.
+            self.live.nudges[self.attempt.id].clear()
             done = await self.look(handle)
             if done is not None:
                 if not self.recovered:
@@ -205,11 +209,10 @@ class Line:
         self.live.progress = msgspec.structs.replace(progress, images=self.live.images)
 
     async def pause(self, seconds: float) -> None:
-        """Wait for the next look. A new wish to cancel ends the wait; an old one was passed on."""
-        if self.live.cancel.is_set():
-            await asyncio.sleep(seconds)
-        else:
-            await self.until_canceled(seconds)
+        """Wait for the next look. A nudge ends the wait, and a new wish to cancel is one."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self.live.nudges[self.attempt.id].wait()
 
     async def until_canceled(self, seconds: float) -> None:
         """Wait, unless the job is canceled."""

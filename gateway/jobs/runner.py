@@ -73,7 +73,13 @@ class Runner:
         """Tell a job that runs here that its end is wanted. The wish itself is in the database."""
         live = self._live.get(job_id)
         if live is not None:
-            live.cancel.set()
+            live.ask_cancel()
+
+    def nudge(self, job_id: str, attempt_id: str) -> None:
+        """Look at an attempt now, for it may have ended; nothing for a job that does not run here."""
+        live = self._live.get(job_id)
+        if live is not None:
+            live.nudges[attempt_id].set()
 
     async def aclose(self, grace_s: float) -> None:
         """Stop driving. Jobs that have not ended stay in the database and are resumed at the next

@@ -16,10 +16,13 @@ from providers.errors import NotTaken
 __all__ = ["adopt", "fail"]
 
 
-def adopt(conn: Connection, job_id: str, handle: Handle, deadline_at: int) -> bool:
+def adopt(
+    conn: Connection, job_id: str, handle: Handle, deadline_at: int, *, attempt_id: str | None = None
+) -> bool:
     """Give an unknown job the handle under which the provider has it; it can be polled then.
 
-    Of a job of several calls without an answer it is the first one's; the others stay as they are.
+    Of a job of several calls without an answer it is that attempt's, or the first one's; the others stay
+    as they are.
 
     Returns:
         False when the job is not unknown (any more); nothing was changed.
@@ -33,7 +36,7 @@ def adopt(conn: Connection, job_id: str, handle: Handle, deadline_at: int) -> bo
         return False
     conn.execute(
         update(attempt)
-        .where(attempt.c.id == _unknown(conn, job_id)[0])
+        .where(attempt.c.id == (attempt_id or _unknown(conn, job_id)[0]))
         .values(
             status="accepted",
             handle=msgspec.json.encode(handle).decode(),

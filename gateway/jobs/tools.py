@@ -13,6 +13,7 @@ from gateway.db.engine import Database, DatabaseUnavailable
 from gateway.jobs.cadence import Cadence
 from gateway.jobs.outliers import Outliers
 from gateway.jobs.outputs import Collector
+from gateway.webhooks import NO_WEBHOOKS, Webhooks
 from providers.base import MediaSource, NoMedia
 from providers.discovery import Providers
 
@@ -40,6 +41,8 @@ class Tools(msgspec.Struct, frozen=True, kw_only=True):
     store_pauses_s: tuple[float, ...] = STORE_PAUSES_S
     media: MediaSource = NoMedia()
     """Reads the inputs of a submit."""
+    webhooks: Webhooks = NO_WEBHOOKS
+    """Has the address that a provider may call."""
     outliers: Outliers
     """Who is left alone for a while."""
 

@@ -13,6 +13,7 @@ DEFAULTS = {
     "FAL_CDN_URL": "https://v3.fal.media",
     "FAL_PLATFORM_URL": "https://api.fal.ai/v1",
     "FAL_OPENAPI_URL": "https://fal.ai/api/openapi",
+    "FAL_JWKS_URL": "https://rest.fal.ai/.well-known/jwks.json",
 }
 # The second is fal's backup domain.
 QUEUE_DOMAINS = ("fal.run", "falrun.com")
@@ -31,6 +32,8 @@ class Addresses(Struct, frozen=True, kw_only=True):
     """Its API about models and prices."""
     openapi: str
     """Where its endpoints' OpenAPI documents are; asked without a key."""
+    jwks: str
+    """The document of the keys that its webhooks are signed with."""
 
     def has_job(self, url: str) -> bool:
         """Whether a job's URL may be asked with our key: the configured queue, or a host of fal's."""
@@ -67,6 +70,7 @@ def read_addresses(env: Mapping[str, str], base_url: str | None = None) -> Addre
         cdn=found["FAL_CDN_URL"],
         platform=found["FAL_PLATFORM_URL"],
         openapi=found["FAL_OPENAPI_URL"],
+        jwks=found["FAL_JWKS_URL"],
     )
 
 

@@ -5,6 +5,7 @@ import functools
 import importlib
 import importlib.util
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 from weakref import WeakValueDictionary
 
@@ -18,6 +19,7 @@ from providers.base import (
     Succeeded,
     Unavailable,
     Waiting,
+    Webhook,
 )
 from providers.errors import JobCanceled, JobLost, ProviderError, ProviderUnavailable
 from providers.fal.addresses import Addresses, read_addresses
@@ -33,10 +35,12 @@ if TYPE_CHECKING:
 
     from providers.fal.queue import Queue
     from providers.fal.uploads import Uploads
+    from providers.fal.webhooks import Webhooks
 
 __all__ = ["FalProvider"]
 
 KEY = "FAL_KEY"
+USER_IDS = "FAL_USER_ID"
 MOST_ASKING = 400
 """Requests in flight to fal."""
 
@@ -50,12 +54,16 @@ class FalProvider:
 
     type: ClassVar[str] = "fal"
 
-    def __init__(self, link: Link, addresses: Addresses, timeouts: Timeouts) -> None:
+    def __init__(
+        self, link: Link, addresses: Addresses, timeouts: Timeouts, user_ids: frozenset[str] = frozenset()
+    ) -> None:
         self._link = link
         self._addresses = addresses
         self._timeouts = timeouts
+        self._user_ids = user_ids
         self._queue: Queue | None = None
         self._uploads: Uploads | None = None
+        self._webhooks: Webhooks | None = None
         self._asking: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._canceled: set[str] = set()
 
@@ -74,8 +82,10 @@ class FalProvider:
             read_addresses(context.env, context.row.base_url)
         except ValueError as error:
             return Unavailable(reason=str(error), setting=str(error).partition(" ")[0])
-        if not _fal_client_is_installed():
-            return Unavailable(reason="fal-client is not installed here: install image-gateway[fal].")
+        if not _libraries_are_installed():
+            return Unavailable(
+                reason="fal-client or cryptography is not installed here: install image-gateway[fal]."
+            )
         return None
 
     @classmethod
@@ -92,7 +102,8 @@ class FalProvider:
             context.env[context.row.key or KEY].strip(),
             context.name,
         )
-        return cls(link, addresses, limits)
+        ids = context.env.get(USER_IDS, "").split(",")
+        return cls(link, addresses, limits, frozenset(text.strip() for text in ids if text.strip()))
 
     def idempotent_submit(self, route: Route) -> bool:
         """Fal makes a job of each submit: never."""
@@ -102,7 +113,7 @@ class FalProvider:
         """See `providers.base.Provider.submit`. Files go up first; then one POST, never repeated."""
         queue, uploads = await self._loaded()
         arguments = await uploads.place(call)
-        return await queue.submit(call.route.endpoint, arguments, call.timeout_s)
+        return await queue.submit(call.route.endpoint, arguments, call.timeout_s, call.webhook)
 
     def handle_for(self, route: Route, remote_id: str) -> Handle:
         """See `providers.base.Provider.handle_for`."""
@@ -131,6 +142,13 @@ class FalProvider:
         queue, _ = await self._loaded()
         if await queue.cancel(handle):
             self._canceled.add(handle.remote_id)
+
+    async def read_webhook(self, headers: Mapping[str, str], body: bytes, now_s: float) -> Webhook:
+        """See `providers.base.CallsBack.read_webhook`."""
+        if self._webhooks is None:
+            # Its library takes a while to import, for which an event loop has no time.
+            await asyncio.to_thread(importlib.import_module, "providers.fal.webhooks")
+        return await self._load_webhooks().read(headers, body, now_s)
 
     async def aclose(self) -> None:
         """See `providers.base.Provider.aclose`."""
@@ -163,6 +181,14 @@ class FalProvider:
             self._link, self._addresses, timeout_s=self._timeouts.upload_s
         )
         return self._queue, self._uploads
+
+    def _load_webhooks(self) -> "Webhooks":
+        from providers.fal.webhooks import Webhooks
+
+        self._webhooks = self._webhooks or Webhooks(
+            self._link, self._addresses.jwks, self._user_ids, self._timeouts.status_s
+        )
+        return self._webhooks
 
     async def _look(self, handle: Handle) -> Poll:
         queue, _ = await self._loaded()
@@ -220,6 +246,6 @@ def _not_ready(said: Said) -> bool:
 
 
 @functools.cache
-def _fal_client_is_installed() -> bool:
+def _libraries_are_installed() -> bool:
     """A look at the folders of the environment, once a process; nothing is imported."""
-    return importlib.util.find_spec("fal_client") is not None
+    return all(importlib.util.find_spec(name) is not None for name in ("fal_client", "cryptography"))

@@ -50,13 +50,16 @@ class Queue:
         self._addresses = addresses
         self._timeouts = timeouts
 
-    async def submit(self, endpoint: str, arguments: dict[str, Any], start_within_s: float) -> Handle:
+    async def submit(
+        self, endpoint: str, arguments: dict[str, Any], start_within_s: float, webhook: str | None = None
+    ) -> Handle:
         """Hand a job over, in one request that is never repeated.
 
         Args:
             endpoint: `fal-ai/flux/dev`.
             arguments: the endpoint's input; media as URLs.
             start_within_s: seconds after which fal is not to begin it any more.
+            webhook: what fal is to call when it has ended.
 
         Raises:
             SubmitUnknown: it may have been taken.
@@ -73,10 +76,11 @@ class Queue:
         }
         body = msgspec.json.encode(arguments)
         url = f"{self._addresses.queue}/{endpoint}"
+        query = {"fal_webhook": webhook} if webhook else None
         try:
             async with asyncio.timeout(self._timeouts.submit_s):
                 response = await self._link.client.post(
-                    url, content=body, headers=headers, timeout=self._silence()
+                    url, content=body, headers=headers, params=query, timeout=self._silence()
                 )
         except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
             raise self._unanswered(error) from error

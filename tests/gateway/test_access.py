@@ -73,6 +73,7 @@ ROUTES = {
     ("POST", "/api/admin/accounts/{account_id}/keys"): "admin",
     ("DELETE", "/api/admin/keys/{key_id}"): "admin",
     ("POST", "/api/admin/topup"): "admin",
+    ("POST", "/webhooks/fal/{secret}"): "public",
 }
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.network import client_address, network_of, read_networks
+from gateway.network import client_address, is_public, network_of, read_networks
 
 PROXIES = read_networks(("10.0.0.0/8", "127.0.0.1", "fd00::/8"))
 
@@ -39,3 +39,19 @@ def test_the_last_hop_that_is_no_proxy_of_ours(peer, forwarded, address) -> None
 )
 def test_what_one_subscriber_has(address, network) -> None:
     assert network_of(address) == network
+
+
+@pytest.mark.parametrize("host", ["images.example.org", "a.org.", "1.1.1.1", "2606:4700:4700::1111"])
+def test_a_host_on_the_internet(host) -> None:
+    assert is_public(host)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "", ".", "localhost", "gateway", "gateway.local", "Gateway.INTERNAL.", "a.test", "a.localhost", "a.home.arpa",
+        "127.0.0.1", "10.1.2.3", "192.168.0.7", "169.254.1.1", "100.64.0.1", "0.0.0.0", "::1", "fd00::1", "fe80::1",
+    ],
+)  # fmt: skip
+def test_a_host_that_nobody_out_there_reaches(host) -> None:
+    assert not is_public(host)

@@ -21,6 +21,8 @@ from support.loopback_fal_images import broken, picture, size_of
 from support.loopback_fal_models import MORE_ENDPOINTS
 from support.loopback_fal_schema import ENDPOINTS as FLUX_ENDPOINTS
 from support.loopback_fal_schema import Bad, asked_size
+from support.loopback_fal_stations import drawn, refusal, station_of
+from support.loopback_fal_webhooks import Caller
 
 ENDPOINTS = FLUX_ENDPOINTS | MORE_ENDPOINTS
 KEY = "loopback-id:loopback-secret"
@@ -43,6 +45,9 @@ class Job:
     asking: int = 0
     canceled: bool = False
     ended: bool = False
+    finished: bool = False
+    """It is done at the next look, however few there were."""
+    webhook: str | None = None
 
 
 @dataclass
@@ -83,6 +88,9 @@ class LoopbackFal(HttpServer):
         self.violations: list[str] = []
         self.foreign_urls: str | None = None
         """A base URL that acceptances name in place of ours."""
+        self.caller = Caller(self.violations)
+        self.calls_before_answering = False
+        """A job is done, and its webhook delivered, before its submit is answered."""
         self._faults: list[Fault] = []
         self._changed = threading.Condition()
 
@@ -90,7 +98,13 @@ class LoopbackFal(HttpServer):
 
     def env(self) -> dict[str, str]:
         """The environment that makes a gateway use this fal."""
-        return {"FAL_KEY": KEY, "FAL_QUEUE_URL": self.url, "FAL_REST_URL": self.url, "FAL_CDN_URL": self.url}
+        urls = {name: self.url for name in ("FAL_QUEUE_URL", "FAL_REST_URL", "FAL_CDN_URL")}
+        return {"FAL_KEY": KEY, "FAL_JWKS_URL": f"{self.url}/.well-known/jwks.json", **urls}
+
+    def finish(self, job: Job) -> int | None:
+        """End a job, and call its webhook as the real one does; what that answered."""
+        job.finished = True
+        return self.caller.deliver(job.webhook, job.id) if job.webhook else None
 
     def fail(
         self, at: str, kind: str, *, endpoint: str | None = None, times: int = 1, taken: bool = True
@@ -125,7 +139,7 @@ class LoopbackFal(HttpServer):
     # -- the server ---------------------------------------------------------------------
 
     async def before_body(self, method: str, target: str) -> str | None:
-        station = _station(method, target.partition("?")[0])
+        station = station_of(method, target.partition("?")[0])
         fault = self._take(station, target, only=("reset_before_body", "close_before_body"))
         return fault.kind.partition("_")[0] if fault else None
 
@@ -138,10 +152,14 @@ class LoopbackFal(HttpServer):
                 self._changed.notify_all()
 
     async def _answer(self, request: Request) -> Reply:
-        station = _station(request.method, request.path)
+        station = station_of(request.method, request.path)
         fault = self._take(station, request.path)
         if station == "submit":
-            return self._submit(request, fault)
+            before = len(self.jobs)
+            reply = self._submit(request, fault)
+            if self.calls_before_answering and len(self.jobs) > before:
+                await asyncio.to_thread(self.finish, self.jobs[-1])
+            return reply
         if fault is not None and fault.kind in FAULTS:
             return FAULTS[fault.kind]
         reply = await self._route(station, request)
@@ -154,6 +172,8 @@ class LoopbackFal(HttpServer):
             return self._token(request)
         if station == "upload":
             return self._upload(request)
+        if station == "jwks":
+            return self.caller.jwks(request)
         if not self._authorized(request):
             return said(401, "Authentication is required to access this application")
         job = self._job(request)
@@ -189,7 +209,7 @@ class LoopbackFal(HttpServer):
         payload = request.json()
         bad = ENDPOINTS[endpoint].faults(payload) or self._unknown_files(payload)
         if bad and self.refuse_at == "submit":
-            return _refusal(bad, "none")
+            return refusal(bad, "none")
         if fault and not fault.taken:
             return Reply(wire=WIRE[fault.kind])
         job_fault = self._take("job", endpoint)
@@ -200,6 +220,7 @@ class LoopbackFal(HttpServer):
             headers=request.headers,
             fault=job_fault.kind if job_fault else None,
             bad=bad,
+            webhook=request.query.get("fal_webhook", [None])[0],
         )
         self.jobs.append(job)
         if fault and fault.kind in FAULTS:
@@ -253,9 +274,10 @@ class LoopbackFal(HttpServer):
         logs = [{"message": f"look {job.looks}", "level": "INFO", "source": "USER", "timestamp": "t"}]
         asked = request.query.get("logs") in (["true"], ["1"])
         common = {"logs": logs if asked else None, **self._urls(job)}
-        if job.fault == "stuck" or (job.looks <= self.queued and not job.canceled):
+        over = job.canceled or job.finished
+        if job.fault == "stuck" or (job.looks <= self.queued and not over):
             return answer(202, {"status": "IN_QUEUE", "queue_position": 0, **self._urls(job)})
-        if not job.canceled and (job.fault == "endless" or job.looks <= self.queued + self.running):
+        if not over and (job.fault == "endless" or job.looks <= self.queued + self.running):
             return answer(202, {"status": "IN_PROGRESS", **common})
         job.ended = True
         done = {"status": "COMPLETED", "metrics": {"inference_time": 0.5}, **common}
@@ -278,7 +300,7 @@ class LoopbackFal(HttpServer):
         if not job.ended:
             return said(400, "Request is still in progress")
         if job.bad:
-            return _refusal(job.bad, job.id)
+            return refusal(job.bad, job.id)
         if job.canceled:
             return said(499, "Request was cancelled", error_type="client_cancelled")
         spoiled = JobFault[job.fault].result if job.fault in JobFault else None
@@ -304,7 +326,7 @@ class LoopbackFal(HttpServer):
         return {
             "images": images,
             "seed": job.payload.get("seed", 42),
-            "prompt": _drawn(job.payload),
+            "prompt": drawn(job.payload),
             "has_nsfw_concepts": [False] * count,
             "timings": {},
         }
@@ -369,26 +391,3 @@ class LoopbackFal(HttpServer):
         self.uploads[path] = Upload(kind, request.body, request.headers)
         self.files[path] = (request.body, kind)
         return path
-
-
-def _station(method: str, path: str) -> str:
-    if path == "/storage/auth/token":
-        return "token"
-    if path.startswith("/files/"):
-        return "file" if method == "GET" else "upload"
-    if "/requests/" not in path:
-        return "submit"
-    last = path.rpartition("/")[2]
-    return last if last in ("status", "cancel") else "result"
-
-
-def _refusal(bad: list[Bad], request_id: str) -> Reply:
-    return answer(
-        422, {"detail": [one.detail() for one in bad]}, x_fal_request_id=request_id, X_Fal_Retryable="false"
-    )
-
-
-def _drawn(payload: dict[str, Any]) -> str:
-    """The prompt of a result: as it was sent, or as an endpoint that was asked to rewrote it."""
-    rewritten = payload.get("enhance_prompt") or payload.get("expand_prompt")
-    return f"{payload.get('prompt', '')}{', in great detail' if rewritten else ''}"

@@ -13,10 +13,11 @@ LOCAL = read_addresses(
 
 
 def test_without_settings_they_are_fals():
-    assert (FAL.queue, FAL.rest, FAL.cdn) == (
+    assert (FAL.queue, FAL.rest, FAL.cdn, FAL.jwks) == (
         "https://queue.fal.run",
         "https://rest.fal.ai",
         "https://v3.fal.media",
+        "https://rest.fal.ai/.well-known/jwks.json",
     )
     assert (FAL.platform, FAL.openapi) == ("https://api.fal.ai/v1", "https://fal.ai/api/openapi")
 
@@ -34,7 +35,15 @@ def test_the_rows_address_is_the_queues_unless_the_environment_says_other():
 
 
 @pytest.mark.parametrize(
-    "name", ["FAL_QUEUE_URL", "FAL_REST_URL", "FAL_CDN_URL", "FAL_PLATFORM_URL", "FAL_OPENAPI_URL"]
+    "name",
+    [
+        "FAL_QUEUE_URL",
+        "FAL_REST_URL",
+        "FAL_CDN_URL",
+        "FAL_PLATFORM_URL",
+        "FAL_OPENAPI_URL",
+        "FAL_JWKS_URL",
+    ],
 )
 @pytest.mark.parametrize(
     "value",
