@@ -19,6 +19,8 @@ def fit(rule: ParameterRule, value: Any) -> tuple[Any, str | None, str | None]:
         return None, f"{value!r} is not one of the model's values", ", ".join(rule.enum)
     if isinstance(value, tuple) and all(isinstance(item, Lora) for item in value):
         return _fit_scales(rule, value)
+    if isinstance(value, tuple) and rule.most is not None and len(value) > rule.most:
+        return value[: rule.most], f"{len(value)} are more than this model takes", f"at most {rule.most}"
     if isinstance(value, int | float) and not isinstance(value, bool):
         fitted = _clamped(rule, value)
         if fitted != value:

@@ -228,7 +228,9 @@ class _Desk:
     ) -> None:
         """Write a parameter and the rows of the words that asked for it."""
         sent_as = rule.send or name
-        self.payload[sent_as] = shape(rule, self.media(name, fitted))
+        before = self.payload.get(sent_as, []) if rule.shape == "more" else []
+        sent = shape(rule, self.media(name, fitted))
+        self.payload[sent_as] = [*before, *sent] if rule.shape == "more" else sent
         self.note(name, fitted)
         shown = shape(rule, fitted)
         for word in words:

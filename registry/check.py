@@ -169,10 +169,13 @@ def _check_gpu_rate(document: Document, catalogue: Catalogue, route: Route, path
 
 
 def _check_spellings(document: Document, route: Route, path: Path) -> None:
-    """No two things are sent under one name: the second would replace the first."""
+    """No two things are sent under one name, where the second would replace the first."""
     owner = dict.fromkeys(_size_members(route.size), "the size")
     for name, rule in route.parameters.items():
         sent = rule.send or name
+        first = route.parameters.get(owner.get(sent, ""))
+        if rule.shape == "more" and first is not None and first.shape == "list":
+            continue
         if sent in owner:
             raise document.error(
                 f"{sent!r} already carries {owner[sent]}", written_at(document, path, "parameters", name)

@@ -101,6 +101,8 @@ def _parameter(rule: ParameterRule, term: Term | None) -> dict[str, Any]:
         "description": (term.about if term else rule.about) or None,
     }
     schema.update({key: value for key, value in limits.items() if value is not None})
+    if kind == "references" and rule.most is not None:
+        schema["maxItems"] = rule.most
     allowed = rule.enum or (term.enum if term else ())
     if allowed:
         schema["enum"] = [int(value) for value in allowed] if kind == "integer" else list(allowed)

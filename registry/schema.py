@@ -99,8 +99,9 @@ class ParameterRule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     send: str | None = None
     """The endpoint's own name for it; its unified name when not given."""
-    shape: Literal["value", "string", "list", "loras"] = "value"
-    """`string`: sent as text ("4"); `list`: wrapped in a list; `loras`: [{path, scale}]."""
+    shape: Literal["value", "string", "list", "more", "loras"] = "value"
+    """`string`: sent as text ("4"); `list`: wrapped in a list; `more`: put behind what a parameter before it
+    has sent under the same name; `loras`: [{path, scale}]."""
     type: Literal["string", "integer", "number", "boolean"] | None = None
     """Only of a native parameter: the vocabulary types the others."""
     native: bool = False
@@ -108,6 +109,8 @@ class ParameterRule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     min: int | float | None = None
     """Of a number; of `loras`, of each one's scale."""
     max: int | float | None = None
+    most: int | None = None
+    """Of a list: how many."""
     enum: tuple[str, ...] = ()
     default: Any = None
     about: str = ""

@@ -30,8 +30,8 @@ class PromptStyle(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     negative: str = ""
     """The negative prompt where the caller gives none and the endpoint takes one."""
     fold_negative: str = ""
-    """Where the endpoint takes no negative prompt: what is put behind the prompt, `{negative}` in it, asked for
-    or not. Without it a negative prompt is dropped there: many models paint what they read.
+    """Where the endpoint takes no negative prompt: what is put behind the prompt, `{negative}` in it, asked
+    for or not. Without it a negative prompt is dropped there: many models paint what they read.
     """
 
     def __post_init__(self) -> None:

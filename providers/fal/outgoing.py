@@ -70,7 +70,12 @@ def outgoing(route: Route, required: tuple[str, ...], vocabulary: Mapping[str, T
     for word, rule in route.parameters.items():
         always = word in needed or word == "seed" or rule.default is not None
         found.append(_parameter(word, rule, vocabulary.get(word), always=always))
-    return {member.name: member for member in found}
+    members: dict[str, Outgoing] = {}
+    for member in found:
+        # Two words may fill one list: it is there if either of them always is.
+        if member.name not in members or not members[member.name].always:
+            members[member.name] = member
+    return members
 
 
 def _parameter(word: str, rule: ParameterRule, term: Term | None, *, always: bool) -> Outgoing:

@@ -369,3 +369,29 @@ def test_constants_are_copies() -> None:
     route, done = send("one", {"prompt": "a"}, catalogue=catalogue)
     done.payload["extra"]["list"].append(2)
     assert route.constants == {"extra": {"list": [1]}}
+
+
+@pytest.mark.parametrize(
+    ("asked", "sent"),
+    [
+        ({"image_url": PHOTO, "reference_image_urls": [FACE]}, [PHOTO, FACE]),
+        ({"reference_image_urls": [FACE, PHOTO]}, [FACE, PHOTO]),
+        ({"image_url": PHOTO}, [PHOTO]),
+    ],
+)
+def test_references_stand_behind_the_picture_that_is_changed(asked: dict[str, Any], sent: list[str]) -> None:
+    _, done = send("nano-banana", {"prompt": "a", **asked})
+    assert done.payload["image_urls"] == [media(url) for url in sent]
+    assert rows(done).get("reference_image_urls", "converted") == "converted"
+
+
+def test_more_references_than_the_endpoint_takes() -> None:
+    asked = {"prompt": "a", "image_url": PHOTO, "reference_image_urls": [FACE] * 4}
+    (fault,) = refusals("flux-2", asked)
+    assert (fault.pointer, fault.code, fault.allowed) == (
+        "/inputs/reference_image_urls",
+        "out_of_range",
+        "at most 3",
+    )
+    _, done = send("flux-2", asked, "warn")
+    assert done.payload["image_urls"] == [media(url) for url in (PHOTO, FACE, FACE, FACE)]

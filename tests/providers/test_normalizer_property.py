@@ -71,7 +71,7 @@ def plain(value: Any) -> Any:
 def check_payloads(model: str, inputs: UnifiedInputs, policy: Policy | None) -> None:
     """fal's own schema takes what is sent; it is written from fal's documents and not from our rows."""
     for route in fitting_routes(SHIPPED.models[model].routes, inputs.features):
-        if route.provider != "fal":
+        if route.provider != "fal" or SHIPPED.models[model].status == "retired":
             continue
         try:
             done = translate(inputs, route, SHIPPED.vocabulary, fresh_seed=SEED, policy=policy)
@@ -82,7 +82,8 @@ def check_payloads(model: str, inputs: UnifiedInputs, policy: Policy | None) -> 
 
 
 def test_every_endpoint_of_fal_has_a_schema_of_its_own() -> None:
-    ours = {r.endpoint for m in SHIPPED.models.values() for r in m.routes if r.provider == "fal"}
+    alive = (model for model in SHIPPED.models.values() if model.status != "retired")
+    ours = {r.endpoint for m in alive for r in m.routes if r.provider == "fal"}
     assert ours <= ENDPOINTS.keys()
 
 

@@ -14,7 +14,7 @@ ROUTES: dict[str, Route] = {
     route.endpoint: route
     for model in load_registry().models.values()
     for route in model.routes
-    if route.provider == "fal"
+    if route.provider == "fal" and model.status != "retired"
 }
 DEV = "fal-ai/flux/dev"
 SHORT = Timeouts(submit_s=1.5, status_s=1.5, result_s=1.5, upload_s=1.5)

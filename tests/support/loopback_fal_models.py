@@ -70,6 +70,16 @@ def gpt_size(loc: list[Any], value: Any) -> list[Bad]:
 described(gpt_size, **sized(1, 3840, 16, "auto").schema)
 
 
+def large(loc: list[Any], value: Any) -> list[Bad]:
+    """An edit by Seedream: at least 921,600 pixels."""
+    faults = sized(960, 4096)(loc, value)
+    if not faults and isinstance(value, dict) and value["width"] * value["height"] < 921_600:
+        faults.append(Bad(loc, "too small", "value_error"))
+    return faults
+
+
+described(large, **sized(960, 4096).schema)
+
 FLUX_2 = {
     "prompt": prompt, "image_size": sized(512, 2048), "num_inference_steps": number(1, 50, whole=True),
     "guidance_scale": number(0, 20), "num_images": number(1, 4, whole=True), "output_format": FORMATS,
@@ -185,6 +195,16 @@ MORE_ENDPOINTS = {
         },
         ("prompt",),
         per_image=True,
+    ),
+    "fal-ai/bytedance/seedream/v4/edit": Endpoint(
+        {
+            "prompt": prompt, "image_size": large, "num_images": number(1, 6, whole=True), "image_urls": urls(10),
+            "max_images": number(1, 6, whole=True), "seed": number(0, 2**31 - 1, whole=True),
+            "enhance_prompt_mode": one_of("standard", "fast"), "enable_safety_checker": flag, "sync_mode": flag,
+        },
+        ("prompt", "image_urls"),
+        per_image=True,
+        follows="image_urls",
     ),
     "fal-ai/stable-diffusion-v35-large": Endpoint(
         COMMON | {

@@ -194,6 +194,9 @@ ENDPOINTS = {
     "fal-ai/flux-lora/image-to-image": Endpoint(
         LORA | FROM_IMAGE, ("prompt", "image_url"), follows="image_url"
     ),
+    "fal-ai/flux-lora/inpainting": Endpoint(
+        LORA | FROM_IMAGE | {"mask_url": url}, ("prompt", "image_url", "mask_url"), follows="image_url"
+    ),
     "fal-ai/flux-pro/v1.1": Endpoint(PRO | {"image_size": image_size}, ("prompt",)),
     "fal-ai/flux-pro/kontext": Endpoint(
         PRO | {"image_url": url, "guidance_scale": number(1, 20), "aspect_ratio": one_of(*RATIOS)},

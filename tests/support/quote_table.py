@@ -6,6 +6,8 @@ __all__ = ["IMAGE", "LORA", "TABLE"]
 
 IMAGE = {"image_url": "upl_1"}
 LORA = {"lora_url": "upl_2"}
+MASKED = {"image_url": "upl_1", "mask_url": "upl_4"}
+REFERENCES = {"reference_image_urls": ["upl_3", "upl_1"]}
 FACES = {"image_url": "upl_1", "target_image_url": "upl_3"}
 
 # model, inputs, the endpoint that serves, width x height (None: the endpoint's own), micro-dollars
@@ -21,6 +23,12 @@ TABLE: list[tuple[str, dict[str, Any], str, tuple[int, int] | None, int]] = [
     ("flux-dev", LORA, "fal-ai/flux-lora", (1024, 768), 30_000),
     ("flux-dev", IMAGE | LORA, "fal-ai/flux-lora/image-to-image", None, 30_000),
     ("flux-dev", IMAGE, "fal-ai/flux/dev/image-to-image", None, 30_000),
+    ("flux-dev", MASKED, "fal-ai/flux-lora/inpainting", None, 30_000),
+    ("flux-dev", MASKED | LORA, "fal-ai/flux-lora/inpainting", None, 30_000),
+    ("nano-banana", REFERENCES, "fal-ai/nano-banana/edit", (1024, 1024), 48_000),
+    ("nano-banana", IMAGE | REFERENCES, "fal-ai/nano-banana/edit", None, 48_000),
+    ("seedream-4", IMAGE, "fal-ai/bytedance/seedream/v4/edit", None, 36_000),
+    ("gpt-image-2", REFERENCES, "openai/gpt-image-2/edit", (1024, 1024), 260_000),
     ("flux-lora", LORA | {"size": "1024x1024"}, "fal-ai/flux-lora", (1024, 1024), 30_000),
     ("face-swap", FACES, "fal-ai/face-swap", None, 20_000),
     ("image-to-image", IMAGE, "fal-ai/flux/dev/image-to-image", None, 30_000),

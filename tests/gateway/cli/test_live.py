@@ -54,7 +54,7 @@ def test_the_shipped_registry_breaks_nothing(run, fal) -> None:
     code, out, err = run("registry", "check", "--live")
     assert (code, err) == (0, "")
     assert out.splitlines()[0] == "Notes"
-    assert out.splitlines()[-1].startswith("33 endpoints of fal, 0 breaks, ")
+    assert out.splitlines()[-1].startswith("35 endpoints of fal, 0 breaks, ")
     assert out.splitlines()[-1].endswith("nothing breaks")
     assert all(line == line.rstrip() for line in out.splitlines())
 
@@ -80,7 +80,7 @@ def test_what_breaks_comes_first_and_ends_with_1(run, fal, tmp_path) -> None:
         "      - fal bills 0.05 USD per image, and provider_cost says 0.04 USD per image [price_raised]",
     ]
     assert len([line for line in shown if "->" in line]) == 3
-    assert out.splitlines()[-1] == "6 endpoints of fal, 3 breaks, 1 note: something breaks"
+    assert out.splitlines()[-1] == "7 endpoints of fal, 3 breaks, 1 note: something breaks"
 
 
 def test_what_a_terminal_would_obey_is_not_printed(run, fal, tmp_path) -> None:
@@ -161,7 +161,7 @@ def test_nothing_known_and_nothing_read_are_no_good_news(run, fal, tmp_path) -> 
     fal.documents = {}
     code, _, err = run("registry", "check", file, "--live")
     assert code == 2
-    assert "fal knows none of the 4 endpoints" in err
+    assert "fal knows none of the 5 endpoints" in err
 
 
 @pytest.fixture

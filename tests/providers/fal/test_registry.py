@@ -68,10 +68,19 @@ ASKED = [
 
 
 REFERENCES = {"upl_1": PHOTO, "upl_2": WEIGHTS, "upl_3": FACE, "upl_4": PHOTO}
+
+
+def known(value):
+    """An input of the table, as this file's providers can have it."""
+    if isinstance(value, list):
+        return [known(item) for item in value]
+    return REFERENCES.get(value, value)
+
+
 ASKED += [
     (
         model,
-        {name: REFERENCES.get(value, value) for name, value in inputs.items()}
+        {name: known(value) for name, value in inputs.items()}
         | ({"prompt": "a cat"} if "prompt" in SHIPPED.models[model].required else {}),
         endpoint,
     )
@@ -130,6 +139,6 @@ def test_every_fal_endpoint_is_asked_for():
         route.endpoint
         for model in SHIPPED.models.values()
         for route in model.routes
-        if route.provider == "fal"
+        if route.provider == "fal" and model.status != "retired"
     }
     assert endpoints == {endpoint for _, _, endpoint in ASKED}
