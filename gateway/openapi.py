@@ -34,7 +34,7 @@ KEY = "apiKey"
 KEY_SCHEME = {"type": "http", "scheme": "bearer", "description": "An API key: igw_..."}
 GENERATE = ("/api/images/generate", "/api/images/estimate")
 PICTURES = (("/images/{image_id}", "get"), ("/diffusers/generate", "post"))
-PICTURE_TYPES = ("image/png", "image/jpeg", "image/webp")
+PICTURE_TYPES = ("image/png", "image/jpeg", "image/webp", "image/svg+xml")
 PREFER = {
     "name": "Prefer",
     "in": "header",
@@ -65,7 +65,7 @@ def complete_document(
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
     schemas["Problem"] = _struct(ProblemDocument, schemas)
     mapping = _names(catalog)
-    for model in catalog.models.values():
+    for model in catalog.alive.values():
         schemas[mapping[model.id]] = _request(model, catalog)
     schemas["GenerateByIntent"] = _by_intent(catalog)
     refs = [REF.format(name=name) for name in (*mapping.values(), "GenerateByIntent")]
@@ -75,7 +75,7 @@ def complete_document(
             "propertyName": "model",
             "mapping": {
                 spelling: REF.format(name=mapping[model.id])
-                for model in catalog.models.values()
+                for model in catalog.alive.values()
                 for spelling in (model.id, *model.aliases)
             },
         },
@@ -111,7 +111,7 @@ def complete_document(
 
 def examples(catalog: Catalog) -> dict[str, dict[str, Any]]:
     """A request that each model accepts, the default's first: what the page offers to try."""
-    order = [*catalog.data.default, *(m for m in catalog.models if m not in catalog.data.default)]
+    order = [*catalog.data.default, *(m for m in catalog.alive if m not in catalog.data.default)]
     return {
         model: {
             "model": model,
@@ -143,7 +143,7 @@ def _names(catalog: Catalog) -> dict[str, str]:
     two ids can come to the same one.
     """
     names: dict[str, str] = {}
-    for model in catalog.models:
+    for model in catalog.alive:
         name = "Generate." + re.sub(r"[^A-Za-z0-9._-]", ".", model)
         while name in names.values():
             name += "_"

@@ -88,7 +88,7 @@ class _Planner:
         selection = self.choose()
         model = selection.model
         if model.status == "retired":
-            alive = [m.id for m in self.catalog.models.values() if m.status != "retired"]
+            alive = list(self.catalog.alive)
             raise Problem(
                 "unknown_model", f"{model.id} is retired. Supported: {', '.join(alive)}", supported=alive
             )

@@ -12,7 +12,7 @@ import zlib
 
 from msgspec import Struct
 
-__all__ = ["BrokenImage", "Verified", "find_image", "verify_image"]
+__all__ = ["BrokenImage", "Verified", "extension_of", "find_image", "sane", "verify_image"]
 
 MAX_EDGE = 16_384
 MAX_PIXELS = 100_000_000
@@ -29,6 +29,11 @@ class Verified(Struct, frozen=True, kw_only=True):
     extension: str
     width: int
     height: int
+
+
+def extension_of(content_type: str) -> str:
+    """What a file of a picture's type is called by: `png`, `jpeg`, `webp`, `svg`."""
+    return content_type.partition("/")[2].partition("+")[0]
 
 
 def verify_image(data: bytes) -> Verified:
@@ -57,17 +62,22 @@ def find_image(data: bytes) -> tuple[Verified, int]:
         raise BrokenImage("it is empty")
     if data.startswith(b"\x89PNG\r\n\x1a\n"):
         width, height, end = _png(data)
-        return _sane("image/png", "png", width, height), end
+        return sane("image/png", "png", width, height), end
     if data.startswith(b"\xff\xd8\xff"):
         width, height, end = _jpeg(data)
-        return _sane("image/jpeg", "jpg", width, height), end
+        return sane("image/jpeg", "jpg", width, height), end
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         end = struct.unpack_from("<I", data, 4)[0] + 8
-        return _sane("image/webp", "webp", *_webp(data, end)), end
+        return sane("image/webp", "webp", *_webp(data, end)), end
     raise BrokenImage(f"it starts with {data[:8]!r}, which is no PNG, JPEG or WebP")
 
 
-def _sane(content_type: str, extension: str, width: int, height: int) -> Verified:
+def sane(content_type: str, extension: str, width: int, height: int) -> Verified:
+    """What a container says, if its size can be believed.
+
+    Raises:
+        BrokenImage: it cannot.
+    """
     if not (0 < width <= MAX_EDGE and 0 < height <= MAX_EDGE and width * height <= MAX_PIXELS):
         raise BrokenImage(f"{width}x{height} pixels are not believable")
     return Verified(content_type=content_type, extension=extension, width=width, height=height)

@@ -65,6 +65,11 @@ class Catalog:
         """Every model by id, in the order of the file."""
         return self._catalogue.models
 
+    @property
+    def alive(self) -> dict[str, Model]:
+        """Those that are not retired."""
+        return {name: model for name, model in self.models.items() if model.status != "retired"}
+
     def model(self, name: str) -> Model:
         """The model with this id or alias.
 

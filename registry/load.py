@@ -198,6 +198,7 @@ def _overlay(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
         "size": {**(base.get("size") or {}), **(over.get("size") or {})},
         "provider_cost": over.get("provider_cost") or base.get("provider_cost"),
         "prompt_style": over.get("prompt_style") or base.get("prompt_style"),
+        "output": over.get("output") or base.get("output"),
     }
 
 
@@ -264,6 +265,7 @@ def _route(
         provider_cost=_cost(document, row, merged["provider_cost"], tiers, path),
         pipeline=row.pipeline,
         prompt_style=None if style is None else styles[style],
+        output=merged["output"] or "raster",
     )
 
 

@@ -24,6 +24,7 @@ __all__ = [
     "Intent",
     "Model",
     "ModelRow",
+    "Output",
     "ParameterRule",
     "Pipeline",
     "Price",
@@ -42,6 +43,9 @@ __all__ = [
 
 Feature = Literal["image", "mask", "lora", "target_image", "references"]
 """A kind of input whose presence chooses a route (`when`)."""
+
+Output = Literal["raster", "vector"]
+"""Pixels, or shapes (SVG)."""
 
 TermType = Literal[
     "string",
@@ -140,6 +144,8 @@ class DialectRow(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Of its routes, unless they say otherwise."""
     prompt_style: str | None = None
     """A key of the registry's `prompt_styles`."""
+    output: Output | None = None
+    """`vector`: its pictures may be SVG. `raster` when not given."""
 
 
 class Pipeline(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -173,6 +179,7 @@ class RouteRow(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     constants: dict[str, Any] = {}
     size: SizeRow | None = None
     prompt_style: str | None = None
+    output: Output | None = None
 
 
 class ModelRow(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -259,6 +266,7 @@ class Route(Struct, frozen=True, kw_only=True):
     pipeline: Pipeline | None
     prompt_style: PromptStyle | None = None
     """How the model wants its prompts written."""
+    output: Output = "raster"
 
     @property
     def images_per_call(self) -> int | None:

@@ -14,6 +14,7 @@ from gateway.cli.connect import MESSAGES, open_gateway
 from gateway.cli.params import read_params
 from gateway.client import GatewayClient, GatewayFailure
 from gateway.settings import load_settings
+from gateway.verify import extension_of
 
 __all__ = ["generate"]
 
@@ -136,7 +137,7 @@ async def _save(client: GatewayClient, job: dict[str, Any], output: str | None) 
         if output == "-":
             await asyncio.to_thread(sys.stdout.buffer.write, data)
             continue
-        extension = image["contentType"].split("/")[1]
+        extension = extension_of(image["contentType"])
         path = Path(output or f"{job['jobId']}.{extension}")
         if len(job["images"]) > 1:
             path = path.with_stem(f"{path.stem}-{number}")

@@ -232,7 +232,12 @@ class Line:
         if not self.alone:  # more than it was asked for would take the place of another call's
             done = msgspec.structs.replace(done, images=done.images[: self.call.num_images])
         return await self.tools.collector.collect(
-            self.job.id, done, provider=self.attempt.provider, wait=self.wait_for_store, first=before
+            self.job.id,
+            done,
+            provider=self.attempt.provider,
+            wait=self.wait_for_store,
+            first=before,
+            vector=self.candidate.route.output == "vector",
         )
 
     async def wait_for_store(self, error: OutputNotStored) -> None:

@@ -9,6 +9,7 @@ import httpx
 from gateway.jobs.records import NewImage
 from gateway.storage import ImageStore, StorageError
 from gateway.verify import BrokenImage, Verified, verify_image
+from gateway.verify_svg import verify_svg
 from providers.base import ImageBytes, ImageUrl, RemoteImage, Succeeded
 from providers.errors import MalformedOutput, OutputFetchFailed, ProviderError
 
@@ -44,8 +45,10 @@ def image_id(job_id: str, position: int) -> str:
     return "img_" + hashlib.sha256(f"{job_id}:{position}".encode()).hexdigest()[:32]
 
 
-def _inspect(data: bytes) -> tuple[Verified, str]:
-    return verify_image(data), hashlib.sha256(data).hexdigest()
+def _inspect(data: bytes, vector: bool) -> tuple[Verified, str]:
+    is_text = data[:64].lstrip().startswith((b"<", b"\xef\xbb\xbf<"))
+    verify = verify_svg if vector and is_text else verify_image
+    return verify(data), hashlib.sha256(data).hexdigest()
 
 
 class Collector:
@@ -72,7 +75,14 @@ class Collector:
         self._max_bytes = max_bytes
 
     async def collect(
-        self, job_id: str, done: Succeeded, *, provider: str, wait: Wait = _give_up, first: int = 0
+        self,
+        job_id: str,
+        done: Succeeded,
+        *,
+        provider: str,
+        wait: Wait = _give_up,
+        first: int = 0,
+        vector: bool = False,
     ) -> tuple[NewImage, ...]:
         """Fetch, verify and store each picture of an ended job.
 
@@ -82,6 +92,7 @@ class Collector:
             provider: the registry's name of it.
             wait: between the tries at a store that is away; without it there is one try.
             first: place of the first of them among the job's pictures.
+            vector: they may be SVG.
 
         Raises:
             OutputFetchFailed: a URL did not give its bytes.
@@ -91,7 +102,7 @@ class Collector:
         if not done.images:
             raise MalformedOutput("The provider answered without a picture.", provider=provider)
         # All of them are here and whole before the first is stored.
-        checked = [await self._bring(image, provider) for image in done.images]
+        checked = [await self._bring(image, provider, vector) for image in done.images]
         return tuple(
             [
                 await self._keep(job_id, position, *one, provider, wait)
@@ -99,11 +110,13 @@ class Collector:
             ]
         )
 
-    async def _bring(self, image: RemoteImage, provider: str) -> tuple[bytes, Verified, str, int | None]:
+    async def _bring(
+        self, image: RemoteImage, provider: str, vector: bool
+    ) -> tuple[bytes, Verified, str, int | None]:
         """A picture's bytes, what its container says, its sha256 and its seed."""
         data = image.data if isinstance(image, ImageBytes) else await self._fetch(image, provider)
         try:
-            verified, digest = await asyncio.to_thread(_inspect, data)
+            verified, digest = await asyncio.to_thread(_inspect, data, vector)
         except BrokenImage as error:
             raise MalformedOutput(
                 f"The provider's picture is broken: {error}. Nothing was charged.", provider=provider

@@ -14,10 +14,17 @@ from gateway.core import Core
 from gateway.jobs.records import JobRow
 from gateway.problems import Problem, provider_problem
 from gateway.schemas import EstimateView, GenerateRequest, JobView, json_response
+from gateway.verify import extension_of
+from gateway.verify_svg import SVG
 from gateway.views import estimate_view
 from providers.errors import ProviderError, by_code
 
 __all__ = ["estimate", "generate", "image", "job_answer"]
+
+
+POLICY = "sandbox; default-src 'none'"
+SVG_POLICY = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+"""An SVG is styled within itself, and nothing of it runs."""
 
 
 def job_answer(core: Core, job: JobRow) -> Response[Any]:
@@ -105,9 +112,9 @@ async def image(
         headers={
             # Pages of others may show it: who has the link may see it.
             "Cross-Origin-Resource-Policy": "cross-origin",
-            "Content-Disposition": f'inline; filename="{row.id}.{row.content_type.partition("/")[2]}"',
+            "Content-Disposition": f'inline; filename="{row.id}.{extension_of(row.content_type)}"',
             "Cache-Control": "private, max-age=31536000, immutable",
-            "Content-Security-Policy": "sandbox; default-src 'none'",
+            "Content-Security-Policy": SVG_POLICY if row.content_type == SVG else POLICY,
             "ETag": f'"{row.sha256}"',
         },
     )

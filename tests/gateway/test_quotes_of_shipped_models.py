@@ -51,7 +51,7 @@ def test_every_model_is_in_the_table() -> None:
         ("wide_angle", {"aspect_ratio": "21:9"}, {}, "nano-banana-pro", {}),
         ("speed", {}, {}, "sd-3.5-large-turbo", {}),
         ("speed", LORA, {}, "stable-diffusion-v1-5/stable-diffusion-v1-5", {"flux-schnell": "lora"}),
-        ("vector", {}, {}, "recraft-v3", {}),
+        ("vector", {}, {}, "recraft-v4-vector", {}),
         ("edit", IMAGE, {}, "flux-pro", {}),
         ("edit", IMAGE | {"mask_url": "upl_4"}, {}, "gpt-image-1.5", {"flux-pro": "mask_url"}),
         ("realistic", {}, {"max_cost": 0.05}, "flux-pro", {"nano-banana-2": "may cost 0.096"}),

@@ -119,7 +119,7 @@ def test_an_unknown_model_is_never_replaced_by_an_intent() -> None:
         ("logic", "gpt-image-1.5"),
         ("wide_angle", "nano-banana-pro"),
         ("speed", "sd-3.5-large-turbo"),
-        ("vector", "recraft-v3"),
+        ("vector", "recraft-v4-vector"),
         ("edit", "flux-pro"),
     ],
 )

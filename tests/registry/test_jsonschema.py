@@ -42,6 +42,8 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "nano-banana-pro": {"prompt": "a", "resolution": "4K", "enable_web_search": True},
     "gpt-image-1.5": {"prompt": "a", "quality": "low", "background": "transparent"},
     "gpt-image-2": {"prompt": "a", "size": "1536x1024", "image_url": "upl_1", "mask_url": "upl_2"},
+    "recraft-v3-vector": {"prompt": "a", "style": "vector_illustration"},
+    "recraft-v4-vector": {"prompt": "a", "size": "1024x1024"},
     "recraft-v3": {"prompt": "a", "style": "digital_illustration"},
     "qwen-image": {"prompt": "a", "negative_prompt": "b"},
     "seedream-4": {"prompt": "a", "size": "4096x2304"},

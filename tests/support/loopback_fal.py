@@ -17,11 +17,11 @@ from typing import Any
 
 from support.loopback_fal_faults import FAULTS, WIRE, JobFault, said
 from support.loopback_fal_http import HttpServer, Reply, Request, answer
-from support.loopback_fal_images import broken, picture, size_of
+from support.loopback_fal_images import broken, picture, size_of, vector
 from support.loopback_fal_models import MORE_ENDPOINTS
 from support.loopback_fal_schema import ENDPOINTS as FLUX_ENDPOINTS
 from support.loopback_fal_schema import Bad, asked_size
-from support.loopback_fal_stations import drawn, refusal, station_of
+from support.loopback_fal_stations import drawn, is_vector, refusal, station_of
 from support.loopback_fal_webhooks import Caller
 
 ENDPOINTS = FLUX_ENDPOINTS | MORE_ENDPOINTS
@@ -333,9 +333,12 @@ class LoopbackFal(HttpServer):
 
     def _image(self, job: Job, number: int, width: int, height: int) -> dict[str, Any]:
         kind = job.payload.get("output_format", job.payload.get("format", "jpeg"))
-        content, content_type = picture(width, height, kind), f"image/{kind}"
+        if is_vector(job.endpoint, job.payload):
+            kind = "svg+xml"
+        content = vector(width, height) if kind == "svg+xml" else picture(width, height, kind)
+        content_type = f"image/{kind}"
         if job.fault is not None and job.fault.startswith("image_"):
-            content, content_type = broken(job.fault, width, height, kind)
+            content, content_type = broken(job.fault, width, height, "png" if kind == "svg+xml" else kind)
         path = f"/files/out/{job.id}-{number}.{kind}"
         self.files[path] = (content, content_type)
         return {"url": self.url + path, "width": width, "height": height, "content_type": f"image/{kind}"}

@@ -48,3 +48,14 @@ def broken(fault: str, width: int, height: int, kind: str) -> tuple[bytes, str]:
 
 def _chunk(name: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+
+def vector(width: int, height: int) -> bytes:
+    """An SVG as Recraft makes them: a size, a view box, paths."""
+    return (
+        f'<?xml version="1.0" encoding="UTF-8"?>\n<svg xmlns="http://www.w3.org/2000/svg" version="1.1" '
+        f'style="display: block;" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
+        'preserveAspectRatio="none">\n<path transform="translate(0,0)" fill="rgb(225,69,56)" d="M 0 0 L 64 0 L 64 64 z"/>'
+        '\n<linearGradient id="g"><stop offset="0" stop-color="#fff"/></linearGradient>'
+        '<rect width="9" height="9" fill="url(#g)"/></svg>\n'
+    ).encode()

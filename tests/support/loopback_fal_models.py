@@ -179,6 +179,9 @@ MORE_ENDPOINTS = {
         ("prompt",),
         per_image=True,
     ),
+    "fal-ai/recraft/v4/text-to-vector": Endpoint(
+        {"prompt": prompt, "image_size": image_size, "enable_safety_checker": flag}, ("prompt",), per_image=True
+    ),
     "fal-ai/qwen-image": Endpoint(
         COMMON | {
             "negative_prompt": text, "image_size": image_size, "num_inference_steps": number(1, 50, whole=True),

@@ -48,6 +48,7 @@ PRICES = {
     "openai/gpt-image-2": ("1", "units"),
     "openai/gpt-image-2/edit": ("1", "units"),
     "fal-ai/recraft/v3/text-to-image": ("0.04", "images"),
+    "fal-ai/recraft/v4/text-to-vector": ("0.08", "images"),
     "fal-ai/qwen-image": ("0.02", "megapixels"),
     "fal-ai/bytedance/seedream/v4/text-to-image": ("0.03", "images"),
     "fal-ai/bytedance/seedream/v4/edit": ("0.03", "images"),

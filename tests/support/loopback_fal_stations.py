@@ -29,3 +29,8 @@ def drawn(payload: dict[str, Any]) -> str:
     """The prompt of a result: as it was sent, or as an endpoint that was asked to rewrote it."""
     rewritten = payload.get("enhance_prompt") or payload.get("expand_prompt")
     return f"{payload.get('prompt', '')}{', in great detail' if rewritten else ''}"
+
+
+def is_vector(endpoint: str, payload: dict[str, Any]) -> bool:
+    """Whether an endpoint answers SVG."""
+    return endpoint.endswith("/text-to-vector") or str(payload.get("style", "")).startswith("vector_")

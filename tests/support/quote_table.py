@@ -58,6 +58,8 @@ TABLE: list[tuple[str, dict[str, Any], str, tuple[int, int] | None, int]] = [
     ("gpt-image-1.5", IMAGE | {"mask_url": "upl_4"}, "fal-ai/gpt-image-1.5/edit", None, 250_000),
     ("gpt-image-2", {}, "openai/gpt-image-2", (1024, 1024), 260_000),
     ("gpt-image-2", {"quality": "low", "size": "2048x2048"}, "openai/gpt-image-2", (2048, 2048), 36_000),
+    ("recraft-v3-vector", {}, "fal-ai/recraft/v3/text-to-image", (1024, 1024), 96_000),
+    ("recraft-v4-vector", {"n": 2}, "fal-ai/recraft/v4/text-to-vector", (1024, 1024), 192_000),
     ("recraft-v3", {}, "fal-ai/recraft/v3/text-to-image", (1024, 1024), 48_000),
     ("qwen-image", {"size": "1328x1328"}, "fal-ai/qwen-image", (1328, 1328), 50_000),
     ("seedream-4", {}, "fal-ai/bytedance/seedream/v4/text-to-image", (2048, 2048), 36_000),
