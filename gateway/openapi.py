@@ -11,7 +11,15 @@ from msgspec.json import schema_components
 from gateway.accounts.schemas import BalanceView, KeyView, NewKeyView
 from gateway.answers import Operation, status_of
 from gateway.problems import MEDIA_TYPE, ProblemDocument
-from gateway.schemas import AdminJobView, EstimateView, JobView, QuoteView, RawRequest, TemplateRequest
+from gateway.schemas import (
+    MOST_LISTED,
+    AdminJobView,
+    EstimateView,
+    JobView,
+    QuoteView,
+    RawRequest,
+    TemplateRequest,
+)
 from registry.catalog import Catalog
 from registry.jsonschema import model_schema
 from registry.schema import Model
@@ -161,7 +169,7 @@ def _request(model: Model, catalog: Catalog) -> dict[str, Any]:
         "properties": {
             "model": {"type": "string", "enum": [model.id, *model.aliases]},
             "inputs": model_schema(model, catalog.vocabulary),
-            **_common(),
+            **_common(catalog),
         },
     }
 
@@ -180,17 +188,27 @@ def _by_intent(catalog: Catalog) -> dict[str, Any]:
                 "required": ["prompt"],
                 "properties": {"prompt": {"type": "string", "minLength": 1}},
             },
-            **_common(),
+            **_common(catalog),
         },
     }
 
 
-def _common() -> dict[str, Any]:
+def _common(catalog: Catalog) -> dict[str, Any]:
+    names = [spelling for model in catalog.alive.values() for spelling in (model.id, *model.aliases)]
     return {
         "options": {
             "type": "object",
-            "description": "One namespace with inputs; also on_unsupported",
-            "properties": {"on_unsupported": {"enum": ["error", "warn", "drop", None]}},
+            "description": "One namespace with inputs; also on_unsupported and max_cost",
+            "properties": {
+                "on_unsupported": {"enum": ["error", "warn", "drop", None]},
+                "max_cost": {"type": ["number", "null"], "minimum": 0, "description": "US dollars"},
+            },
+        },
+        "fallbacks": {
+            "type": ["array", "null"],
+            "maxItems": MOST_LISTED,
+            "items": {"enum": names},
+            "description": "Models that serve when the first is not available or fails, in order",
         },
         "userId": {
             "type": ["string", "null"],

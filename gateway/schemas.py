@@ -34,6 +34,10 @@ __all__ = [
 ]
 
 
+MOST_LISTED = 8
+"""Fallbacks that a request may list."""
+
+
 class GenerateRequest(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
     """The body of `POST /api/images/generate` and `/estimate`."""
 
@@ -47,7 +51,7 @@ class GenerateRequest(Struct, frozen=True, kw_only=True, rename="camel", forbid_
     """One namespace with `inputs`; also `on_unsupported`: error, warn or drop."""
     user_id: str | None = None
     """The caller's own end user, for reports; never an identity."""
-    fallbacks: Annotated[tuple[str, ...], Meta(max_length=8)] | None = None
+    fallbacks: Annotated[tuple[str, ...], Meta(max_length=MOST_LISTED)] | None = None
     """Other models that may serve when the first is not available or fails, in order. Without it, under
     an intent, its other models that cost no more; `[]`: none."""
 

@@ -57,6 +57,8 @@ def model_schema(model: Model, vocabulary: Mapping[str, Term]) -> dict[str, Any]
         # More than the endpoint makes at once take several calls.
         rule = replace(model.parameters().get("num_images", ParameterRule(default=1)), max=None)
         properties["num_images"] = _parameter(rule, vocabulary["num_images"])
+    if "optimize_prompt" in vocabulary and any(route.prompt_style is not None for route in model.routes):
+        properties.setdefault("optimize_prompt", _parameter(ParameterRule(), vocabulary["optimize_prompt"]))
     for name in model.required:
         if properties.get(name, {}).get("type") == "string":
             properties[name]["minLength"] = 1
