@@ -6,7 +6,6 @@ it differs.
 
 import msgspec
 
-from billing.pricing import Quote
 from gateway.controls import read_controls
 from gateway.model_plan import Asked, Candidate, Plan, Shut, plan_model, price_words, usable
 from gateway.problems import Problem
@@ -145,10 +144,11 @@ class _Planner:
         if reason is not None:
             return reason.reason
         try:
-            self.of(model)
+            unavailable = self.of(model).unavailable
         except InvalidInputs as error:
             return error.faults[0].message
-        return None
+        # A route of it can be used, but none that fits the inputs.
+        return None if unavailable is None else unavailable.reason
 
     def why_not(self, model: Model) -> str | None:
         """Why a model does not serve now."""
@@ -173,16 +173,12 @@ class _Planner:
                 other = self.of(model)
                 if most is None or other.quote.ceiling_micros <= most:
                     others.append(other)
-        ceiling = max((one.quote.ceiling_micros for one in (plan, *others)), default=0)
+        ceiling = max(one.quote.ceiling_micros for one in (plan, *others))
         return msgspec.structs.replace(
             plan,
             candidates=tuple(candidate for one in (plan, *others) for candidate in one.candidates),
-            quote=_raised(plan.quote, ceiling),
+            quote=msgspec.structs.replace(plan.quote, ceiling_micros=ceiling),
         )
-
-
-def _raised(quote: Quote, ceiling_micros: int) -> Quote:
-    return msgspec.structs.replace(quote, ceiling_micros=ceiling_micros)
 
 
 def _intent(catalog: Catalog, request: GenerateRequest) -> tuple[str | None, str]:

@@ -259,3 +259,20 @@ def test_a_candidates_report_is_its_own(plan) -> None:
         "dropped",
         "exact",
     ]
+
+
+def test_a_model_whose_fitting_route_is_away_is_passed_over(providers, away) -> None:
+    """Another route of it could be used, but for another input."""
+    by_image = route("second", when=["image"], parameters={"image_url": {}})
+    catalog = small_catalog(
+        {
+            **{name: model(route("sure")) for name in ("two", "org/keyed", "cheap")},
+            "solo": model(by_image, route("first")),
+        }
+    )
+    away("first")
+    found = make_plan(
+        catalog, providers, GenerateRequest(intent="ranked", inputs={"prompt": "x"}), fresh_seed=1
+    )
+    assert served(found) == ("cheap", (), ["solo"])
+    assert found.routing.passed_over[0].reason == "first is away"
