@@ -161,7 +161,7 @@ class Pipeline(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     device_map: str | None = None
     variant: str | None = None
     sizes: tuple[str, ...] = ()
-    """What the weights draw well, `["256x256", "384x128"]`, the model's own size first. A request
+    """What the weights draw well, `["256x256", "576x192"]`, the model's own size first. A request
     for another is drawn at the nearest of these, then cut and scaled. None: they draw every size."""
 
 

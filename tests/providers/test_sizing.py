@@ -10,12 +10,12 @@ from registry.load import load_registry
 from registry.schema import Route
 
 MODELS = load_registry().models
-FLUX = MODELS["flux-dev"].routes[3]  # image_size, 1024x768, 64..2048 by 8
+FLUX = MODELS["flux-dev"].routes[4]  # image_size, 1024x768, 64..2048 by 8
 GLM = MODELS["zai-org/GLM-Image"].routes[0]  # width and height, 1024x1024, 512..2048 by 32
 MINI = MODELS["embedded-mini"].routes[0]  # width and height, 256x256, 64..1024, draws four sizes itself
 MINI_TEXT = MODELS["embedded-mini"].routes[1]
-LORA_EDIT = MODELS["flux-dev"].routes[0]  # image_size; follows the image unless asked
-EDIT = MODELS["flux-dev"].routes[2]  # no size
+LORA_EDIT = MODELS["flux-dev"].routes[1]  # image_size; follows the image unless asked
+EDIT = MODELS["flux-dev"].routes[3]  # no size
 
 
 def plan(route: Route, **asked: Any) -> Any:
@@ -128,9 +128,9 @@ def test_a_word_is_told_how_it_went(
     [
         ({}, None),
         ({"width": 256, "height": 256}, None),
-        ({"width": 384, "height": 128}, None),
+        ({"width": 576, "height": 192}, None),
         ({"width": 1024, "height": 1024}, "drawn at 256x256, which this model draws itself, then scaled"),
-        ({"width": 900, "height": 300}, "drawn at 384x128, which this model draws itself, then scaled"),
+        ({"width": 900, "height": 300}, "drawn at 576x192, which this model draws itself, then scaled"),
         (
             {"aspect_ratio": "16:9"},
             "drawn at 320x192, which this model draws itself, then cut to its proportions and scaled",

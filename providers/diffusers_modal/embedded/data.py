@@ -25,8 +25,8 @@ from providers.diffusers_modal.embedded.scenes import (
 
 __all__ = ["ATTRIBUTES", "GRIDS", "Batch", "labels", "pictures", "subject", "thumbnails"]
 
-GRIDS = ((32, 32), (40, 24), (48, 16), (24, 40))
-"""Columns and rows of latent cells: what the model draws as such, in 256x256, 320x192, 384x128
+GRIDS = ((32, 32), (40, 24), (72, 24), (24, 40))
+"""Columns and rows of latent cells: what the model draws as such, in 256x256, 320x192, 576x192
 and 192x320 pixels."""
 
 _DETAIL = 2  # pixels drawn along a side of a cell

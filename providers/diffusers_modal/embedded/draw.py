@@ -33,8 +33,13 @@ _LAND = {
     "desert": (226, 180, 104),
     "forest": (28, 92, 54),
 }
-# Of the three layers, far to near: what stands in shadow is blue.
-_SNOW_SHADES = ((212, 226, 244), (230, 238, 250), (247, 249, 253))
+# Snow throws back the light of the sky: brighter than any land of its hour.
+_SNOW = {
+    "day": (244, 248, 254),
+    "sunset": (255, 208, 188),
+    "night": (158, 176, 228),
+    "dawn": (252, 228, 232),
+}
 SUN = (255, 232, 110)
 MOON = (240, 240, 232)
 
@@ -131,9 +136,9 @@ def _sky(canvas: _Canvas, sky: str, horizon: float) -> None:
 
 
 def _stars(canvas: _Canvas, numbers: np.random.Generator) -> None:
-    for _ in range(round(34 * canvas.wide * canvas.high)):
-        x, y = numbers.uniform(0, canvas.wide), numbers.uniform(0, 0.55 * canvas.high)
-        radius = numbers.uniform(0.005, 0.009)
+    for _ in range(round(16 * canvas.wide * canvas.high)):
+        x, y = numbers.uniform(0, canvas.wide), numbers.uniform(0, 0.5 * canvas.high)
+        radius = numbers.uniform(0.011, 0.018)
         # Of a star smaller than a pixel, no more light than it has.
         light = min(1.0, math.pi * (radius * canvas.unit) ** 2)
         distance = np.hypot(canvas.x - x, canvas.y - y) - radius
@@ -167,8 +172,8 @@ def _peaks(canvas: _Canvas, numbers: np.random.Generator, count: float) -> Pixel
     for _ in range(max(2, round(count * canvas.wide))):
         at, tall, slope = (
             numbers.uniform(-0.1, canvas.wide + 0.1),
-            numbers.uniform(0.55, 1),
-            numbers.uniform(2.6, 4.2),
+            numbers.uniform(0.6, 1),
+            numbers.uniform(2.2, 3.2),
         )
         line = np.maximum(line, tall - slope * abs(canvas.x - at))
     return line
@@ -184,34 +189,35 @@ def _ridges(
         line = _ridge(canvas, scene.land, numbers, layer)
         near = (0.62, 0.85, 1.0)[layer]
         body = _lit(_LAND[scene.land], scene.sky) * (1.1 - 0.18 * layer)
-        white = _lit(_SNOW_SHADES[layer], scene.sky)
+        white = np.asarray(_SNOW[scene.sky], np.float32) * (0.9 + 0.05 * layer)
         if scene.snow and scene.land != "mountains":
             # Hills and trees are white with some of their own colour left; trees more.
-            body = body + (0.92 - 0.22 * (scene.land == "forest")) * (white - body)
+            body = body + (0.85 - 0.25 * (scene.land == "forest")) * (white - body)
         colour = np.clip(haze + near * (body - haze), 0, 255)
         top = base - line
         canvas.lay(canvas.inside(top - canvas.y), colour)
         if scene.snow and scene.land == "mountains":
-            _caps(canvas, numbers, top, np.clip(haze + near * (white - haze), 0, 255), layer)
+            _caps(canvas, base, top, np.clip(haze + near * (white - haze), 0, 255), layer)
 
 
 def _ridge(canvas: _Canvas, land: str, numbers: np.random.Generator, layer: int) -> Pixels:
     if land == "mountains":
-        return (0.3, 0.2, 0.1)[layer] * _peaks(canvas, numbers, 3.2)
+        if layer == 2:
+            return _waves(canvas, numbers, (0.03, numbers.uniform(0.5, 0.9)))
+        return (0.34, 0.2)[layer] * _peaks(canvas, numbers, 2.2)
     if land == "hills":
         return _waves(canvas, numbers, (0.05, numbers.uniform(0.7, 1.1)), (0.02, numbers.uniform(1.6, 2.4)))
     trees = _waves(canvas, numbers, (0.02, numbers.uniform(0.6, 1.2)))
-    step = (0.075, 0.1, 0.14)[layer]
+    step = (0.11, 0.15, 0.2)[layer]
     tooth = 1 - 2 * abs(((canvas.x + numbers.uniform(0, step)) / step) % 1 - 0.5)
-    return trees + (0.09, 0.13, 0.17)[layer] * tooth
+    return trees + (0.12, 0.16, 0.2)[layer] * tooth
 
 
-def _caps(canvas: _Canvas, numbers: np.random.Generator, top: Pixels, colour: Pixels, layer: int) -> None:
-    """Snow from the tips down, with a ragged edge; the foreground is white all over."""
-    depth = (0.13, 0.1, 1.0)[layer]
-    teeth = abs(((canvas.x + numbers.uniform(0, 0.1)) / 0.11) % 1 - 0.5)
-    ragged = depth + _waves(canvas, numbers, (0.03, 1.3)) + 0.09 * (teeth - 0.25)
-    cover = canvas.inside(top - canvas.y) * canvas.inside(canvas.y - (top + ragged))
+def _caps(canvas: _Canvas, base: float, top: Pixels, colour: Pixels, layer: int) -> None:
+    """Snow above one height, with teeth that follow the slope; the foreground is white all over."""
+    line = base - (0.11, 0.06, -1.0)[layer]
+    teeth = 0.05 * (2 * abs((top / 0.09) % 1 - 0.5) - 0.5)
+    cover = canvas.inside(top - canvas.y) * canvas.inside(canvas.y - (line + teeth))
     canvas.lay(cover, colour)
 
 
@@ -224,7 +230,7 @@ def _sea(
     colour = far + depth * (near - far)
     # The sky lies on the water, most of all far off, where one looks along it.
     colour = colour + (0.6 - 0.35 * depth) * (np.array(_SKY[scene.sky][1], np.float32) - colour)
-    ripple = np.sin(2 * math.pi * (6 * np.sqrt(depth[..., 0]) + 0.4 * _waves(canvas, numbers, (1.0, 1.2))))
+    ripple = np.sin(2 * math.pi * (6 * np.sqrt(depth[..., 0]) + 0.25 * _waves(canvas, numbers, (1.0, 0.6))))
     colour = colour + 7.0 * ripple[..., None]
     canvas.lay(canvas.inside(line - canvas.y), np.clip(colour, 0, 255))
     if scene.orb != "none":

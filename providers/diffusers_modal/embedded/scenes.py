@@ -22,6 +22,7 @@ __all__ = [
     "Shape",
     "held_out",
     "random_landscape",
+    "random_meaning",
     "random_scene",
     "random_shape",
 ]
@@ -125,6 +126,23 @@ def random_landscape(rng: Random) -> Landscape:
         orb=orb,
         stars=sky == "night" and rng.random() < 0.7,
         seed=rng.randrange(1 << 31),
+    )
+
+
+def random_meaning(rng: Random) -> Scene:
+    """A scene to read about and not to draw: what it says of one thing tells nothing of any other.
+
+    Where every starry sea of the captions had a moon or a sun over it, "a starry sea by night" was read
+    as one with a moon, 118 times of 118. Stars by day and snow on the sea are said here as often as not.
+    """
+    if rng.random() < 0.5:
+        return random_shape(rng)
+    return Landscape(
+        sky=rng.choice(SKIES),
+        land=rng.choice(LANDS),
+        snow=rng.random() < 0.5,
+        orb=rng.choice(ORBS),
+        stars=rng.random() < 0.5,
     )
 
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from providers.diffusers_modal.embedded import data, model, tokens
 from providers.diffusers_modal.embedded.captions import caption
-from providers.diffusers_modal.embedded.scenes import held_out, random_scene
+from providers.diffusers_modal.embedded.scenes import held_out, random_meaning
 
 __all__ = ["main"]
 
@@ -152,7 +152,7 @@ def train_text(work: Path, text_encoder: Any, pooling: Any, tokenizer: Any, step
     stage = Stage(work / "text.pt", [text_encoder, pooling, heads], 2e-3, steps, decay=0.99)
     for step in stage.steps():
         rng = Random(f"text {step}")
-        scenes = [random_scene(rng) for _ in range(192)]
+        scenes = [random_meaning(rng) for _ in range(192)]
         scenes = [scene for scene in scenes if not held_out(scene)]
         said = tokenize(tokenizer, [caption(scene, rng) for scene in scenes])
         truth = torch.tensor([data.labels(scene) for scene in scenes])
@@ -173,7 +173,7 @@ def train_unet(work: Path, unet: Any, text_encoder: Any, tokenizer: Any, steps: 
         rng = Random(f"unet {step}")
         generator = torch.Generator().manual_seed(step)
         # The geometry is learned on squares; the other grids follow it.
-        grid = rng.choice(data.GRIDS) if step % 3 == 0 and step > steps / 3 else data.GRIDS[0]
+        grid = rng.choice(data.GRIDS) if step % 2 == 0 and step > steps / 3 else data.GRIDS[0]
         batch = data.thumbnails(f"unet {step}", _BATCH, *grid)
         captions = [c if rng.random() > _NO_CAPTION else "" for c in batch.captions]
         with torch.no_grad():

@@ -37,7 +37,7 @@ def test_two_engines_make_the_same_bytes(engine):
 )
 def test_each_parameter_changes_the_picture(engine, change):
     difference = abs(pixels(picture(engine)) - pixels(picture(engine, **change)))
-    assert difference.mean() > 1
+    assert difference.mean() > 0.5  # the same one twice: 0
 
 
 def test_the_size_is_the_one_asked_for(engine):
