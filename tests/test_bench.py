@@ -4,7 +4,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 
+
+@pytest.mark.slow
 def test_the_engines_benchmark_runs() -> None:
     arguments = ["--rounds", "2", "--size", "64", "--steps", "2", "--levers", "channels_last"]
     done = subprocess.run(

@@ -155,6 +155,7 @@ def test_an_admin_elsewhere_sees_everybodys_jobs(closed: GatewayProcess, caller:
     assert "set GATEWAY_API_KEY" in nobody.stderr
 
 
+@pytest.mark.slow
 def test_accounts_are_made_before_the_gateway_runs(own_gateway: Callable[..., GatewayProcess]) -> None:
     gateway = own_gateway(GATEWAY_AUTH="required")
     account, key = someone(gateway, "--postpaid", "--admin")

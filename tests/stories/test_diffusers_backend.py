@@ -347,6 +347,7 @@ def test_status_on_the_command_line(world: World) -> None:
     assert tiers["A10G"]["containers"] == 0
 
 
+@pytest.mark.slow
 def test_any_tier_on_this_machines_own_engine(registry: Path, tmp_path: Path) -> None:
     """With DIFFUSERS_TARGET=local no Modal is asked: there is no token."""
     gateway = GatewayProcess(tmp_path / "data", GATEWAY_REGISTRY=str(registry), DIFFUSERS_TARGET="local")

@@ -112,6 +112,7 @@ def test_what_fal_did_not_take_is_sent_again_after_the_time_that_it_names(
     assert (submits(fal, prompt), len(fal.invoices(prompt))) == (2, 1)
 
 
+@pytest.mark.slow
 def test_fal_is_down(own_gateway: Own) -> None:
     with LoopbackFal() as fal:
         gateway = own_gateway(**fal.env()).start()

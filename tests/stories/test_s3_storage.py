@@ -127,6 +127,7 @@ def test_a_paid_picture_waits_for_a_store_that_is_away(
     assert captured(gateway) == [("captured", 2)]
 
 
+@pytest.mark.slow
 def test_a_store_that_stays_away_costs_the_caller_nothing(
     own_gateway: Own, place: Place, fal: LoopbackFal
 ) -> None:
@@ -138,6 +139,7 @@ def test_a_store_that_stays_away_costs_the_caller_nothing(
     place.server.come_back()
 
 
+@pytest.mark.slow
 def test_a_gateway_killed_while_the_store_is_away_ends_the_job_later(
     own_gateway: Own, place: Place, fal: LoopbackFal
 ) -> None:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from support.gateway_process import GatewayProcess
 
 SHORT = {"inputs": {"prompt": "x", "size": "64x64", "steps": 2}}
@@ -25,6 +26,7 @@ def make_unknown(data_dir: Path, job_id: str) -> None:
     db.close()
 
 
+@pytest.mark.slow
 def test_the_operator_lists_and_fails_an_unknown_job(own_gateway: Callable[..., GatewayProcess]) -> None:
     gateway = own_gateway().start()
     long = {"inputs": {"prompt": "x", "size": "512x512", "steps": 50, "n": 4}}

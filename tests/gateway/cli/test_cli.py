@@ -279,6 +279,7 @@ def test_a_bad_setting_of_an_engine_is_one_line_before_anything_starts(
     assert not (tmp_path / "data" / "engine.json").exists()
 
 
+@pytest.mark.slow
 def test_a_modal_that_is_away_is_one_line_with_what_to_look_at(run) -> None:
     done = run("backend", "deploy", **MODAL)
     assert (done.returncode, done.stdout) == (7, "")

@@ -124,6 +124,7 @@ def test_a_folder_has_one_engine(data_dir, spawn):
     assert read_address(data_dir) == address
 
 
+@pytest.mark.slow
 async def test_a_killed_engine_loses_its_job_and_the_next_one_runs(supervised, data_dir, engine):
     supervisor = supervised()
     assert supervisor.wait_ready(30)

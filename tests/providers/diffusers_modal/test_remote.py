@@ -156,6 +156,7 @@ async def test_what_is_wrong_with_a_job_comes_back_as_its_record(backend):
     assert answer.code == "bad_parameter"
 
 
+@pytest.mark.slow
 async def test_large_jobs_and_large_results_go_through_the_blob_store(plane, backend):
     noise = Image.effect_noise((1200, 1200), 100).convert("RGB")
     file = io.BytesIO()

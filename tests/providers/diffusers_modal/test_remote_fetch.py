@@ -55,6 +55,7 @@ async def fetched(backend: ModalBackend, name: str) -> list[FetchProgress]:
     return [step async for step in backend.fetch("A10G", spec(name))]
 
 
+@pytest.mark.slow
 async def test_fetched_weights_are_found_by_a_container_that_was_running_before(plane, backend, hub, url):
     await run(backend, job("warm"))
     steps = await fetched(backend, "acme/tiny")
@@ -73,6 +74,7 @@ async def test_fetched_weights_are_found_by_a_container_that_was_running_before(
     assert plane.count["VolumeCommit"] == 1
 
 
+@pytest.mark.slow
 async def test_what_a_job_had_to_download_is_there_for_the_next_container(plane, backend, hub):
     first = await run(backend, job_on("first", "acme/tiny"))
     plane.wait(lambda: plane.count["VolumeCommit"] == 1)
