@@ -164,7 +164,8 @@ class Admission:
             routing=plan.routing,
             quote_micros=plan.quote.price_micros,
             ceiling_micros=plan.quote.ceiling_micros,
-            deadline_at=core.ambient.now_ms() + int(settings.job_timeout_s * 1000),
+            deadline_at=core.ambient.now_ms()
+            + int(min(settings.job_timeout_s, plan.max_seconds or settings.job_timeout_s) * 1000),
             attempt=NewAttempt(
                 id=core.ambient.new_id("att"),
                 number=1,

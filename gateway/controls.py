@@ -11,9 +11,10 @@ from billing.pricing import Quote
 from providers.normalizer import Policy
 from registry.errors import Fault, InvalidInputs, pointer
 
-__all__ = ["CONTROLS", "Controls", "check_cost", "read_controls"]
+__all__ = ["CONTROLS", "Controls", "check_cost", "check_time", "read_controls"]
 
-CONTROLS = ("on_unsupported", "max_cost")
+CONTROLS = ("on_unsupported", "max_cost", "max_seconds")
+MOST_SECONDS = 86_400
 
 
 class Controls(Struct, frozen=True, kw_only=True):
@@ -25,6 +26,9 @@ class Controls(Struct, frozen=True, kw_only=True):
     """`max_cost`: the most that the job may cost, in micro-dollars."""
     max_cost_at: str = ""
     """Where the request says so."""
+    max_seconds: float | None = None
+    """`max_seconds`: the job ends by then, with its pictures or without; counted from when it may run."""
+    max_seconds_at: str = ""
 
 
 def read_controls(
@@ -38,7 +42,17 @@ def read_controls(
     rest = {part: {k: v for k, v in given.items() if k not in CONTROLS} for part, given in parts.items()}
     policy, _ = _one(parts, "on_unsupported", _policy)
     micros, at = _one(parts, "max_cost", _micros)
-    return Controls(policy=policy, max_micros=micros, max_cost_at=at), rest
+    seconds, seconds_at = _one(parts, "max_seconds", _seconds)
+    return (
+        Controls(
+            policy=policy,
+            max_micros=micros,
+            max_cost_at=at,
+            max_seconds=seconds,
+            max_seconds_at=seconds_at,
+        ),
+        rest,
+    )
 
 
 def check_cost(controls: Controls, quote: Quote) -> None:
@@ -57,6 +71,30 @@ def check_cost(controls: Controls, quote: Quote) -> None:
                     code="too_expensive",
                     message=message,
                     allowed=f"{most} or more, not {wanted}",
+                )
+            ]
+        )
+
+
+def check_time(controls: Controls, usual_s: float | None) -> None:
+    """Hold what a route usually takes against `max_seconds`.
+
+    Args:
+        controls: of the request.
+        usual_s: seconds; None when nobody knows, and then the job is tried.
+
+    Raises:
+        InvalidInputs: it usually takes longer.
+    """
+    if controls.max_seconds is not None and usual_s is not None and usual_s > controls.max_seconds:
+        message = f"it usually takes {usual_s:.3g} seconds, more than max_seconds"
+        raise InvalidInputs(
+            [
+                Fault(
+                    pointer=controls.max_seconds_at,
+                    code="too_slow",
+                    message=message,
+                    allowed=f"{usual_s:.3g} or more, not {controls.max_seconds:g}",
                 )
             ]
         )
@@ -85,6 +123,22 @@ def _policy(value: Any, at: str) -> Policy:
         )
     policy: Policy = value
     return policy
+
+
+def _seconds(value: Any, at: str) -> float:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not 1 <= value <= MOST_SECONDS:
+        raise InvalidInputs(
+            [
+                Fault(
+                    pointer=at,
+                    code="not_allowed",
+                    message="max_seconds is no time",
+                    allowed=f"seconds, 1 to {MOST_SECONDS}",
+                )
+            ]
+        )
+    return float(value)
 
 
 def _micros(value: Any, at: str) -> int:

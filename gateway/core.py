@@ -16,6 +16,7 @@ from gateway.db.engine import Database, open_database
 from gateway.db.migrate import upgrade
 from gateway.housekeeping import Housekeeper
 from gateway.jobs import admit, queries, settle, store
+from gateway.jobs.cadence import Cadence
 from gateway.jobs.outliers import Outliers
 from gateway.jobs.outputs import Collector
 from gateway.jobs.records import ImageRow, JobRow
@@ -23,7 +24,7 @@ from gateway.jobs.runner import Runner
 from gateway.jobs.tools import Tools
 from gateway.links import Links
 from gateway.media.library import open_library, sweep
-from gateway.planning import Plan, make_plan
+from gateway.planning import Known, Plan, make_plan
 from gateway.problems import Problem
 from gateway.schemas import GenerateRequest, JobView
 from gateway.secret import Signer, load_secrets
@@ -36,6 +37,7 @@ from providers.http import create_client
 from providers.optimizer import PromptOptimizer, open_optimizer
 from registry.catalog import Catalog
 from registry.load import load_registry
+from registry.schema import Route
 from templates.engine import TemplateLibrary
 
 __all__ = ["Core", "Parts", "prepare"]
@@ -128,6 +130,7 @@ class Core:
         collector = Collector(self.images, self._client)
         self.media = open_library(settings, self.images, db, ambient)
         self.outliers = Outliers(ambient.monotonic)
+        self.cadence = Cadence()
         self.webhooks = Webhooks(Signer(parts.secrets, "webhook"), webhook_base(settings))
         self.runner = Runner(
             Tools(
@@ -137,6 +140,7 @@ class Core:
                 ambient=ambient,
                 media=self.media,
                 outliers=self.outliers,
+                cadence=self.cadence,
                 webhooks=self.webhooks,
             )
         )
@@ -208,9 +212,14 @@ class Core:
             self.providers,
             request,
             fresh_seed=self.ambient.seed(),
-            shut=self.outliers.shut,
+            known=Known(shut=self.outliers.shut, usual_s=self._usual_s),
             optimized=optimized,
         )
+
+    def _usual_s(self, route: Route) -> float | None:
+        """Seconds that a job of a route usually takes: as was seen here, else as the registry says."""
+        typical = route.provider_cost.typical_seconds
+        return self.cadence.usual_s(route.endpoint) or (None if typical is None else float(typical))
 
     async def generate(
         self, request: GenerateRequest, caller: Principal, wait_s: float, *, now: bool = False

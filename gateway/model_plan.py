@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from billing.money import to_micros
 from billing.pricing import Quote, quote
-from gateway.controls import Controls, check_cost
+from gateway.controls import Controls, check_cost, check_time
 from gateway.schemas import RoutingView
 from providers.base import Unavailable
 from providers.calls import PlannedCall
@@ -23,10 +23,16 @@ from registry.prices import image_dollars, price_for
 from registry.schema import Model, Price, PromptStyle, Route
 from registry.validate import validate
 
-__all__ = ["Asked", "Candidate", "Plan", "Shut", "plan_model", "price_words", "usable"]
+__all__ = ["Asked", "Candidate", "Known", "Plan", "plan_model", "price_words", "usable"]
 
-Shut = Callable[[Route], str | None]
-"""Why a route is left alone for a while, although it is configured; None when it is not."""
+
+class Known(Struct, frozen=True, kw_only=True):
+    """What is known of routes from the jobs that ran on them."""
+
+    shut: Callable[[Route], str | None] = lambda _: None
+    """Why one is left alone for a while, although it is configured; None when it is not."""
+    usual_s: Callable[[Route], float | None] = lambda _: None
+    """Seconds that a job of it usually takes; None when nobody knows."""
 
 
 class Candidate(Struct, frozen=True, kw_only=True):
@@ -71,6 +77,8 @@ class Plan(Struct, frozen=True, kw_only=True):
     """Set when no candidate's provider can be used now; then only an estimate is possible."""
     style: PromptStyle | None = None
     """In which the prompt was rewritten here: a language model may do better."""
+    max_seconds: float | None = None
+    """By when the job ends, counted from when it may run."""
 
     @property
     def fallbacks(self) -> tuple[str, ...]:
@@ -105,7 +113,7 @@ def usable(model: Model, providers: Providers) -> Unavailable | None:
     return first or Unavailable(reason="it has no route")
 
 
-def plan_model(catalog: Catalog, providers: Providers, model: Model, asked: Asked, shut: Shut) -> Plan:
+def plan_model(catalog: Catalog, providers: Providers, model: Model, asked: Asked, known: Known) -> Plan:
     """How one model would serve a request.
 
     Routes that are shut come after the others.
@@ -119,9 +127,11 @@ def plan_model(catalog: Catalog, providers: Providers, model: Model, asked: Aske
     if not routes:
         raise _nothing_fits(model, inputs)
     available = sorted(
-        (route for route in routes if providers.unavailable(route) is None), key=lambda r: shut(r) is not None
+        (route for route in routes if providers.unavailable(route) is None),
+        key=lambda r: known.shut(r) is not None,
     )
     translated = _translate(available or list(routes[:1]), inputs, catalog, asked)
+    translated = _in_time(translated, asked.controls, known)
     first_route, first = translated[0]
     price = price_for(model.price, first.effective)
     quoted = quote(price, width=first.width, height=first.height, num_images=first.num_images)
@@ -137,7 +147,26 @@ def plan_model(catalog: Catalog, providers: Providers, model: Model, asked: Aske
         quote=quoted,
         unavailable=None if available else providers.unavailable(first_route),
         style=first_route.prompt_style if first.rewritten else None,
+        max_seconds=asked.controls.max_seconds,
     )
+
+
+def _in_time(
+    translated: list[tuple[Route, Translation]], controls: Controls, known: Known
+) -> list[tuple[Route, Translation]]:
+    """The routes that usually end within `max_seconds`; the fault of the first if none does."""
+    found: list[tuple[Route, Translation]] = []
+    refused: InvalidInputs | None = None
+    for route, done in translated:
+        try:
+            check_time(controls, known.usual_s(route))
+        except InvalidInputs as error:
+            refused = refused or error
+            continue
+        found.append((route, done))
+    if not found and refused is not None:
+        raise refused
+    return found
 
 
 def _check_needs(needs: frozenset[str], inputs: UnifiedInputs, catalog: Catalog) -> None:

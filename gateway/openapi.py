@@ -10,6 +10,7 @@ from msgspec.json import schema_components
 
 from gateway.accounts.schemas import BalanceView, KeyView, NewKeyView
 from gateway.answers import Operation, status_of
+from gateway.controls import MOST_SECONDS
 from gateway.problems import MEDIA_TYPE, ProblemDocument
 from gateway.schemas import (
     MOST_LISTED,
@@ -198,10 +199,11 @@ def _common(catalog: Catalog) -> dict[str, Any]:
     return {
         "options": {
             "type": "object",
-            "description": "One namespace with inputs; also on_unsupported and max_cost",
+            "description": "One namespace with inputs; also on_unsupported, max_cost and max_seconds",
             "properties": {
                 "on_unsupported": {"enum": ["error", "warn", "drop", None]},
                 "max_cost": {"type": ["number", "null"], "minimum": 0, "description": "US dollars"},
+                "max_seconds": {"type": ["number", "null"], "minimum": 1, "maximum": MOST_SECONDS},
             },
         },
         "fallbacks": {

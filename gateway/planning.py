@@ -7,24 +7,20 @@ it differs.
 import msgspec
 
 from gateway.controls import read_controls
-from gateway.model_plan import Asked, Candidate, Plan, Shut, plan_model, price_words, usable
+from gateway.model_plan import Asked, Candidate, Known, Plan, plan_model, price_words, usable
 from gateway.problems import Problem
 from gateway.schemas import GenerateRequest, PassedOverView, RoutingView
 from providers.discovery import Providers
 from registry.catalog import AUTO, Catalog, PassedOver, Selection
 from registry.errors import InvalidInputs
 from registry.inputs import FEATURE_WORDS, FOLDED
-from registry.schema import Model, Route
+from registry.schema import Model
 
-__all__ = ["MOST_FALLBACKS", "Candidate", "Plan", "make_plan", "price_words", "usable"]
+__all__ = ["MOST_FALLBACKS", "Candidate", "Known", "Plan", "make_plan", "price_words", "usable"]
 
 MOST_FALLBACKS = 3
 """Other models that may serve when the first fails."""
-
-
-def never_shut(_: Route) -> str | None:
-    """No route is left alone."""
-    return None
+NOTHING_KNOWN = Known()
 
 
 def make_plan(
@@ -33,7 +29,7 @@ def make_plan(
     request: GenerateRequest,
     *,
     fresh_seed: int,
-    shut: Shut = never_shut,
+    known: Known = NOTHING_KNOWN,
     optimized: str | None = None,
 ) -> Plan:
     """Decide how a request would be served.
@@ -48,14 +44,15 @@ def make_plan(
         providers: say which routes are available.
         request: what is asked for.
         fresh_seed: the seed to send when the caller gave none.
-        shut: routes that are passed over while others can serve.
+        known: of routes, from the jobs that ran on them: those that fail again and again are passed over
+            while others can serve, those that take longer than `max_seconds` always.
         optimized: the prompt as a language model rewrote it.
 
     Raises:
         UnknownModel: no such model.
         InvalidInputs: every fault of the inputs at once; under an intent, of the model that comes first.
     """
-    return _Planner(catalog, providers, request, fresh_seed, shut, optimized).plan()
+    return _Planner(catalog, providers, request, fresh_seed, known, optimized).plan()
 
 
 class _Planner:
@@ -67,14 +64,14 @@ class _Planner:
         providers: Providers,
         request: GenerateRequest,
         fresh_seed: int,
-        shut: Shut,
+        known: Known,
         optimized: str | None,
     ) -> None:
-        self.catalog, self.providers, self.request, self.shut = catalog, providers, request, shut
+        self.catalog, self.providers, self.request, self.known = catalog, providers, request, known
         controls, parts = read_controls({"inputs": request.inputs, "options": request.options})
         self.intent, self.because = _intent(catalog, request)
-        known = catalog.data.intents.get(self.intent or "")
-        needs = frozenset(known.needs) if known is not None else frozenset()
+        intent = catalog.data.intents.get(self.intent or "")
+        needs = frozenset(intent.needs) if intent is not None else frozenset()
         self.asked = Asked(
             controls=controls, parts=parts, needs=needs, fresh_seed=fresh_seed, optimized=optimized
         )
@@ -101,7 +98,7 @@ class _Planner:
     def of(self, model: Model) -> Plan:
         """The plan of one model, worked out once."""
         if model.id not in self.planned:
-            self.planned[model.id] = plan_model(self.catalog, self.providers, model, self.asked, self.shut)
+            self.planned[model.id] = plan_model(self.catalog, self.providers, model, self.asked, self.known)
         return self.planned[model.id]
 
     def choose(self) -> Selection:
@@ -136,7 +133,7 @@ class _Planner:
         else:
             unavailable = usable(model, self.providers)
             reason = None if unavailable is None else unavailable.reason
-        return reason or (self.shut(self.of(model).candidates[0].route) if heeds_shut else None)
+        return reason or (self.known.shut(self.of(model).candidates[0].route) if heeds_shut else None)
 
     def why_not_open(self, model: Model) -> str | None:
         """Why a model cannot serve, whether its routes are shut or not."""
@@ -152,7 +149,7 @@ class _Planner:
 
     def why_not(self, model: Model) -> str | None:
         """Why a model does not serve now."""
-        return self.why_not_open(model) or self.shut(self.of(model).candidates[0].route)
+        return self.why_not_open(model) or self.known.shut(self.of(model).candidates[0].route)
 
     def with_fallbacks(self, plan: Plan, selection: Selection) -> Plan:
         """A plan with the candidates of other models behind its own.

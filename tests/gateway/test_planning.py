@@ -6,7 +6,7 @@ import pytest
 from support.scripted_provider import SCRIPTED_TYPES, script_of
 from support.small_registry import model, route, small_catalog
 
-from gateway.planning import MOST_FALLBACKS, Plan, make_plan, price_words, usable
+from gateway.planning import MOST_FALLBACKS, Known, Plan, make_plan, price_words, usable
 from gateway.problems import Problem
 from gateway.schemas import GenerateRequest
 from providers.base import Unavailable
@@ -276,3 +276,38 @@ def test_a_model_whose_fitting_route_is_away_is_passed_over(providers, away) -> 
     )
     assert served(found) == ("cheap", (), ["solo"])
     assert found.routing.passed_over[0].reason == "first is away"
+
+
+def in_time(providers, seconds: dict[str, float], **request: Any) -> Plan:
+    """A plan where the providers named usually take so many seconds."""
+    known = Known(usual_s=lambda found: seconds.get(found.provider))
+    body = GenerateRequest(inputs={"prompt": "x", "max_seconds": 10}, **request)
+    return make_plan(CATALOG, providers, body, fresh_seed=1, known=known)
+
+
+def test_under_an_intent_what_takes_too_long_is_passed_over(providers) -> None:
+    found = in_time(providers, {"first": 12.0, "second": 3.0}, intent="ranked")
+    assert served(found) == ("dear", ("cheap",), ["solo"])
+    assert found.routing.passed_over[0].reason == "it usually takes 12 seconds, more than max_seconds"
+    assert found.max_seconds == 10
+
+
+def test_a_named_model_that_takes_too_long_is_refused(providers) -> None:
+    with pytest.raises(InvalidInputs) as caught:
+        in_time(providers, {"first": 12.0}, model="solo")
+    assert [(f.pointer, f.code) for f in caught.value.faults] == [("/inputs/max_seconds", "too_slow")]
+
+
+def test_of_one_model_the_route_that_is_quick_enough_serves(providers) -> None:
+    assert routes(in_time(providers, {"first": 12.0}, model="two")) == ["second"]
+
+
+def test_what_nobody_knows_is_tried(providers) -> None:
+    assert routes(in_time(providers, {}, model="two")) == ["first", "second"]
+
+
+@pytest.mark.parametrize("seconds", [0, 0.5, 86_401, True, "10"])
+def test_what_is_no_time_is_refused(plan, seconds) -> None:
+    with pytest.raises(InvalidInputs) as caught:
+        plan(options={"max_seconds": seconds})
+    assert [(f.pointer, f.code) for f in caught.value.faults] == [("/options/max_seconds", "not_allowed")]

@@ -13,6 +13,7 @@ from providers.errors import (
     RequestRejected,
     TargetUnavailable,
 )
+from registry.errors import InvalidInputs
 
 # -- it goes well --------------------------------------------------------------------------
 
@@ -214,3 +215,22 @@ async def test_nothing_is_sent_after_the_deadline(world) -> None:
     await world.core.runner.resume()
     await failed(world, await world.ended(job_id), "provider_timeout")
     assert world.script().calls == []
+
+
+async def test_max_seconds_is_the_jobs_deadline(world) -> None:
+    async def later() -> Running:
+        world.clock.ahead_s += 31
+        return Running()
+
+    world.script().answers([handle()], [later])
+    job = await world.ended(await world.submit(max_seconds=30))
+    await failed(world, job, "provider_timeout")
+    assert world.script().canceled == [handle()]
+    assert world.core._usual_s(job.admitted.candidates[0].route) is None
+
+
+async def test_what_was_seen_is_what_is_usual(world) -> None:
+    """The runner's memory is the plan's."""
+    world.core.cadence.ended("first/make", 40.0)
+    with pytest.raises(InvalidInputs, match="max_seconds"):
+        await world.submit(max_seconds=30)
