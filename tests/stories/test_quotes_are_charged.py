@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from support.gateway_process import GatewayProcess
 from support.loopback_fal import LoopbackFal
-from support.quote_table import TABLE
+from support.quote_table import TABLE, with_uploads
 
 pytestmark = pytest.mark.slow
 
@@ -42,9 +42,7 @@ def test_the_charge_is_the_quote(
     fal: LoopbackFal,
     uploads: dict[str, str],
 ) -> None:
-    known = {
-        name: uploads.get(value, value) if isinstance(value, str) else value for name, value in inputs.items()
-    }
+    known = with_uploads(inputs, uploads)
     required = paid.http.get(f"/api/models/{model}").json()["inputs"]["required"]
     body = {"model": model, "inputs": known | ({"prompt": f"row {micros}"} if "prompt" in required else {})}
     estimate = paid.http.post("/api/images/estimate", json=body).json()

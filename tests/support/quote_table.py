@@ -2,7 +2,7 @@
 
 from typing import Any
 
-__all__ = ["IMAGE", "LORA", "TABLE"]
+__all__ = ["IMAGE", "LORA", "TABLE", "with_uploads"]
 
 IMAGE = {"image_url": "upl_1"}
 LORA = {"lora_url": "upl_2"}
@@ -74,3 +74,12 @@ TABLE: list[tuple[str, dict[str, Any], str, tuple[int, int] | None, int]] = [
     ("sd3-5-turbo", {}, "stabilityai/stable-diffusion-3.5-large-turbo", (1024, 1024), 12_000),
     ("embedded-mini", {}, "embedded:mini", (256, 256), 0),
 ]  # fmt: skip
+
+
+def with_uploads(value: Any, uploads: dict[str, str]) -> Any:
+    """Inputs with what the table calls `upl_1` and so on as it is really called."""
+    if isinstance(value, dict):
+        return {name: with_uploads(item, uploads) for name, item in value.items()}
+    if isinstance(value, list):
+        return [with_uploads(item, uploads) for item in value]
+    return uploads.get(value, value) if isinstance(value, str) else value

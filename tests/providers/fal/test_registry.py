@@ -3,7 +3,7 @@
 import pytest
 from support.loopback_fal import LoopbackFal
 from support.loopback_fal_client import provider_of
-from support.quote_table import TABLE
+from support.quote_table import TABLE, with_uploads
 
 from providers.base import Call, Handle, Succeeded
 from providers.conformance import finish
@@ -70,17 +70,10 @@ ASKED = [
 REFERENCES = {"upl_1": PHOTO, "upl_2": WEIGHTS, "upl_3": FACE, "upl_4": PHOTO}
 
 
-def known(value):
-    """An input of the table, as this file's providers can have it."""
-    if isinstance(value, list):
-        return [known(item) for item in value]
-    return REFERENCES.get(value, value)
-
-
 ASKED += [
     (
         model,
-        {name: known(value) for name, value in inputs.items()}
+        with_uploads(inputs, REFERENCES)
         | ({"prompt": "a cat"} if "prompt" in SHIPPED.models[model].required else {}),
         endpoint,
     )
