@@ -241,8 +241,8 @@ class Core:
 
     async def release(self, account_id: str) -> None:
         """Run the jobs of an account that wait, now that it is premium."""
-        deadline_at = self.ambient.now_ms() + int(self.settings.job_timeout_s * 1000)
-        for job_id in await self.db.write(lambda c: admit.release_scheduled(c, account_id, deadline_at)):
+        at = self.ambient.now_ms()
+        for job_id in await self.db.write(lambda c: admit.release_scheduled(c, account_id, at)):
             self.runner.start(job_id)
 
     async def _release_premium(self) -> None:

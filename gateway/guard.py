@@ -25,7 +25,7 @@ from gateway.network import origin_of
 from gateway.problems import Problem, problem_response
 from gateway.routes.schema_page import CONTENT_SECURITY_POLICY
 
-__all__ = ["Guard"]
+__all__ = ["Body", "Guard"]
 
 UPLOADS = "/api/uploads"
 UPLOAD_TYPES = frozenset({b"application/octet-stream", b"image/png", b"image/jpeg", b"image/webp"})
@@ -42,6 +42,15 @@ HEADERS = (
 HSTS = (b"strict-transport-security", b"max-age=31536000")
 BODY_IDLE_S = 30.0
 """A body of which nothing comes for so long is given up."""
+
+
+class Body:
+    """Whether nothing of a request's body is left on its connection."""
+
+    def __init__(self, scope: HTTPScope) -> None:
+        headers = {name.lower(): value for name, value in scope["headers"]}
+        length = headers.get(b"content-length", b"0").strip()
+        self.read = b"transfer-encoding" not in headers and length == b"0"
 
 
 class Guard:
@@ -83,23 +92,29 @@ class Guard:
         request_id = self.ambient.new_id("req")
         scope.setdefault("state", {})["request_id"] = request_id
 
+        body = Body(scope)
+
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = [*message.get("headers", []), (b"x-request-id", request_id.encode())]
                 present = {name.lower() for name, _ in headers}
                 headers += [(name, value) for name, value in self.headers if name not in present]
+                if not body.read and b"connection" not in present:
+                    # The server closes a connection with a body left on it. Who is not told sends the
+                    # next request into that (RFC 9112, section 9.6).
+                    headers.append((b"connection", b"close"))
                 message["headers"] = headers
             await send(message)
 
         problem = self.refusal(scope)
         if problem is None:
-            await self.app(scope, self.patient(receive), send_with_headers)
+            await self.app(scope, self.patient(receive, body), send_with_headers)
             return
         request: Request[Any, Any, Any] = Request(scope)
         response = problem_response(request, problem).to_asgi_response(None, request)
         await response(scope, receive, send_with_headers)
 
-    def patient(self, receive: Receive) -> Receive:
+    def patient(self, receive: Receive, body: Body) -> Receive:
         """Receives a request's body, and gives up on one that pauses for too long."""
         whole = False
 
@@ -114,9 +129,9 @@ class Guard:
                 raise Problem(
                     "slow_request",
                     f"Nothing of the body came for {self.body_idle_s:g} seconds; send it again",
-                    headers={"Connection": "close"},
                 ) from error
             whole = not message.get("more_body", False)
+            body.read = body.read or whole
             return message
 
         return receive_in_time

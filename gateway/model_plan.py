@@ -130,8 +130,7 @@ def plan_model(catalog: Catalog, providers: Providers, model: Model, asked: Aske
         (route for route in routes if providers.unavailable(route) is None),
         key=lambda r: known.shut(r) is not None,
     )
-    translated = _translate(available or list(routes[:1]), inputs, catalog, asked)
-    translated = _in_time(translated, asked.controls, known)
+    translated = _translate(available or list(routes[:1]), inputs, catalog, asked, known)
     first_route, first = translated[0]
     price = price_for(model.price, first.effective)
     quoted = quote(price, width=first.width, height=first.height, num_images=first.num_images)
@@ -140,6 +139,7 @@ def plan_model(catalog: Catalog, providers: Providers, model: Model, asked: Aske
     return Plan(
         model=model,
         routing=RoutingView(rule="model", why="", requested=None, passed_over=()),
+        # A later route that charges more (by a rate of its parameters) is no fallback: nobody said yes to it.
         candidates=tuple(one for one in candidates if one.ceiling_micros <= quoted.ceiling_micros),
         report=first.report,
         warnings=candidates[0].warnings,
@@ -149,24 +149,6 @@ def plan_model(catalog: Catalog, providers: Providers, model: Model, asked: Aske
         style=first_route.prompt_style if first.rewritten else None,
         max_seconds=asked.controls.max_seconds,
     )
-
-
-def _in_time(
-    translated: list[tuple[Route, Translation]], controls: Controls, known: Known
-) -> list[tuple[Route, Translation]]:
-    """The routes that usually end within `max_seconds`; the fault of the first if none does."""
-    found: list[tuple[Route, Translation]] = []
-    refused: InvalidInputs | None = None
-    for route, done in translated:
-        try:
-            check_time(controls, known.usual_s(route))
-        except InvalidInputs as error:
-            refused = refused or error
-            continue
-        found.append((route, done))
-    if not found and refused is not None:
-        raise refused
-    return found
 
 
 def _check_needs(needs: frozenset[str], inputs: UnifiedInputs, catalog: Catalog) -> None:
@@ -193,9 +175,9 @@ def _nothing_fits(model: Model, inputs: UnifiedInputs) -> InvalidInputs:
 
 
 def _translate(
-    routes: list[Route], inputs: UnifiedInputs, catalog: Catalog, asked: Asked
+    routes: list[Route], inputs: UnifiedInputs, catalog: Catalog, asked: Asked, known: Known
 ) -> list[tuple[Route, Translation]]:
-    """The request in the words of each route that can honour it; the first one's faults if none can."""
+    """The request in the words of each route that can honour it in time; the first one's faults if none."""
     done: list[tuple[Route, Translation]] = []
     refused: InvalidInputs | None = None
     for route in routes:
@@ -208,6 +190,7 @@ def _translate(
                 policy=asked.controls.policy,
                 optimized=asked.optimized,
             )
+            check_time(asked.controls, known.usual_s(route))
         except InvalidInputs as error:
             refused = refused or error
             continue

@@ -123,15 +123,17 @@ def _check_limits(conn: Connection, new: NewJob) -> None:
             raise BudgetExhausted(max(left, 0), new.ceiling_micros)
 
 
-def release_scheduled(conn: Connection, account_id: str, deadline_at: int) -> list[str]:
+def release_scheduled(conn: Connection, account_id: str, at: int) -> list[str]:
     """Let an account's waiting jobs run; their ids, oldest first.
 
     Args:
         conn: inside a transaction.
         account_id: whose.
-        deadline_at: by when they end, in milliseconds UTC: they did not use up time while they waited.
+        at: now, in milliseconds UTC: each has the time from here on that it was let in with, for it used
+            up none while it waited.
     """
     mine = (job.c.account_id == account_id, job.c.status == "scheduled")
     ids = list(conn.execute(select(job.c.id).where(*mine).order_by(job.c.created_at, job.c.id)).scalars())
+    deadline_at = at + job.c.deadline_at - job.c.created_at
     conn.execute(update(job).where(*mine).values(status="queued", deadline_at=deadline_at))
     return ids

@@ -97,3 +97,29 @@ def test_own_origin_may_call(gateway: GatewayProcess) -> None:
 def test_what_is_not_there_is_a_404(gateway: GatewayProcess, path: str) -> None:
     answer = gateway.http.get(path)
     assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "status"),
+    [
+        ("/api/images/estimate", {"Content-Type": "text/plain"}, 415),
+        ("/api/images/estimate", {"Content-Type": "application/json", "Origin": "http://evil.test"}, 403),
+        ("/api/nowhere", {"Content-Type": "application/json"}, 404),
+        ("/api/models", {"Content-Type": "application/json"}, 405),
+    ],
+)
+def test_a_body_that_is_not_read_ends_its_connection_and_the_client_is_told(
+    gateway: GatewayProcess, path: str, headers: dict[str, str], status: int
+) -> None:
+    """Else the next request on the same connection goes nowhere."""
+    for _ in range(10):
+        answer = gateway.http.post(path, content=b" " * 200_000, headers=headers)
+        assert (answer.status_code, answer.headers.get("connection")) == (status, "close")
+        assert gateway.http.get("/health/live").status_code == 200
+
+
+def test_a_body_that_is_read_keeps_its_connection(gateway: GatewayProcess) -> None:
+    answer = gateway.http.post(
+        "/api/images/estimate", content=b"{", headers={"Content-Type": "application/json"}
+    )
+    assert (answer.status_code, answer.headers.get("connection")) == (400, None)

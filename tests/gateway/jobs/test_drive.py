@@ -226,7 +226,6 @@ async def test_max_seconds_is_the_jobs_deadline(world) -> None:
     job = await world.ended(await world.submit(max_seconds=30))
     await failed(world, job, "provider_timeout")
     assert world.script().canceled == [handle()]
-    assert world.core._usual_s(job.admitted.candidates[0].route) is None
 
 
 async def test_what_was_seen_is_what_is_usual(world) -> None:

@@ -61,10 +61,11 @@ def test_a_job_may_wait_for_its_turn(conn) -> None:
     admit.admit(conn, replace(new_job(), status="scheduled"), at=5)
     assert queries.open_job_ids(conn) == []
     assert queries.waiting_accounts(conn) == ["ann"]
-    assert admit.release_scheduled(conn, "bob", deadline_at=500) == []
-    assert admit.release_scheduled(conn, "ann", deadline_at=500) == ["job1"]
+    assert admit.release_scheduled(conn, "bob", at=500) == []
+    assert admit.release_scheduled(conn, "ann", at=500) == ["job1"]
     found = queries.find_job(conn, "job1")
-    assert (found.status, found.deadline_at) == ("queued", 500)
+    # It was let in at 5, to end at 99.
+    assert (found.status, found.deadline_at) == ("queued", 500 + 99 - 5)
     assert queries.open_job_ids(conn) == ["job1"]
     assert queries.waiting_accounts(conn) == []
 
@@ -77,7 +78,7 @@ def test_one_that_waits_is_canceled_at_once(conn) -> None:
     assert (found.status, found.charge_micros, found.completed_at) == ("canceled", 0, 6)
     assert [tried.status for tried in found.attempts] == ["failed"]
     assert ledger.balance(conn, "ann").held_micros == 0
-    assert admit.release_scheduled(conn, "ann", deadline_at=500) == []
+    assert admit.release_scheduled(conn, "ann", at=500) == []
 
 
 def test_no_more_jobs_at_once_than_an_account_may_have(conn) -> None:
