@@ -25,7 +25,9 @@ __all__ = [
     "api_key",
     "attempt",
     "audit",
+    "batch",
     "bucket",
+    "idempotency",
     "image",
     "invite",
     "job",
@@ -33,9 +35,11 @@ __all__ = [
     "media",
     "metadata",
     "outbox",
+    "progress",
     "reset",
     "session",
     "signup",
+    "webhook",
 ]
 
 metadata = MetaData()
@@ -56,6 +60,8 @@ account = Table(
     Column("tier_until", BigInteger),
     # An admin closed it: nobody signs in, no key works, what it has stays.
     Column("closed_at", BigInteger),
+    # Equal requests without an Idempotency-Key within so many seconds are one; null: as the settings say.
+    Column("resend_window_s", Integer),
 )
 
 # How a person signs in to an account. An account that programs alone use has none.
@@ -173,6 +179,19 @@ job = Table(
     Column("completed_at", BigInteger),
     # The API key that it came with
     Column("key_id", String(12)),
+    # The process that drives it; null: nobody does.
+    Column("owner", String(40)),
+    # Until when, by the clock that `gateway.jobs.leases` says; whoever is late finds another `fence`.
+    Column("lease_until", BigInteger),
+    # One more with each owner: what an earlier one still writes changes nothing.
+    Column("fence", Integer, nullable=False, server_default=text("0")),
+    # The batch window that it waits for, and ran in
+    Column("runs_at", BigInteger),
+    # The same for jobs that one warm pipeline can serve together
+    Column("group_key", String(64)),
+    Column("batch_id", String(40)),
+    # How its end is told: gateway.jobs.records.Delivery
+    Column("delivery", Text),
     Index("ix_job_account_created", "account_id", "created_at", "id"),
     Index("ix_job_key", "key_id"),
     # Jobs that have not ended: the start-up sweep reads these alone.
@@ -182,6 +201,55 @@ job = Table(
         sqlite_where=text("status not in ('completed', 'failed', 'canceled')"),
         postgresql_where=text("status not in ('completed', 'failed', 'canceled')"),
     ),
+    Index(
+        "ix_job_window",
+        "runs_at",
+        "group_key",
+        sqlite_where=text("status = 'scheduled'"),
+        postgresql_where=text("status = 'scheduled'"),
+    ),
+)
+
+# Jobs of one batch window that are served together.
+batch = Table(
+    "batch",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("window_at", BigInteger, nullable=False),
+    Column("group_key", String(64), nullable=False),
+    Column("model", String(200), nullable=False),
+    Column("jobs", Integer, nullable=False),
+    Column("started_at", BigInteger, nullable=False),
+    Column("ended_at", BigInteger),
+)
+
+# How far a job is, for whoever looks from another process; written now and then while it runs.
+progress = Table(
+    "progress",
+    metadata,
+    Column("job_id", String(40), ForeignKey("job.id"), primary_key=True),
+    # One more with each write
+    Column("version", Integer, nullable=False),
+    # gateway.jobs.progress.Progress
+    Column("body", Text, nullable=False),
+    Column("at", BigInteger, nullable=False),
+)
+
+# Requests that cost money, by the key that their client gave them: sent again, they are answered again.
+idempotency = Table(
+    "idempotency",
+    metadata,
+    Column("account_id", String(40), ForeignKey("account.id"), primary_key=True),
+    Column("key", String(300), primary_key=True),
+    # SHA-256 of the method, the path and the body
+    Column("request_sha256", String(64), nullable=False),
+    Column("job_id", String(40), nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    # By when the first of them is answered
+    Column("answer_by", BigInteger, nullable=False),
+    Column("answered_at", BigInteger),
+    Column("expires_at", BigInteger, nullable=False),
+    Index("ix_idempotency_expires", "expires_at"),
 )
 
 attempt = Table(
@@ -257,15 +325,30 @@ bucket = Table(
     Column("at", BigInteger, nullable=False),
 )
 
+# Where an account is called when its jobs end.
+webhook = Table(
+    "webhook",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("account_id", String(40), ForeignKey("account.id"), nullable=False),
+    Column("url", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    # Nothing is sent to it any more
+    Column("disabled_at", BigInteger),
+    Column("disabled_why", Text),
+    UniqueConstraint("account_id", "url"),
+)
+
 # What is to be delivered, at least once: written in the transaction that it tells of.
 outbox = Table(
     "outbox",
     metadata,
     Column("id", String(40), primary_key=True),
-    # email
+    # email, webhook
     Column("kind", String(10), nullable=False),
-    Column("recipient", String(254), nullable=False),
-    # gateway.mail.letters.Letter
+    # An address of mail, or a URL
+    Column("recipient", Text, nullable=False),
+    # gateway.mail.letters.Letter, or the body of a call
     Column("message", Text, nullable=False),
     Column("created_at", BigInteger, nullable=False),
     Column("due_at", BigInteger, nullable=False),
@@ -273,12 +356,20 @@ outbox = Table(
     Column("sent_at", BigInteger),
     Column("failed_at", BigInteger),
     Column("error", Text),
+    # Whose it is, for what tells of a job; null: a letter of the gateway's own
+    Column("account_id", String(40)),
+    Column("job_id", String(40)),
+    Column("webhook_id", String(40)),
+    # HTTP status of the last answer to a call
+    Column("status_code", Integer),
     Index(
         "ix_outbox_due",
         "due_at",
         sqlite_where=text("sent_at is null and failed_at is null"),
         postgresql_where=text("sent_at is null and failed_at is null"),
     ),
+    Index("ix_outbox_account", "account_id", "created_at", "id"),
+    Index("ix_outbox_job", "job_id"),
 )
 
 # Who did what to whose account: written in the same transaction, never changed.

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from support.loopback_fal import ENDPOINTS
 
 from providers.base import MediaRef, revive_media
-from providers.normalizer import Policy, fitting_routes, translate
+from providers.normalizer import Policy, Translation, fitting_routes, translate
 from registry.errors import InvalidInputs
 from registry.inputs import UnifiedInputs
 from registry.load import load_registry
@@ -68,8 +68,16 @@ def plain(value: Any) -> Any:
     return [plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 
+def check_report(done: Translation, inputs: UnifiedInputs) -> None:
+    """Exactly one row for each parameter that the caller gave."""
+    requested = sorted(row.name for row in done.report if row.requested_as is not None)
+    assert requested == sorted(word.name for word in inputs.given)
+
+
 def check_payloads(model: str, inputs: UnifiedInputs, policy: Policy | None) -> None:
-    """fal's own schema takes what is sent; it is written from fal's documents and not from our rows."""
+    """fal's own schema takes what is sent, which is written from fal's documents and not from our rows; and the
+    report has a row for each parameter that was asked for.
+    """
     for route in fitting_routes(SHIPPED.models[model].routes, inputs.features):
         if route.provider != "fal" or SHIPPED.models[model].status == "retired":
             continue
@@ -77,6 +85,7 @@ def check_payloads(model: str, inputs: UnifiedInputs, policy: Policy | None) -> 
             done = translate(inputs, route, SHIPPED.vocabulary, fresh_seed=SEED, policy=policy)
         except InvalidInputs:
             continue
+        check_report(done, inputs)
         for call in done.calls:
             assert ENDPOINTS[route.endpoint].faults(plain(call.payload)) == [], (route.endpoint, call.payload)
 
@@ -128,8 +137,7 @@ def test_whatever_is_valid_is_accounted_for(
             continue
         again = translate(inputs, route, SHIPPED.vocabulary, fresh_seed=SEED, policy=policy)
         assert again == done
-        requested = sorted(row.name for row in done.report if row.requested_as is not None)
-        assert requested == sorted(word.name for word in inputs.given)
+        check_report(done, inputs)
         assert all(row.why for row in done.report if row.how in ("clamped", "dropped", "defaulted"))
         assert policy != "error" or not {row.how for row in done.report} & {"clamped", "dropped"}
         for name, rule in route.parameters.items():

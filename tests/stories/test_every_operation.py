@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 from support.gateway_process import GatewayProcess, clean_environment
 
-pytestmark = pytest.mark.slow
+# Thousands of calls each: two minutes on a machine of their own, and more beside other tests.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(660)]
 
 CHECKS = (
     "nothing_breaks",
