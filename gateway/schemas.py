@@ -36,6 +36,8 @@ __all__ = [
 
 MOST_LISTED = 8
 """Fallbacks that a request may list."""
+MOST_USER_ID = 200
+"""Characters; the database keeps no more."""
 
 
 class GenerateRequest(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
@@ -49,7 +51,7 @@ class GenerateRequest(Struct, frozen=True, kw_only=True, rename="camel", forbid_
     """The model's inputs, in the unified vocabulary."""
     options: dict[str, Any] = {}
     """One namespace with `inputs`; also `on_unsupported`: error, warn or drop."""
-    user_id: str | None = None
+    user_id: Annotated[str, Meta(max_length=MOST_USER_ID)] | None = None
     """The caller's own end user, for reports; never an identity."""
     fallbacks: Annotated[tuple[str, ...], Meta(max_length=MOST_LISTED)] | None = None
     """Other models that may serve when the first is not available or fails, in order. Without it, under
@@ -70,7 +72,7 @@ class TemplateRequest(Struct, frozen=True, kw_only=True, rename="camel", forbid_
 
     variables: dict[str, Any] = {}
     options: dict[str, Any] = {}
-    user_id: str | None = None
+    user_id: Annotated[str, Meta(max_length=MOST_USER_ID)] | None = None
     template: str | None = None
     """The template's name once more, as the seed document writes it; must agree with the path."""
 

@@ -133,7 +133,8 @@ def release_scheduled(conn: Connection, account_id: str, at: int) -> list[str]:
             up none while it waited.
     """
     mine = (job.c.account_id == account_id, job.c.status == "scheduled")
-    ids = list(conn.execute(select(job.c.id).where(*mine).order_by(job.c.created_at, job.c.id)).scalars())
     deadline_at = at + job.c.deadline_at - job.c.created_at
-    conn.execute(update(job).where(*mine).values(status="queued", deadline_at=deadline_at))
-    return ids
+    released = update(job).where(*mine).values(status="queued", deadline_at=deadline_at)
+    # Of one statement: another process that releases the same account gets the others, or none.
+    rows = conn.execute(released.returning(job.c.created_at, job.c.id)).all()
+    return [row.id for row in sorted(rows)]
