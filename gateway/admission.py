@@ -9,6 +9,7 @@ from msgspec import structs
 from billing import ledger
 from gateway import limits
 from gateway.accounts.principals import OPERATOR, Principal
+from gateway.faults import point
 from gateway.jobs import admit
 from gateway.jobs.records import Admitted, NewAttempt
 from gateway.limits import Limit
@@ -139,8 +140,9 @@ class Admission:
 
     async def _admit(self, new: admit.NewJob, at: int) -> None:
         await self._core.db.write(lambda c: admit.admit(c, new, at))
-        if new.status != "scheduled":
-            self._core.runner.start(new.id)
+        point("admit.committed")
+        if new.owner is not None:
+            self._core.runner.start(new.id, fence=admit.FIRST_FENCE)
 
     def _new_job(
         self, plan: Plan, request: GenerateRequest, caller: Principal, *, waits: bool
@@ -175,6 +177,7 @@ class Admission:
                 endpoint=first.endpoint,
             ),
             status="scheduled" if waits else "queued",
+            owner=None if waits else core.runner.owner,
             key_id=caller.key.id if caller.key else None,
             key_budget_micros=caller.key.budget_micros if caller.key else None,
             max_open=None if caller.account_id == OPERATOR else most,

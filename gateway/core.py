@@ -12,11 +12,14 @@ from gateway.accounts.principals import OPERATOR, Gatekeeper, Principal
 from gateway.accounts.rows import ensure_account, find_account
 from gateway.admission import Admission
 from gateway.ambient import Ambient
-from gateway.db.engine import Database, open_database
+from gateway.db.engine import Database, backend_of, open_database
 from gateway.db.migrate import upgrade
+from gateway.faults import point
 from gateway.housekeeping import Housekeeper
 from gateway.jobs import admit, queries, settle, store
 from gateway.jobs.cadence import Cadence
+from gateway.jobs.keeper import Keeper, adopt_all
+from gateway.jobs.leases import DRIVEN
 from gateway.jobs.outliers import Outliers
 from gateway.jobs.outputs import Collector
 from gateway.jobs.records import ImageRow, JobRow
@@ -43,6 +46,9 @@ from templates.engine import TemplateLibrary
 __all__ = ["Core", "Parts", "prepare"]
 
 log = logging.getLogger(__name__)
+
+LOOK_ELSEWHERE_S = 0.25
+"""Between looks at a job that another process drives."""
 
 # Alembic announces itself at every start; what it did is logged here.
 logging.getLogger("alembic").setLevel(logging.WARNING)
@@ -124,6 +130,8 @@ class Core:
             open_to_all=settings.auth == "open",
             operator_key=None if operator is None else operator.key,
         )
+        self.shared = backend_of(settings.database_url) != "sqlite"
+        """Other processes may drive jobs of the same database."""
         self.stopping = False
         self.admission = Admission(self)
         self._client = create_client()
@@ -144,6 +152,7 @@ class Core:
                 webhooks=self.webhooks,
             )
         )
+        self.keeper = Keeper(db, self.runner, shared=self.shared)
 
     @classmethod
     async def open(
@@ -172,9 +181,11 @@ class Core:
         )
         if run_jobs:
             await core._release_premium()
-        resumed = await core.runner.resume() if run_jobs else 0
-        if resumed:
-            log.info("%d jobs of the last run are resumed", resumed)
+        if run_jobs:
+            resumed = await adopt_all(core.db, core.runner)
+            if resumed:
+                log.info("%d jobs that nobody drove are resumed", resumed)
+            core.keeper.start()
         core.office.sender.start()
         core.housekeeper.start()
         return core
@@ -182,11 +193,13 @@ class Core:
     def drain(self) -> None:
         """Take no more jobs, and answer those who wait for one now: the process is told to stop."""
         self.stopping = True
+        self.keeper.drain()
         self.runner.release()
 
     async def aclose(self) -> None:
         """Stop driving jobs, close what is open. Unended jobs are resumed at the next start."""
         self.drain()
+        await self.keeper.aclose()
         await self.runner.aclose(min(5.0, self.settings.shutdown_grace_s))
         await self.providers.aclose()
         await self._client.aclose()
@@ -236,8 +249,24 @@ class Core:
             Problem, UnknownModel, InvalidInputs: as `Admission.submit`.
         """
         job_id = await self.admission.submit(request, caller, now=now)
-        await self.runner.wait(job_id, wait_s)
-        return await self.job(job_id, caller.account_id)
+        return await self.wait(job_id, caller.account_id, wait_s)
+
+    async def wait(self, job_id: str, account_id: str | None, seconds: float) -> JobRow:
+        """Wait up to so many seconds for a job's end, whichever process drives it; the job as it is then.
+
+        One that is scheduled or unknown is not waited for.
+
+        Raises:
+            Problem: `not_found`.
+        """
+        ends = self.ambient.monotonic() + seconds
+        while True:
+            await self.runner.wait(job_id, max(0.0, ends - self.ambient.monotonic()))
+            found = await self.job(job_id, account_id)
+            left = ends - self.ambient.monotonic()
+            if found.status not in DRIVEN or left <= 0 or self.stopping or not self.shared:
+                return found
+            await self.runner.pause(min(LOOK_ELSEWHERE_S, left))
 
     async def release(self, account_id: str) -> None:
         """Run the jobs of an account that wait, now that it is premium."""
@@ -273,9 +302,9 @@ class Core:
         status = await self.db.write(lambda c: store.request_cancel(c, job_id, account_id, at))
         if status is None:
             raise Problem("not_found", f"No job has the id {job_id!r}")
+        point("cancel.committed")
         self.runner.cancel(job_id)
-        await self.runner.wait(job_id, 5.0)
-        return await self.job(job_id, account_id)
+        return await self.wait(job_id, account_id, 5.0)
 
     async def adopt(self, job_id: str, request_id: str) -> JobRow:
         """Follow an unknown job from the id that its provider has for it; the job as it is then.

@@ -8,13 +8,17 @@ from sqlalchemy import Connection, func, insert, select, update
 from billing import ledger
 from billing.money import usd
 from gateway.db.tables import account, job
+from gateway.faults import point
+from gateway.jobs.leases import lease
 from gateway.jobs.records import Admitted, NewAttempt
 from gateway.jobs.store import as_text, insert_attempt
 from gateway.schemas import RoutingView
 from providers.normalizer import ReportRow
 
-__all__ = ["BudgetExhausted", "NewJob", "TooManyJobs", "admit", "release_scheduled"]
+__all__ = ["FIRST_FENCE", "BudgetExhausted", "NewJob", "TooManyJobs", "admit", "release_scheduled"]
 
+FIRST_FENCE = 1
+"""Of a job whose first owner is the process that let it in."""
 OPEN = ("scheduled", "queued", "running", "storing")
 """What counts against the jobs that an account may have at once. `unknown` is not its fault."""
 
@@ -39,6 +43,8 @@ class NewJob(msgspec.Struct, frozen=True, kw_only=True):
     """Or `scheduled`: it waits, and nothing of it runs."""
     key_id: str | None = None
     """The API key that it came with."""
+    owner: str | None = None
+    """The process that drives it from the start, under the fence `FIRST_FENCE`."""
     key_budget_micros: int | None = None
     """The most that the key's jobs may cost in all."""
     max_open: int | None = None
@@ -79,6 +85,7 @@ def admit(conn: Connection, new: NewJob, at: int) -> None:
         TooManyJobs: the account has enough of them.
     """
     _check_limits(conn, new)
+    point("admit.checked")
     conn.execute(
         insert(job).values(
             id=new.id,
@@ -97,10 +104,14 @@ def admit(conn: Connection, new: NewJob, at: int) -> None:
             ceiling_micros=new.ceiling_micros,
             deadline_at=new.deadline_at,
             created_at=at,
+            owner=new.owner,
+            lease_until=None if new.owner is None else lease(conn),
+            fence=0 if new.owner is None else FIRST_FENCE,
         )
     )
     ledger.place_hold(conn, job_id=new.id, account_id=new.account_id, amount_micros=new.ceiling_micros, at=at)
     insert_attempt(conn, new.id, new.attempt, at)
+    point("admit.written")
 
 
 def _check_limits(conn: Connection, new: NewJob) -> None:

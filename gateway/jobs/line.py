@@ -6,15 +6,17 @@ handle is polled. Every step that a crash could tear is one transaction of `gate
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from itertools import chain, repeat
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import msgspec
 from sqlalchemy import Connection
 
-from gateway.jobs import store
+from gateway.faults import point
+from gateway.jobs import store, taken
+from gateway.jobs.leases import LeaseLost
 from gateway.jobs.live import Live
 from gateway.jobs.outputs import OutputNotStored
 from gateway.jobs.records import AttemptRow, JobRow, NewAttempt, NewImage
@@ -30,6 +32,15 @@ __all__ = ["CANCEL_PATIENCE_S", "MAX_TRIES", "Line"]
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
+
+class Write(Protocol):
+    """Writes for a job that this process drives."""
+
+    def __call__(self, fn: Callable[[Connection], T]) -> Awaitable[T]:
+        """As `Database.write`, however long the database is away; `LeaseLost` when it drives it no more."""
+        ...
+
+
 MAX_TRIES = 3
 """Attempts at one call, where the error allows another."""
 CANCEL_PATIENCE_S = 30.0
@@ -44,7 +55,8 @@ class Line:
         attempt: the last attempt at the call.
         tools: what it takes.
         live: where its progress shows.
-        recovered: it was found at a start, so a provider may have lost it for no fault of its own.
+        write: writes as long as this process has the job, and raises `LeaseLost` then.
+        recovered: another process had it, so a provider may have lost it for no fault of its own.
         tries: attempts at the call, this one with them.
         next_number: gives the number of a further attempt of the job.
     """
@@ -56,11 +68,12 @@ class Line:
         tools: Tools,
         live: Live,
         *,
+        write: Write,
         recovered: bool,
         tries: int,
         next_number: Callable[[], int],
     ) -> None:
-        self.job, self.attempt, self.tools, self.live = job, attempt, tools, live
+        self.job, self.attempt, self.tools, self.live, self.write = job, attempt, tools, live, write
         self.recovered, self.tries, self.next_number = recovered, tries, next_number
         self.candidate: Candidate = job.admitted.candidates[attempt.route_index]
         self.call: PlannedCall = self.candidate.calls[attempt.call_index]
@@ -118,12 +131,33 @@ class Line:
             if isinstance(answer, Succeeded):
                 return answer
             handle = answer
-            await self.write(lambda c: store.accept_attempt(c, self.job.id, self.attempt.id, answer))
+            await self.keep_handle(answer)
         return await self.poll(handle)
+
+    async def keep_handle(self, handle: Handle) -> None:
+        """Store a handle, before the first poll.
+
+        Raises:
+            LeaseLost: another process drives the job. It may have called the submit one without an answer:
+                here is the answer, and the job is followed from there.
+        """
+        point("submit.answered")
+        try:
+            await self.write(lambda c: store.accept_attempt(c, self.job.id, self.attempt.id, handle))
+        except LeaseLost:
+            deadline_at = self.job.deadline_at
+            await write_until_done(
+                self.tools.db,
+                lambda c: taken.note_taken(c, self.job.id, self.attempt.id, handle, deadline_at),
+            )
+            raise
+        point("submit.kept")
 
     async def submit(self) -> Handle | Succeeded:
         """One submit; repeated on a lost answer only where the provider promises to know it again."""
+        point("submit.planned")
         await self.write(lambda c: store.send_attempt(c, self.attempt.id))
+        point("submit.noted")
         call = Call(
             id=self.attempt.id,
             route=self.candidate.route,
@@ -195,6 +229,7 @@ class Line:
             return None
         match poll:
             case Succeeded():
+                point("poll.succeeded")
                 return poll
             case Failed():
                 raise poll.error
@@ -231,7 +266,7 @@ class Line:
         before = sum(call.num_images for call in self.candidate.calls[: self.attempt.call_index])
         if not self.alone:  # more than it was asked for would take the place of another call's
             done = msgspec.structs.replace(done, images=done.images[: self.call.num_images])
-        return await self.tools.collector.collect(
+        images = await self.tools.collector.collect(
             self.job.id,
             done,
             provider=self.attempt.provider,
@@ -239,6 +274,8 @@ class Line:
             first=before,
             vector=self.candidate.route.output == "vector",
         )
+        point("pictures.stored")
+        return images
 
     async def wait_for_store(self, error: OutputNotStored) -> None:
         """The store did not take a picture, which we owe the provider for: wait for another try.
@@ -287,7 +324,3 @@ class Line:
     def seconds_left(self) -> float:
         """Seconds until the job's deadline."""
         return (self.job.deadline_at - self.tools.ambient.now_ms()) / 1000
-
-    async def write(self, fn: Callable[[Connection], T]) -> T:
-        """A write that waits for the database."""
-        return await write_until_done(self.tools.db, fn)

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, insert, select, update
 
 from billing import ledger
 from gateway.db.tables import attempt, image, job
+from gateway.faults import point
 from gateway.jobs.records import TERMINAL, NewAttempt, NewImage
 from gateway.planning import Candidate
 from providers.base import Handle
@@ -154,7 +155,9 @@ def mark_unknown(conn: Connection, job_id: str, lost: Sequence[Lost], at: int) -
     """A submit got no answer: the hold is kept until somebody finds out what became of it."""
     _lose(conn, lost, at)
     conn.execute(
-        update(job).where(job.c.id == job_id, job.c.status.not_in(TERMINAL)).values(status="unknown")
+        update(job)
+        .where(job.c.id == job_id, job.c.status.not_in(TERMINAL))
+        .values(status="unknown", owner=None, lease_until=None)
     )
 
 
@@ -178,6 +181,7 @@ def keep_share(conn: Connection, job_id: str, share: Share, at: int) -> bool:
     if owner is None:
         return False
     _insert_share(conn, job_id, owner, share, at)
+    point("share.written")
     return True
 
 
@@ -229,6 +233,7 @@ def complete(
     for share in shares:
         _insert_share(conn, job_id, owner, share, at)
     _lose(conn, lost, at)
+    point("complete.written")
     return True
 
 
@@ -241,6 +246,7 @@ def end_without_images(
         return False
     ledger.release(conn, job_id=job_id, at=at)
     _lose(conn, lost, at)
+    point("fail.written")
     return True
 
 
@@ -260,6 +266,8 @@ def _end(
             status=status,
             charge_micros=charge_micros,
             completed_at=at,
+            owner=None,
+            lease_until=None,
             error_code=error.code if error else None,
             error_message=error.message if error else None,
             error_status=error.http_status if error else None,
@@ -278,6 +286,7 @@ def request_cancel(conn: Connection, job_id: str, account_id: str, at: int) -> s
     mine = job.c.id == job_id, job.c.account_id == account_id
     conn.execute(update(job).where(*mine, job.c.status.not_in(TERMINAL)).values(cancel_requested=True))
     status = conn.execute(select(job.c.status).where(*mine)).scalar_one_or_none()
+    point("cancel.written")
     if status == "scheduled":
         error = JobCanceled("It was canceled while it waited.")
         opened = conn.execute(select(attempt.c.id).where(attempt.c.job_id == job_id)).scalars().all()
