@@ -17,8 +17,10 @@ from gateway.db.migrate import upgrade
 from gateway.housekeeping import Housekeeper
 from gateway.jobs import admit, queries, settle, store
 from gateway.jobs.cadence import Cadence
+from gateway.jobs.events import Events
 from gateway.jobs.outliers import Outliers
 from gateway.jobs.outputs import Collector
+from gateway.jobs.progress import ProgressWriter
 from gateway.jobs.records import ImageRow, JobRow
 from gateway.jobs.runner import Runner
 from gateway.jobs.tools import Tools
@@ -144,6 +146,8 @@ class Core:
                 webhooks=self.webhooks,
             )
         )
+        self.events = Events(self)
+        self.progress = ProgressWriter(db, ambient, lambda: self.runner.lives)
 
     @classmethod
     async def open(
@@ -177,16 +181,20 @@ class Core:
             log.info("%d jobs of the last run are resumed", resumed)
         core.office.sender.start()
         core.housekeeper.start()
+        core.progress.start()
         return core
 
     def drain(self) -> None:
         """Take no more jobs, and answer those who wait for one now: the process is told to stop."""
         self.stopping = True
         self.runner.release()
+        self.events.release()
 
     async def aclose(self) -> None:
         """Stop driving jobs, close what is open. Unended jobs are resumed at the next start."""
         self.drain()
+        await self.events.aclose()
+        await self.progress.aclose()
         await self.runner.aclose(min(5.0, self.settings.shutdown_grace_s))
         await self.providers.aclose()
         await self._client.aclose()

@@ -195,18 +195,16 @@ class Line:
             return None
         match poll:
             case Succeeded():
+                self.live.log(self.attempt.id, poll.logs)
                 return poll
             case Failed():
                 raise poll.error
             case Waiting():
-                self.show(ProgressView(phase="queued", position=poll.position))
+                self.live.show(ProgressView(phase="queued", position=poll.position))
             case Running():
-                self.show(ProgressView(phase=poll.phase, step=poll.step, steps=poll.steps))
+                self.live.log(self.attempt.id, poll.logs)
+                self.live.show(ProgressView(phase=poll.phase, step=poll.step, steps=poll.steps))
         return None
-
-    def show(self, progress: ProgressView) -> None:
-        """Let the caller see how far it is."""
-        self.live.progress = msgspec.structs.replace(progress, images=self.live.images)
 
     async def pause(self, seconds: float) -> None:
         """Wait for the next look. A nudge ends the wait, and a new wish to cancel is one."""

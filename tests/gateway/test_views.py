@@ -82,7 +82,7 @@ def test_money_is_a_number_with_its_own_digits() -> None:
 
 def test_a_running_job_shows_its_progress() -> None:
     live = Live()
-    live.progress = ProgressView(phase="denoise", step=2, steps=9)
+    live.show(ProgressView(phase="denoise", step=2, steps=9))
     view = job_view(RUNNING, live, lambda image_id: f"{URL}/images/{image_id}")
     assert (view.status, view.progress.step, view.cost, view.image_url) == ("running", 2, None, None)
 
