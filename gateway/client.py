@@ -13,7 +13,8 @@ from gateway.problems import MEDIA_TYPE
 __all__ = ["GatewayClient", "GatewayFailure"]
 
 OWN = "/api/jobs"
-SETTLED = ("completed", "failed", "canceled", "unknown", "scheduled")
+NOT_YET = ("unknown", "scheduled")
+SETTLED = ("completed", "failed", "canceled", *NOT_YET)
 """Nothing comes of waiting: it has ended, or it is somebody else's turn to do something."""
 SILENCE_S = 60.0
 """An event stream that says nothing for so long, not even that it lives, is dead."""
@@ -90,8 +91,7 @@ class GatewayClient:
         *,
         under: str = OWN,
     ) -> dict[str, Any]:
-        """Follow a job for as long as it goes on, by its events where there are any, else by looking at it; the
-        job as it is then.
+        """Follow a job for as long as it goes on, by its events or by looking at it; the job as it is then.
 
         Args:
             job: as it was answered.
@@ -121,9 +121,10 @@ class GatewayClient:
                         job = {**job, "status": data["status"]}
                     elif name == "progress":
                         job = {**job, "progress": data}
-                    if job["status"] in SETTLED:
+                    if job["status"] in NOT_YET:
                         break
-                    on_progress(job)
+                    if job["status"] not in SETTLED:  # else `done` is the next
+                        on_progress(job)
         except httpx.TransportError:
             pass  # who looks at it next says whether the gateway is there
         # What the events told is a part of the job.

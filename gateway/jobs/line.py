@@ -32,6 +32,8 @@ T = TypeVar("T")
 
 MAX_TRIES = 3
 """Attempts at one call, where the error allows another."""
+WATCHED_S = 0.5
+"""Seconds between looks at a job that somebody follows, at most."""
 CANCEL_PATIENCE_S = 30.0
 """How long a canceled job may take to say so before it is called canceled anyway."""
 
@@ -171,7 +173,8 @@ class Line:
                 raise ProviderTimeout(
                     "The job did not end in time. Nothing was charged.", provider=handle.provider
                 )
-            await self.pause(self.tools.cadence.delay_s(self.attempt.endpoint, now - started))
+            delay_s = self.tools.cadence.delay_s(self.attempt.endpoint, now - started)
+            await self.pause(min(delay_s, WATCHED_S) if self.live.watched else delay_s)
 
     async def ask_cancel(self, handle: Handle) -> bool:
         """Pass the wish to cancel on; False when the provider did not take it now."""

@@ -37,6 +37,11 @@ class Live:
         """By attempt: look at it now, and do not wait for the next look's time."""
 
     @property
+    def watched(self) -> bool:
+        """Whether somebody follows it here."""
+        return bool(self.listeners)
+
+    @property
     def status(self) -> str | None:
         """Finer than the stored one: `storing`."""
         return self._status

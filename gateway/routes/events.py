@@ -47,6 +47,7 @@ class EventStream(Stream):
         self.chunks = chunks
 
     def to_asgi_response(self, *args: Any, **kwargs: Any) -> _Sending:
+        """Of all that Litestar hands over, the headers matter here."""
         return _Sending(self.chunks, {**(kwargs.get("headers") or {}), **self.headers})
 
 
@@ -72,12 +73,12 @@ async def job_events(
         HeaderParameter(name="Last-Event-ID", description="`id` of the last event that was seen"),
     ] = None,
 ) -> Response[Any]:
-    """A job's server-sent events: `status`, `progress`, `log` and `image` as they come, and `done` with the job
-    at its end, whichever replica runs it.
+    """A job's server-sent events: `status`, `progress`, `log` and `image` as they come, and `done` with the
+    job at its end, whichever replica runs it.
 
-    The stream may end before `done`: come back with the last event's id then, as an EventSource does by itself.
-    How the job stands is told again, lines and pictures are not. Who has seen `done` is answered 204, which ends
-    an EventSource.
+    The stream may end before `done`: come back with the last event's id then, as an EventSource does by
+    itself. How the job stands is told again, lines and pictures are not. Who has seen `done` is answered
+    204, which ends an EventSource.
     """
     await core.job(job_id, principal.account_id)
     core.events.check(principal.account_id)
@@ -98,6 +99,5 @@ async def _chunks(
 
 
 def message(event: Event) -> bytes:
-    return ServerSentEventMessage(
-        data=as_json(event.data), event=event.name, id=event.id, sep="\n"
-    ).encode()
+    """An event as it goes over the wire."""
+    return ServerSentEventMessage(data=as_json(event.data), event=event.name, id=event.id, sep="\n").encode()

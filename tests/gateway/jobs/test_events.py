@@ -13,7 +13,7 @@ from support.scripted_provider import SCRIPTED_TYPES, done, handle
 from gateway.accounts.principals import OPERATOR
 from gateway.core import Core, Parts
 from gateway.db.engine import open_database
-from gateway.jobs import watch
+from gateway.jobs import cadence, watch
 from gateway.jobs.events import MOST_STREAMS, Event, Events, Seen
 from gateway.jobs.live import MOST_LINES
 from gateway.problems import Problem
@@ -65,7 +65,9 @@ async def follow(world) -> AsyncIterator[Callable[..., Reader]]:
     """Opens a stream of a job; of a core's that is not the world's, if one is given."""
     readers: list[Reader] = []
 
-    def opened(job_id: str, seen: Seen = NOTHING, seconds: float = LONG_S, core: Core | None = None) -> Reader:
+    def opened(
+        job_id: str, seen: Seen = NOTHING, seconds: float = LONG_S, core: Core | None = None
+    ) -> Reader:
         readers.append(Reader((core or world.core).events, job_id, seen, seconds))
         return readers[-1]
 
@@ -143,6 +145,19 @@ async def test_the_end_is_told_at_once(world, follow, monkeypatch) -> None:
     await reader.until("status")
     gate.open.set()
     assert (await reader.until("done")).status == "completed"
+
+
+async def test_a_job_that_somebody_follows_is_looked_at_more_often(world, follow, monkeypatch) -> None:
+    """Nobody waits an hour for the next step, as the cadence of this endpoint would have it."""
+    monkeypatch.setattr(cadence, "SOONEST_S", 3600.0)
+    monkeypatch.setattr(cadence, "LATEST_S", 3600.0)
+    first = Gate(Running(step=1, steps=3))
+    world.script().answers([handle()], [first, Running(step=2, steps=3), done()])
+    job_id = await world.submit()
+    reader = follow(job_id)
+    await reader.until("status")
+    first.open.set()
+    await reader.until("done", status="completed")
 
 
 async def test_pictures_come_one_by_one_and_none_comes_twice(world, follow) -> None:
