@@ -267,6 +267,7 @@ def _set_body(
 
 def _stream(responses: dict[str, Any]) -> None:
     """Server-sent events; or nothing, for who has seen the last one."""
+    responses["200"]["description"] = "Server-sent events: status, progress, log, image, done"
     responses["200"]["content"] = {"text/event-stream": {"schema": {"type": "string"}}}
     responses["204"] = {"description": "`Last-Event-ID` is that of `done`: nothing more comes"}
 

@@ -72,6 +72,8 @@ class Live:
 
     def show(self, progress: ProgressView) -> None:
         """Say how far it is. Whoever waits or draws (again) does not store."""
+        if progress.phase is not None:
+            progress = msgspec.structs.replace(progress, phase=_plain(progress.phase))
         if progress != self._progress or self._status is not None:
             self._progress, self._status = progress, None
             self._changed()

@@ -9,11 +9,11 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 
 from msgspec import Struct
-from sqlalchemy import ColumnElement, Connection, delete, exists, insert, literal, select, update
+from sqlalchemy import BigInteger, ColumnElement, Connection, delete, exists, insert, literal, select, update
 from sqlalchemy.exc import IntegrityError
 
 from gateway.ambient import Ambient
-from gateway.db.engine import Database, DatabaseClosed, DatabaseUnavailable
+from gateway.db.engine import Database, DatabaseClosed, DatabaseError
 from gateway.db.tables import job, progress
 from gateway.jobs.live import Live
 from gateway.jobs.records import TERMINAL, Progress
@@ -57,7 +57,7 @@ def save(
 def _insert(conn: Connection, mine: Sequence[ColumnElement[bool]], text: str, at: int) -> None:
     """A job's first row, if there is such a job."""
     known = exists().where(progress.c.job_id == job.c.id)
-    row = select(job.c.id, literal(1), literal(text), literal(at)).where(*mine, ~known)
+    row = select(job.c.id, literal(1), literal(text), literal(at, BigInteger)).where(*mine, ~known)
     try:
         with conn.begin_nested():
             conn.execute(insert(progress).from_select(["job_id", "version", "body", "at"], row))
@@ -147,7 +147,7 @@ class ProgressWriter:
             await asyncio.sleep(TICK_S)
             try:
                 await self.write_due()
-            except DatabaseUnavailable as error:
-                log.warning("progress is not stored: %s", error)
             except DatabaseClosed:
                 return
+            except DatabaseError as error:
+                log.warning("progress is not stored: %s", error)

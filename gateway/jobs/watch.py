@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Struct
 from sqlalchemy import Connection, func, select
 
-from gateway.db.engine import Database, DatabaseClosed, DatabaseUnavailable
+from gateway.db.engine import Database, DatabaseClosed, DatabaseError
 from gateway.db.tables import image, job, progress
 from gateway.jobs.live import Live
 from gateway.jobs.records import TERMINAL, Progress
@@ -217,7 +217,7 @@ class Watches:
             await asyncio.sleep(EVERY_S)
             try:
                 await self._look(list(self._watches))
-            except DatabaseUnavailable as error:
-                log.warning("jobs that are watched cannot be looked at: %s", error)
             except DatabaseClosed:
                 return
+            except DatabaseError as error:
+                log.warning("jobs that are watched cannot be looked at: %s", error)
