@@ -1,7 +1,9 @@
 """A small client of the gateway's own API, for the command line and for programs."""
 
 import asyncio
-from collections.abc import Callable
+import json
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 from typing import Any
 
 import httpx
@@ -10,8 +12,12 @@ from gateway.problems import MEDIA_TYPE
 
 __all__ = ["GatewayClient", "GatewayFailure"]
 
-SETTLED = ("completed", "failed", "canceled", "unknown", "scheduled")
+OWN = "/api/jobs"
+NOT_YET = ("unknown", "scheduled")
+SETTLED = ("completed", "failed", "canceled", *NOT_YET)
 """Nothing comes of waiting: it has ended, or it is somebody else's turn to do something."""
+SILENCE_S = 60.0
+"""An event stream that says nothing for so long, not even that it lives, is dead."""
 
 
 class GatewayFailure(Exception):
@@ -38,10 +44,12 @@ class GatewayClient:
 
     Args:
         http: a client whose base URL is the gateway's.
+        streams: follow jobs by their events; not where `http` reads answers whole, as it does in process.
     """
 
-    def __init__(self, http: httpx.AsyncClient) -> None:
+    def __init__(self, http: httpx.AsyncClient, *, streams: bool = False) -> None:
         self._http = http
+        self._streams = streams
 
     async def call(
         self,
@@ -81,21 +89,64 @@ class GatewayClient:
         job: dict[str, Any],
         on_progress: Callable[[dict[str, Any]], None] | None = None,
         *,
-        under: str = "/api/jobs",
+        under: str = OWN,
     ) -> dict[str, Any]:
-        """Look at a job for as long as it goes on; the job as it is then.
+        """Follow a job for as long as it goes on, by its events or by looking at it; the job as it is then.
 
         Args:
             job: as it was answered.
             on_progress: told the job after each look at it.
             under: where to look: an admin finds anybody's under `/api/admin/jobs`.
         """
+        if self._streams and under == OWN and job["status"] not in SETTLED:
+            job = await self._listen(job, on_progress or _nobody)
         while job["status"] not in SETTLED:
             if on_progress is not None:
                 on_progress(job)
             await asyncio.sleep(0.1)
             job = await self.call("GET", f"{under}/{job['jobId']}")
         return job
+
+    async def _listen(
+        self, job: dict[str, Any], on_progress: Callable[[dict[str, Any]], None]
+    ) -> dict[str, Any]:
+        """Follow a job by its events until it has settled, or they end; the job as they told it."""
+        on_progress(job)
+        try:
+            async with aclosing(self._events(job["jobId"])) as events:
+                async for name, data in events:
+                    if name == "done":
+                        return data
+                    if name == "status":
+                        job = {**job, "status": data["status"]}
+                    elif name == "progress":
+                        job = {**job, "progress": data}
+                    if job["status"] in NOT_YET:
+                        break
+                    if job["status"] not in SETTLED:  # else `done` is the next
+                        on_progress(job)
+        except httpx.TransportError:
+            pass  # who looks at it next says whether the gateway is there
+        # What the events told is a part of the job.
+        return await self.call("GET", f"{OWN}/{job['jobId']}")
+
+    async def _events(self, job_id: str) -> AsyncGenerator[tuple[str, dict[str, Any]], None]:
+        """A job's events; none from a gateway that has none."""
+        timeout = httpx.Timeout(30, read=SILENCE_S)
+        async with self._http.stream("GET", f"{OWN}/{job_id}/events", timeout=timeout) as response:
+            if not response.headers.get("content-type", "").startswith("text/event-stream"):
+                return
+            name, data = "", ""
+            async for line in response.aiter_lines():
+                field, _, value = line.partition(": ")
+                if field == "event":
+                    name = value
+                elif field == "data":
+                    data += value
+                elif not line:
+                    if name and data:
+                        yield name, json.loads(data)
+                    name, data = "", ""
 
     async def cancel(self, job_id: str) -> dict[str, Any]:
         """Cancel a job; the job as it is then."""
@@ -111,6 +162,10 @@ class GatewayClient:
         response = await self._http.get(f"/images/{image_id}")
         _check(response)
         return response.content
+
+
+def _nobody(job: dict[str, Any]) -> None:
+    """Nobody wants to know."""
 
 
 def _check(response: httpx.Response) -> None:

@@ -18,10 +18,12 @@ from gateway.faults import point
 from gateway.housekeeping import Housekeeper
 from gateway.jobs import admit, queries, settle, store
 from gateway.jobs.cadence import Cadence
+from gateway.jobs.events import Events
 from gateway.jobs.keeper import Keeper, adopt_all
 from gateway.jobs.leases import DRIVEN
 from gateway.jobs.outliers import Outliers
 from gateway.jobs.outputs import Collector
+from gateway.jobs.progress import ProgressWriter
 from gateway.jobs.records import ImageRow, JobRow
 from gateway.jobs.runner import Runner
 from gateway.jobs.tools import Tools
@@ -153,6 +155,10 @@ class Core:
             )
         )
         self.keeper = Keeper(db, self.runner, shared=self.shared)
+        self.events = Events(self)
+        self.progress = ProgressWriter(
+            db, ambient, lambda: self.runner.lives, owner=lambda: self.runner.owner
+        )
 
     @classmethod
     async def open(
@@ -188,6 +194,7 @@ class Core:
             core.keeper.start()
         core.office.sender.start()
         core.housekeeper.start()
+        core.progress.start()
         return core
 
     def drain(self) -> None:
@@ -195,11 +202,14 @@ class Core:
         self.stopping = True
         self.keeper.drain()
         self.runner.release()
+        self.events.release()
 
     async def aclose(self) -> None:
         """Stop driving jobs, close what is open. Unended jobs are resumed at the next start."""
         self.drain()
         await self.keeper.aclose()
+        await self.events.aclose()
+        await self.progress.aclose()
         await self.runner.aclose(min(5.0, self.settings.shutdown_grace_s))
         await self.providers.aclose()
         await self._client.aclose()

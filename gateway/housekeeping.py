@@ -1,4 +1,4 @@
-"""Forgets what has run out, once an hour: sessions, unused links, limits that nobody touched."""
+"""Forgets what has run out, once an hour: sessions, unused links, limits that nobody touched, progress."""
 
 import asyncio
 import logging
@@ -10,6 +10,7 @@ from gateway import limits
 from gateway.accounts import logins
 from gateway.ambient import DAY_MS, Ambient
 from gateway.db.engine import Database, DatabaseError
+from gateway.jobs import progress
 
 __all__ = ["Housekeeper", "forget"]
 
@@ -26,6 +27,7 @@ def forget(conn: Connection, at: int) -> None:
     """
     logins.forget_old(conn, at - DAY_MS)
     limits.sweep(conn, at - DAY_MS)
+    progress.forget_ended(conn)
 
 
 class Housekeeper:

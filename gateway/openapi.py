@@ -43,6 +43,7 @@ KEY = "apiKey"
 KEY_SCHEME = {"type": "http", "scheme": "bearer", "description": "An API key: igw_..."}
 GENERATE = ("/api/images/generate", "/api/images/estimate")
 PICTURES = (("/images/{image_id}", "get"), ("/diffusers/generate", "post"))
+STREAM = "/api/jobs/{job_id}/events"
 PICTURE_TYPES = ("image/png", "image/jpeg", "image/webp", "image/svg+xml")
 PREFER = {
     "name": "Prefer",
@@ -106,6 +107,7 @@ def complete_document(
     for path, method in PICTURES:
         binary = {"schema": {"type": "string", "format": "binary"}}
         document["paths"][path][method]["responses"]["200"]["content"] = dict.fromkeys(PICTURE_TYPES, binary)
+    _stream(document["paths"][STREAM]["get"]["responses"])
     for path in STARTS_JOBS:
         _goes_on(document["paths"][path]["post"])
     for path, item in document["paths"].items():
@@ -261,6 +263,13 @@ def _set_body(
         "required": True,
         "content": {"application/json": {"schema": schema, "examples": shown}},
     }
+
+
+def _stream(responses: dict[str, Any]) -> None:
+    """Server-sent events; or nothing, for who has seen the last one."""
+    responses["200"]["description"] = "Server-sent events: status, progress, log, image, done"
+    responses["200"]["content"] = {"text/event-stream": {"schema": {"type": "string"}}}
+    responses["204"] = {"description": "`Last-Event-ID` is that of `done`: nothing more comes"}
 
 
 def _goes_on(operation: dict[str, Any]) -> None:

@@ -59,6 +59,7 @@ CODES: dict[str, tuple[int, str]] = {
     "unsupported_media_type": (415, "The body has a type that is not taken"),
     "invalid_upload": (422, "The upload cannot be used"),
     "too_many_jobs": (429, "Too many jobs at once"),
+    "too_many_streams": (429, "Too many event streams at once"),
     "too_many_requests": (429, "Too many requests"),
     "too_busy": (503, "Too much at once"),
     "bad_request": (400, "The request cannot be read"),

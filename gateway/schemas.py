@@ -30,6 +30,7 @@ __all__ = [
     "ReloadRequest",
     "RoutingView",
     "TemplateRequest",
+    "as_json",
     "json_response",
 ]
 
@@ -290,12 +291,17 @@ class HealthView(Struct, frozen=True, kw_only=True, rename="camel"):
 _encoder = msgspec.json.Encoder(decimal_format="number")
 
 
+def as_json(body: Struct | dict[str, Any]) -> bytes:
+    """A struct as the JSON that leaves."""
+    return _encoder.encode(body)
+
+
 def json_response(
     body: Struct | dict[str, Any], status: int = 200, headers: dict[str, str] | None = None
 ) -> Response[Any]:
     """A struct as a JSON response. Encoded here, so handlers may declare what it holds."""
     return Response(
-        content=_encoder.encode(body),
+        content=as_json(body),
         status_code=status,
         media_type="application/json",
         headers=headers or {},

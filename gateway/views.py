@@ -9,7 +9,7 @@ from msgspec import Struct
 from billing.money import json_number
 from gateway.ambient import iso
 from gateway.jobs.live import Live
-from gateway.jobs.records import AttemptRow, ImageRow, JobRow
+from gateway.jobs.records import UNDER_WAY, AttemptRow, ImageRow, JobRow, Progress
 from gateway.planning import Plan, price_words, usable
 from gateway.schemas import (
     AdminJobView,
@@ -27,19 +27,19 @@ from providers.discovery import Providers
 from registry.jsonschema import input_names, model_schema
 from registry.schema import Model, Price, Route, Term
 
-__all__ = ["admin_job_view", "estimate_view", "job_view", "model_view"]
+__all__ = ["admin_job_view", "estimate_view", "image_view", "job_view", "model_view", "shown_status"]
 
 CURRENCY = "USD"
 
 
 def job_view(job: JobRow, live: Live | None, link: Callable[[str], str]) -> JobView:
     """A job as its owner sees it; `link` makes the link to a picture."""
-    ended = job.completed_at is not None
-    images = tuple(_image(image, link(image.id)) for image in job.images)
+    told = _told(job, live)
+    images = tuple(image_view(image, link(image.id)) for image in job.images)
     error = ErrorView(code=job.error_code, message=job.error_message or "") if job.error_code else None
     return JobView(
         job_id=job.id,
-        status=job.status if ended or live is None or live.status is None else live.status,
+        status=shown_status(job.status, told),
         model=job.model,
         provider=job.provider,
         image_url=images[0].url if images else None,
@@ -57,7 +57,7 @@ def job_view(job: JobRow, live: Live | None, link: Callable[[str], str]) -> JobV
         attempts=tuple(_attempt(job, attempt) for attempt in job.attempts),
         warnings=job.warnings,
         revised_prompt=_revised_prompt(job),
-        progress=None if ended or live is None else live.progress,
+        progress=None if told is None else told.shown,
         error=error,
         user_id=job.end_user,
         registry_version=job.registry_version,
@@ -77,7 +77,20 @@ def admin_job_view(view: JobView, account_id: str) -> AdminJobView:
     return AdminJobView(**msgspec.structs.asdict(view), account_id=account_id)
 
 
-def _image(image: ImageRow, url: str) -> ImageView:
+def shown_status(status: str, told: Progress | None) -> str:
+    """A job's status as its owner sees it: what runs it may know it finer than it is stored."""
+    return told.status if told is not None and told.status and status in UNDER_WAY else status
+
+
+def _told(job: JobRow, live: Live | None) -> Progress | None:
+    """What is told of a job: by this process if that runs it, else by another one in the database."""
+    if job.completed_at is not None:
+        return None
+    return (None if live is None else live.told()) or job.progress
+
+
+def image_view(image: ImageRow, url: str) -> ImageView:
+    """A picture as its owner sees it."""
     return ImageView(
         id=image.id,
         url=url,

@@ -146,6 +146,8 @@ class Running(Struct, frozen=True, kw_only=True):
     steps: int | None = None
     phase: str | None = None
     """`load`, `denoise`, `decode` and the like; for people."""
+    logs: tuple[str, ...] = ()
+    """Every line of its log so far, oldest first, of a provider that has one."""
 
 
 class Succeeded(Struct, frozen=True, kw_only=True):
@@ -158,6 +160,8 @@ class Succeeded(Struct, frozen=True, kw_only=True):
     """A decimal in the provider's own unit, as text: it is money."""
     revised_prompt: str | None = None
     """The prompt that was drawn, as the provider says."""
+    logs: tuple[str, ...] = ()
+    """Every line of its log, oldest first, of a provider that has one."""
 
 
 class Failed(Struct, frozen=True, kw_only=True):

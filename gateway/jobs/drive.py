@@ -71,6 +71,7 @@ class Drive:
         self.ends: dict[int, _End] = {}
         """Of the candidate's calls that have ended, by their place."""
         self.gate = asyncio.Semaphore(SIDE_BY_SIDE)
+        live.restore(job.progress)
         if job.cancel_requested:
             live.cancel.set()
 

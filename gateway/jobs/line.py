@@ -43,6 +43,8 @@ class Write(Protocol):
 
 MAX_TRIES = 3
 """Attempts at one call, where the error allows another."""
+WATCHED_S = 0.5
+"""Seconds between looks at a job that somebody follows, at most."""
 CANCEL_PATIENCE_S = 30.0
 """How long a canceled job may take to say so before it is called canceled anyway."""
 
@@ -205,7 +207,8 @@ class Line:
                 raise ProviderTimeout(
                     "The job did not end in time. Nothing was charged.", provider=handle.provider
                 )
-            await self.pause(self.tools.cadence.delay_s(self.attempt.endpoint, now - started))
+            delay_s = self.tools.cadence.delay_s(self.attempt.endpoint, now - started)
+            await self.pause(min(delay_s, WATCHED_S) if self.live.watched else delay_s)
 
     async def ask_cancel(self, handle: Handle) -> bool:
         """Pass the wish to cancel on; False when the provider did not take it now."""
@@ -230,18 +233,16 @@ class Line:
         match poll:
             case Succeeded():
                 point("poll.succeeded")
+                self.live.log(self.attempt.id, poll.logs)
                 return poll
             case Failed():
                 raise poll.error
             case Waiting():
-                self.show(ProgressView(phase="queued", position=poll.position))
+                self.live.show(ProgressView(phase="queued", position=poll.position))
             case Running():
-                self.show(ProgressView(phase=poll.phase, step=poll.step, steps=poll.steps))
+                self.live.log(self.attempt.id, poll.logs)
+                self.live.show(ProgressView(phase=poll.phase, step=poll.step, steps=poll.steps))
         return None
-
-    def show(self, progress: ProgressView) -> None:
-        """Let the caller see how far it is."""
-        self.live.progress = msgspec.structs.replace(progress, images=self.live.images)
 
     async def pause(self, seconds: float) -> None:
         """Wait for the next look. A nudge ends the wait, and a new wish to cancel is one."""

@@ -4,20 +4,20 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, RowMapping, select, tuple_
+from sqlalchemy import Connection, RowMapping, Select, and_, select, tuple_
 
-from gateway.db.tables import attempt, image, job
-from gateway.jobs.records import TERMINAL, AttemptRow, ImageRow, JobRow, decode_admitted
+from gateway.db.tables import attempt, image, job, progress
+from gateway.jobs.records import TERMINAL, UNDER_WAY, AttemptRow, ImageRow, JobRow, Progress, decode_admitted
 from gateway.schemas import RoutingView
 from providers.base import Handle
 from providers.normalizer import ReportRow
 
-__all__ = ["find_image", "find_job", "list_jobs", "open_job_ids", "waiting_accounts"]
+__all__ = ["find_image", "find_job", "images_of", "list_jobs", "open_job_ids", "waiting_accounts"]
 
 
 def find_job(conn: Connection, job_id: str, account_id: str | None = None) -> JobRow | None:
     """A job; None when it is not there, or not the account's. Without an account: any (an admin's, ours)."""
-    query = select(job).where(job.c.id == job_id)
+    query = _jobs().where(job.c.id == job_id)
     if account_id is not None:
         query = query.where(job.c.account_id == account_id)
     row = conn.execute(query).mappings().first()
@@ -41,7 +41,7 @@ def list_jobs(
         status: of this status alone.
         before: (created_at, id) of the last job of the page before.
     """
-    query = select(job)
+    query = _jobs()
     if account_id is not None:
         query = query.where(job.c.account_id == account_id)
     if status is not None:
@@ -76,6 +76,18 @@ def find_image(conn: Connection, image_id: str, account_id: str | None) -> Image
     return _image(row) if row is not None else None
 
 
+def images_of(conn: Connection, job_id: str) -> list[ImageRow]:
+    """The pictures that a job has so far, in their order."""
+    query = select(image).where(image.c.job_id == job_id).order_by(image.c.position)
+    return [_image(row) for row in conn.execute(query).mappings()]
+
+
+def _jobs() -> Select[Any]:
+    """Jobs, and what is told of those under way."""
+    told = and_(progress.c.job_id == job.c.id, job.c.status.in_(UNDER_WAY))
+    return select(job, progress.c.body.label("told")).outerjoin_from(job, progress, told)
+
+
 def _job(conn: Connection, rows: Sequence[RowMapping]) -> list[JobRow]:
     ids = [row["id"] for row in rows]
     attempts: dict[str, list[AttemptRow]] = {found: [] for found in ids}
@@ -98,6 +110,7 @@ def _build(row: RowMapping, attempts: list[AttemptRow], images: list[ImageRow]) 
         "report": msgspec.json.decode(row["report"], type=tuple[ReportRow, ...]),
         "warnings": msgspec.json.decode(row["warnings"], type=tuple[str, ...]),
         "routing": msgspec.json.decode(row["routing"], type=RoutingView),
+        "progress": msgspec.json.decode(row["told"], type=Progress) if row["told"] else None,
     }
     return JobRow(**{**plain, **decoded, "attempts": tuple(attempts), "images": tuple(images)})
 

@@ -6,23 +6,27 @@ import msgspec
 from msgspec import Struct
 
 from gateway.planning import Candidate
-from gateway.schemas import RoutingView
+from gateway.schemas import ProgressView, RoutingView
 from providers.base import Handle, revive_media
 from providers.calls import PlannedCall
 from providers.normalizer import ReportRow
 
 __all__ = [
     "TERMINAL",
+    "UNDER_WAY",
     "Admitted",
     "AttemptRow",
     "ImageRow",
     "JobRow",
     "NewAttempt",
     "NewImage",
+    "Progress",
     "decode_admitted",
 ]
 
 TERMINAL = frozenset({"completed", "failed", "canceled"})
+UNDER_WAY = frozenset({"queued", "running"})
+"""Some process works at it."""
 
 
 class Admitted(Struct, frozen=True, kw_only=True):
@@ -129,6 +133,20 @@ class NewImage(Struct, frozen=True, kw_only=True):
     seed: int | None
 
 
+class Progress(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What the process that runs a job tells of it: the body of a row of `progress`."""
+
+    status: str | None = None
+    """Finer than the job's own: `storing`."""
+    shown: ProgressView | None = None
+    lines: tuple[str, ...] = ()
+    """The end of its log."""
+    logged: int = 0
+    """Lines of its log in all."""
+    read: dict[str, int] = {}
+    """Of those, how many are of each attempt."""
+
+
 class JobRow(Struct, frozen=True, kw_only=True):
     """A row of `job` with its attempts and images."""
 
@@ -155,3 +173,5 @@ class JobRow(Struct, frozen=True, kw_only=True):
     completed_at: int | None
     attempts: tuple[AttemptRow, ...]
     images: tuple[ImageRow, ...]
+    progress: Progress | None = None
+    """As the process that runs it stored it last."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Mapping
 from contextlib import suppress
 
 from gateway.db.engine import DatabaseError
@@ -88,6 +89,11 @@ class Runner:
         """What is known of a job that runs here."""
         return self._live.get(job_id)
 
+    @property
+    def lives(self) -> Mapping[str, Live]:
+        """What is known of each job that runs here."""
+        return self._live
+
     def cancel(self, job_id: str) -> None:
         """Tell a job that runs here that its end is wanted. The wish itself is in the database."""
         live = self._live.get(job_id)
@@ -152,6 +158,6 @@ class Runner:
         if not task.cancelled() and task.exception() is not None:
             log.error("job %s could not be ended and is tried again", job_id, exc_info=task.exception())
             self._broken.add(job_id)
-        live.done.set()
+        live.end()
         self._live.pop(job_id, None)
         self._tasks.pop(job_id, None)

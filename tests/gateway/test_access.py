@@ -36,6 +36,7 @@ ROUTES = {
     ("GET", "/api/jobs"): "read",
     ("GET", "/api/jobs/{job_id}"): "read",
     ("DELETE", "/api/jobs/{job_id}"): "generate",
+    ("GET", "/api/jobs/{job_id}/events"): "read",
     ("GET", "/api/models"): "read",
     ("GET", "/api/models/{model_id}"): "read",
     ("GET", "/api/intents"): "read",
@@ -223,6 +224,7 @@ async def test_what_is_anothers_is_not_there(app) -> None:
             ("DELETE", f"/api/keys/{keys[0].id}"),
             ("GET", "/api/jobs/job_of_ann"),
             ("DELETE", "/api/jobs/job_of_ann"),
+            ("GET", "/api/jobs/job_of_ann/events"),
             ("GET", "/images/img_of_ann"),
         ):
             answer = await http.request(method, path)
