@@ -12,6 +12,7 @@ from gateway.accounts.principals import OPERATOR, Gatekeeper, Principal
 from gateway.accounts.rows import ensure_account, find_account
 from gateway.admission import Admission
 from gateway.ambient import Ambient
+from gateway.cleaning import Cleaner, Keep
 from gateway.db.engine import Database, open_database
 from gateway.db.migrate import upgrade
 from gateway.housekeeping import Housekeeper
@@ -114,7 +115,8 @@ class Core:
         self.ambient = ambient
         self.office = Office(settings, parts.secrets, db, ambient, self.release)
         self.accounts = self.office.accounts
-        self.housekeeper = Housekeeper(db, ambient)
+        keep = Keep(image_days=settings.image_days, upload_days=settings.upload_days)
+        self.housekeeper = Housekeeper(db, ambient, Cleaner(db, self.images, ambient, keep))
         ttl_s = settings.link_ttl_s if settings.auth == "required" else None
         self.links = Links(Signer(parts.secrets, "image"), settings.public_url, ambient, ttl_s)
         operator = read_operator_key(settings.data_dir)
