@@ -83,6 +83,6 @@ def _deliveries(conn: Connection) -> Iterator[Finding]:
     yield from _found(conn, untold, "end_not_told", "it has ended, and nobody is told as its delivery asks")
 
 
-def _found(conn: Connection, query: Select[tuple[str]], code: str, detail: str) -> Iterator[Finding]:
+def _found(conn: Connection, query: Select[str], code: str, detail: str) -> Iterator[Finding]:
     for subject in conn.execute(query).scalars():
         yield Finding(code=code, subject=subject, detail=detail)
