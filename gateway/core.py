@@ -27,6 +27,7 @@ from gateway.links import Links
 from gateway.media.library import open_library, sweep
 from gateway.planning import Known, Plan, make_plan
 from gateway.problems import Problem
+from gateway.readiness import WriteProbe
 from gateway.schemas import GenerateRequest, JobView
 from gateway.secret import Signer, load_secrets
 from gateway.settings import Settings
@@ -126,6 +127,7 @@ class Core:
             open_to_all=settings.auth == "open",
             operator_key=None if operator is None else operator.key,
         )
+        self.probe = WriteProbe(db, ambient)
         self.stopping = False
         self.admission = Admission(self)
         self._client = create_client()
@@ -198,6 +200,7 @@ class Core:
         await self.gatekeeper.aclose()
         await self.office.sender.aclose()
         await self.housekeeper.aclose()
+        await self.probe.aclose()
         await self.db.aclose()
 
     # -- what callers do ----------------------------------------------------------------
