@@ -13,12 +13,14 @@ from gateway.faults import point
 from gateway.jobs import admit
 from gateway.jobs.records import Admitted, NewAttempt
 from gateway.limits import Limit
-from gateway.media.references import bring_references, shown_inputs
+from gateway.media.expiry import MediaGone
+from gateway.media.references import bring_references, keys_of, shown_inputs
 from gateway.network import network_of
 from gateway.planning import Plan
 from gateway.problems import Problem, too_many
 from gateway.schemas import GenerateRequest
 from providers.optimizer import OptimizerFailed
+from registry.errors import Fault, InvalidInputs, pointer
 
 if TYPE_CHECKING:
     from gateway.core import Core
@@ -100,6 +102,10 @@ class Admission:
                 headers={"Retry-After": "5"},
                 retryable=True,
             ) from error
+        except MediaGone as error:
+            why = f"{error}; send it again"
+            fault = Fault(pointer=pointer("inputs"), code="invalid_reference", message=why)
+            raise InvalidInputs([fault]) from error
         return new.id
 
     async def _optimized(self, plan: Plan, request: GenerateRequest) -> Plan:
@@ -181,4 +187,5 @@ class Admission:
             key_id=caller.key.id if caller.key else None,
             key_budget_micros=caller.key.budget_micros if caller.key else None,
             max_open=None if caller.account_id == OPERATOR else most,
+            media_keys=keys_of(plan.candidates),
         )

@@ -12,6 +12,7 @@ from gateway.accounts.principals import OPERATOR, Gatekeeper, Principal
 from gateway.accounts.rows import ensure_account, find_account
 from gateway.admission import Admission
 from gateway.ambient import Ambient
+from gateway.cleaning import Cleaner, Keep
 from gateway.db.engine import Database, backend_of, open_database
 from gateway.db.migrate import upgrade
 from gateway.faults import point
@@ -31,6 +32,7 @@ from gateway.links import Links
 from gateway.media.library import open_library, sweep
 from gateway.planning import Known, Plan, make_plan
 from gateway.problems import Problem
+from gateway.readiness import WriteProbe
 from gateway.schemas import GenerateRequest, JobView
 from gateway.secret import Signer, load_secrets
 from gateway.settings import Settings
@@ -122,7 +124,8 @@ class Core:
         self.ambient = ambient
         self.office = Office(settings, parts.secrets, db, ambient, self.release)
         self.accounts = self.office.accounts
-        self.housekeeper = Housekeeper(db, ambient)
+        keep = Keep(image_days=settings.image_days, upload_days=settings.upload_days)
+        self.housekeeper = Housekeeper(db, ambient, Cleaner(db, self.images, ambient, keep))
         ttl_s = settings.link_ttl_s if settings.auth == "required" else None
         self.links = Links(Signer(parts.secrets, "image"), settings.public_url, ambient, ttl_s)
         operator = read_operator_key(settings.data_dir)
@@ -134,6 +137,7 @@ class Core:
         )
         self.shared = backend_of(settings.database_url) != "sqlite"
         """Other processes may drive jobs of the same database."""
+        self.probe = WriteProbe(db, ambient)
         self.stopping = False
         self.admission = Admission(self)
         self._client = create_client()
@@ -219,6 +223,7 @@ class Core:
         await self.gatekeeper.aclose()
         await self.office.sender.aclose()
         await self.housekeeper.aclose()
+        await self.probe.aclose()
         await self.db.aclose()
 
     # -- what callers do ----------------------------------------------------------------

@@ -74,6 +74,10 @@ class Settings(Struct, frozen=True, kw_only=True):
     sync_wait_s: float
     job_timeout_s: float
     shutdown_grace_s: float
+    image_days: int
+    """Days that pictures are kept after their job ended; 0: for ever."""
+    upload_days: int
+    """Days that uploads and fetched inputs are kept; 0: for ever."""
     log_level: str
     optimizer: str
     """`provider:model`; empty: none."""
@@ -140,6 +144,8 @@ def load_settings(env: Mapping[str, str] | None = None) -> Settings:
         sync_wait_s=_seconds(values, "GATEWAY_SYNC_WAIT_S"),
         job_timeout_s=_seconds(values, "GATEWAY_JOB_TIMEOUT_S", low=1),
         shutdown_grace_s=_seconds(values, "GATEWAY_SHUTDOWN_GRACE_S"),
+        image_days=_integer(values, "GATEWAY_IMAGE_DAYS", 0, 36_500),
+        upload_days=_integer(values, "GATEWAY_UPLOAD_DAYS", 0, 36_500),
         log_level=_one_of(values, "GATEWAY_LOG_LEVEL", ("debug", "info", "warning", "error")),
         optimizer=values["GATEWAY_OPTIMIZER"],
         fal_run_url=values["FAL_RUN_URL"],

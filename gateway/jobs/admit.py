@@ -12,6 +12,7 @@ from gateway.faults import point
 from gateway.jobs.leases import lease
 from gateway.jobs.records import Admitted, NewAttempt
 from gateway.jobs.store import as_text, insert_attempt
+from gateway.media.expiry import hold_media
 from gateway.schemas import RoutingView
 from providers.normalizer import ReportRow
 
@@ -49,6 +50,8 @@ class NewJob(msgspec.Struct, frozen=True, kw_only=True):
     """The most that the key's jobs may cost in all."""
     max_open: int | None = None
     """Jobs that the account may have under way or waiting, with this one."""
+    media_keys: tuple[str, ...] = ()
+    """Of its references."""
 
 
 class TooManyJobs(Exception):
@@ -83,7 +86,9 @@ def admit(conn: Connection, new: NewJob, at: int) -> None:
         InsufficientFunds: the account cannot pay the ceiling.
         BudgetExhausted: the API key may not.
         TooManyJobs: the account has enough of them.
+        MediaGone: an upload of its was removed meanwhile.
     """
+    hold_media(conn, new.media_keys)
     _check_limits(conn, new)
     point("admit.checked")
     conn.execute(

@@ -153,6 +153,12 @@ class GatewayProcess:
         ) as db:
             return db.execute(sql).fetchall()
 
+    def execute(self, sql: str) -> None:
+        """Change the database of a gateway that does not run."""
+        assert self.process is None or self.process.poll() is not None
+        with contextlib.closing(sqlite3.connect(self.data_dir / "gateway.db")) as db, db:
+            db.execute(sql)
+
     def check_books(self) -> None:
         """The ledger sums to zero, each ended job's hold has ended, each image row has its file."""
         assert self.query("select coalesce(sum(amount_micros), 0) from ledger_entry") == [(0,)]
