@@ -17,6 +17,7 @@ from gateway.db.migrate import upgrade
 from gateway.housekeeping import Housekeeper
 from gateway.jobs import admit, queries, settle, store
 from gateway.jobs.cadence import Cadence
+from gateway.jobs.dispatch import Dispatcher
 from gateway.jobs.outliers import Outliers
 from gateway.jobs.outputs import Collector
 from gateway.jobs.records import ImageRow, JobRow
@@ -26,11 +27,12 @@ from gateway.links import Links
 from gateway.media.library import open_library, sweep
 from gateway.planning import Known, Plan, make_plan
 from gateway.problems import Problem
-from gateway.schemas import GenerateRequest, JobView
+from gateway.schedule import turn_of
+from gateway.schemas import EstimateView, GenerateRequest, JobView
 from gateway.secret import Signer, load_secrets
 from gateway.settings import Settings
 from gateway.storage import ImageStore, StorageError, open_store
-from gateway.views import job_view
+from gateway.views import estimate_view, job_view
 from gateway.webhooks import Webhooks, webhook_base
 from providers.discovery import Providers
 from providers.http import create_client
@@ -144,6 +146,9 @@ class Core:
                 webhooks=self.webhooks,
             )
         )
+        self.dispatcher = Dispatcher(
+            db, ambient, self.providers, self.runner, most=settings.batch_side_by_side
+        )
 
     @classmethod
     async def open(
@@ -175,6 +180,8 @@ class Core:
         resumed = await core.runner.resume() if run_jobs else 0
         if resumed:
             log.info("%d jobs of the last run are resumed", resumed)
+        if run_jobs:
+            core.dispatcher.start()
         core.office.sender.start()
         core.housekeeper.start()
         return core
@@ -182,11 +189,13 @@ class Core:
     def drain(self) -> None:
         """Take no more jobs, and answer those who wait for one now: the process is told to stop."""
         self.stopping = True
+        self.dispatcher.stop()
         self.runner.release()
 
     async def aclose(self) -> None:
         """Stop driving jobs, close what is open. Unended jobs are resumed at the next start."""
         self.drain()
+        await self.dispatcher.aclose()
         await self.runner.aclose(min(5.0, self.settings.shutdown_grace_s))
         await self.providers.aclose()
         await self._client.aclose()
@@ -200,12 +209,15 @@ class Core:
 
     # -- what callers do ----------------------------------------------------------------
 
-    def plan(self, request: GenerateRequest, *, optimized: str | None = None) -> Plan:
+    def plan(
+        self, request: GenerateRequest, *, optimized: str | None = None, percent_off: int = 0
+    ) -> Plan:
         """Stations 4 to 8: nothing is spent or stored.
 
         Args:
             request: what is asked for.
             optimized: its prompt as a language model rewrote it.
+            percent_off: of each price.
         """
         return make_plan(
             self.catalog,
@@ -214,7 +226,18 @@ class Core:
             fresh_seed=self.ambient.seed(),
             known=Known(shut=self.outliers.shut, usual_s=self._usual_s),
             optimized=optimized,
+            percent_off=percent_off,
         )
+
+    def estimate(self, request: GenerateRequest, caller: Principal) -> EstimateView:
+        """What a request of this caller would cost and send. Spends nothing.
+
+        Raises:
+            Problem: `premium_required`, as it would be when it is sent.
+            UnknownModel, InvalidInputs: as `plan`.
+        """
+        turn = turn_of(request, caller, self.settings, self.ambient.now_ms())
+        return estimate_view(self.plan(request, percent_off=turn.percent_off), turn.runs_at)
 
     def _usual_s(self, route: Route) -> float | None:
         """Seconds that a job of a route usually takes: as was seen here, else as the registry says."""
