@@ -1,15 +1,20 @@
 """Jobs that are handed over together run together, and each keeps its own handle, cancel and end."""
 
 import asyncio
+from decimal import Decimal
 
 import pytest
 from msgspec.structs import replace
-from support.engines import TOKEN, ask, code, denoising, ended, job, long_job, made, pixels, until
+from support.engines import MINI, TOKEN, ask, code, denoising, ended, job, long_job, made, pixels, until
 
-from providers.base import Group, Handle
+from providers.base import Call, Group, Handle, MediaRef, ProviderContext, Succeeded, TakesGroups
+from providers.conformance import finish
+from providers.diffusers_modal.address import EngineAddress, write_address
 from providers.diffusers_modal.gather import Gatherer
+from providers.diffusers_modal.provider import DiffusersModalProvider
 from providers.diffusers_modal.wire import Accepted, Cancel, Done, Poll, Queued, Submit, SubmitMany
 from providers.errors import ProviderUnavailable
+from registry.schema import Pipeline, Price, ProviderRow, Route, SizeRule
 
 
 class Sent:
@@ -191,3 +196,79 @@ async def test_one_with_a_fault_does_not_stop_the_others(port):
 async def test_nobody_without_the_token_hands_them_over(port):
     assert code(await ask(port, many(job("a")), TOKEN + "x")) == "unauthorized"
     assert code(await ask(port, Poll(id="a"))) == "unknown_job"
+
+
+# -- the provider --------------------------------------------------------------------
+
+
+def call(id_, of=None, num_images=1, **payload):
+    small = {"prompt": "a cat", "width": 64, "height": 64, "num_inference_steps": 4, "seed": 3}
+    pipeline = Pipeline(
+        source=MINI.source, pipeline_class=MINI.pipeline_class, tier="local", dtype="float32"
+    )
+    route = Route(
+        model="mini",
+        index=0,
+        when=frozenset(),
+        provider="diffusers",
+        endpoint="mini",
+        dialect="diffusers",
+        parameters={},
+        constants={},
+        size=SizeRule(style="width_height", default="64x64"),
+        provider_cost=Price(per_image=Decimal(0)),
+        pipeline=pipeline,
+    )
+    return Call(
+        id=id_,
+        route=route,
+        payload={**small, "prompt": id_, **payload},
+        num_images=num_images,
+        timeout_s=60,
+        group=of,
+    )
+
+
+@pytest.fixture
+def provider(port, tmp_path):
+    write_address(tmp_path, EngineAddress(host="127.0.0.1", port=port, token=TOKEN))
+    row = ProviderRow(type="diffusers_modal")
+    return DiffusersModalProvider.create(
+        ProviderContext(name="diffusers", row=row, env={}, data_dir=str(tmp_path))
+    )
+
+
+async def test_the_calls_of_a_group_are_one_call_of_the_engine(provider, calls):
+    assert isinstance(provider, TakesGroups)
+    handles = await asyncio.gather(*(provider.submit(call(name, group(2))) for name in ("a", "b")))
+    assert handles == [Handle(provider="diffusers", remote_id=name) for name in ("a", "b")]
+    ends = await asyncio.gather(*(finish(provider, handle) for handle in handles))
+    assert [type(end) for end in ends] == [Succeeded, Succeeded]
+    assert calls == [["a", "b"]]
+    # The same again, as after an answer that was lost.
+    again = await asyncio.gather(*(provider.submit(call(name, group(2))) for name in ("a", "b")))
+    assert again == handles
+    assert calls == [["a", "b"]]
+    await provider.aclose()
+
+
+async def test_a_call_with_a_group_of_its_own_waits_for_nobody(provider, calls):
+    provider._gatherer = Gatherer(patience_s=600)
+    await finish(provider, await provider.submit(call("a", group(1))))
+    assert calls == [["a"]]
+    await provider.aclose()
+
+
+@pytest.mark.parametrize(
+    ("payload", "num_images", "limit"),
+    [
+        ({"prompt": "x"}, 1, 8),
+        ({"prompt": "x"}, 3, 2),
+        ({"prompt": "x"}, 64, 1),
+        ({"prompt": "x", "image": MediaRef(url="u")}, 1, 1),
+        ({"prompt": "x", "loras": [{"path": MediaRef(url="u")}]}, 1, 1),
+        ({"prompt": "x", "loras": []}, 1, 8),
+    ],
+)
+def test_how_many_make_up_a_group(provider, payload, num_images, limit):
+    assert provider.group_limit(call("a").route, payload, num_images) == limit
