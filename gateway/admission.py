@@ -140,9 +140,7 @@ class Admission:
         else:
             self._core.runner.start(new.id)
 
-    def _new_job(
-        self, plan: Plan, request: GenerateRequest, caller: Principal, turn: Turn
-    ) -> admit.NewJob:
+    def _new_job(self, plan: Plan, request: GenerateRequest, caller: Principal, turn: Turn) -> admit.NewJob:
         core, first = self._core, plan.candidates[0].route
         settings = core.settings
         most = settings.jobs_premium if caller.tier == "premium" else settings.jobs_normal

@@ -209,9 +209,7 @@ class Core:
 
     # -- what callers do ----------------------------------------------------------------
 
-    def plan(
-        self, request: GenerateRequest, *, optimized: str | None = None, percent_off: int = 0
-    ) -> Plan:
+    def plan(self, request: GenerateRequest, *, optimized: str | None = None, percent_off: int = 0) -> Plan:
         """Stations 4 to 8: nothing is spent or stored.
 
         Args:

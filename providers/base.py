@@ -113,7 +113,7 @@ class Call(Struct, frozen=True, kw_only=True):
     that calls nobody does without.
     """
     group: Group | None = None
-    """Of calls that differ in their texts and seeds alone. A provider that is no `TakesGroups` does without."""
+    """Of calls that differ in their texts and seeds alone; for a provider that is a `TakesGroups`."""
 
 
 class Handle(Struct, frozen=True, kw_only=True):

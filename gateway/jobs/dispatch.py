@@ -79,10 +79,10 @@ class Dispatcher:
         return sum([await self._serve(group) for group in windows.arrange(waiting, self._most)])
 
     async def _run(self) -> None:
-        await self._note_ends()
         while True:
             self._wake.clear()
             try:
+                await self._note_ends()
                 while await self.run_due():
                     pass
                 pause = await self._pause()
@@ -171,12 +171,14 @@ class Dispatcher:
         if live is not None:
             await live.done.wait()
         try:
-            await self._db.write(lambda c: windows.end_batch(c, batch_id, self._ambient.now_ms()))
+            await self._end(batch_id)
         except DatabaseError as error:
-            log.warning("that batch %s has ended is not noted: %s", batch_id, error)
+            log.warning("that batch %s has ended is noted later: %s", batch_id, error)
 
     async def _note_ends(self) -> None:
-        try:
-            await self._db.write(lambda c: windows.end_batches(c, self._ambient.now_ms()))
-        except DatabaseError as error:
-            log.warning("which batches have ended is not noted: %s", error)
+        """Of batches that another process began."""
+        for batch_id in await self._db.read(windows.not_noted):
+            await self._end(batch_id)
+
+    async def _end(self, batch_id: str) -> None:
+        await self._db.write(lambda c: windows.end_batch(c, batch_id, self._ambient.now_ms()))

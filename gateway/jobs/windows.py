@@ -21,9 +21,9 @@ __all__ = [
     "arrange",
     "due",
     "end_batch",
-    "end_batches",
     "groups_of",
     "next_window",
+    "not_noted",
     "places_of",
     "take",
     "window_after",
@@ -157,9 +157,9 @@ def end_batch(conn: Connection, batch_id: str, at: int) -> None:
     conn.execute(update(batch).where(batch.c.id == batch_id, *_ended()).values(ended_at=at))
 
 
-def end_batches(conn: Connection, at: int) -> None:
-    """The same of every batch: for those whose process did not live to note it."""
-    conn.execute(update(batch).where(*_ended()).values(ended_at=at))
+def not_noted(conn: Connection) -> list[str]:
+    """Batches that have ended, although nobody noted it: their process did not live to do so."""
+    return [str(found) for found in conn.execute(select(batch.c.id).where(*_ended())).scalars()]
 
 
 def _ended() -> tuple[ColumnElement[bool], ...]:

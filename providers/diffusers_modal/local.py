@@ -99,7 +99,7 @@ class EngineClient:
         await self._submit(Submit(job=job))
 
     async def submit_many(self, jobs: Sequence[EngineJob]) -> None:
-        """Hand over jobs to be run together, once; all of them are taken, or none. Raises as `submit` does."""
+        """Hand over jobs to be run together, once: all are taken, or none. Raises as `submit` does."""
         await self._submit(SubmitMany(jobs=tuple(jobs)))
 
     async def _submit(self, request: Submit | SubmitMany) -> None:

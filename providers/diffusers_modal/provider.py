@@ -64,8 +64,8 @@ _LOST = (
 MODAL_CALL = "fc-"
 """How the ids of Modal's function calls begin."""
 MOST_PICTURES = 8
-"""That are drawn in one call of a pipeline: what does not fit into the memory is tried again by halves, but on
-a CPU the whole engine may go before."""
+"""That are drawn in one call of a pipeline. What does not fit into a GPU is tried again by halves; on a CPU the
+whole engine may go before that."""
 
 
 class DiffusersModalProvider:
@@ -203,9 +203,7 @@ class DiffusersModalProvider:
             ProviderUnavailable: the engine or Modal could not be asked.
         """
         if "tier" in handle.extra:
-            await self._modal.cancel(
-                handle.remote_id, _place(handle), int(handle.extra.get("size", "1"))
-            )
+            await self._modal.cancel(handle.remote_id, _place(handle), int(handle.extra.get("size", "1")))
         else:
             await self._client.cancel(handle.remote_id)
 

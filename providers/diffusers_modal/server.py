@@ -1,5 +1,5 @@
-"""The engine on a socket: many may ask, one job runs at a time, in the order of arrival; jobs that were handed
-over together run together.
+"""The engine on a socket: many may ask, one job runs at a time, in the order of arrival; those that were
+handed over together run together.
 
 What is kept of ended jobs: their answers, for an hour, and no more than 64 of them or 512 MiB;
 past that the oldest goes first. A poll of a job that is gone says `unknown_job`.

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 from msgspec.structs import replace
+from support.scripted_provider import SCRIPTED_TYPES
 from support.small_registry import model, route, small_catalog
 
 from gateway.jobs.groups import group_key
@@ -12,7 +13,6 @@ from gateway.planning import make_plan
 from gateway.schemas import GenerateRequest
 from providers.base import MediaRef
 from providers.discovery import Providers
-from support.scripted_provider import SCRIPTED_TYPES
 
 SENT = {"prompt": {"send": "text"}, "seed": {}, "num_inference_steps": {}, "num_images": {}}
 CATALOG = small_catalog(

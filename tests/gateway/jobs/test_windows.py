@@ -221,8 +221,9 @@ def test_a_batch_has_ended_when_its_jobs_have(conn: Connection) -> None:
     assert windows.take(conn, new_batch(), ["three"], at=W1 + 3) == ["three"]
     assert conn.execute(select(batch.c.jobs, batch.c.ended_at)).one() == (3, None)
     store.end_without_images(conn, "three", [("att-three", stopped)], stopped, W1 + 4)
-    windows.end_batches(conn, W1 + 5)
-    assert conn.execute(select(batch.c.ended_at)).scalar_one() == W1 + 5
+    assert windows.not_noted(conn) == ["bat1"]
+    windows.end_batch(conn, "bat1", W1 + 5)
+    assert windows.not_noted(conn) == []
 
 
 # -- what a job says of it -----------------------------------------------------------

@@ -203,9 +203,7 @@ async def test_nobody_without_the_token_hands_them_over(port):
 
 def call(id_, of=None, num_images=1, **payload):
     small = {"prompt": "a cat", "width": 64, "height": 64, "num_inference_steps": 4, "seed": 3}
-    pipeline = Pipeline(
-        source=MINI.source, pipeline_class=MINI.pipeline_class, tier="local", dtype="float32"
-    )
+    pipeline = Pipeline(source=MINI.source, pipeline_class=MINI.pipeline_class, tier="local", dtype="float32")
     route = Route(
         model="mini",
         index=0,

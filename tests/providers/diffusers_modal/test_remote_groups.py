@@ -24,9 +24,7 @@ async def backend(shared) -> AsyncIterator[ModalBackend]:
 
 async def at_end(backend, call_id, name, place):
     async with asyncio.timeout(90):
-        while isinstance(
-            reply := await backend.poll("A10G", call_id, name, place), Queued | Running
-        ):
+        while isinstance(reply := await backend.poll("A10G", call_id, name, place), Queued | Running):
             await asyncio.sleep(0.02)
     return reply
 
