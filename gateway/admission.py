@@ -11,6 +11,7 @@ from gateway import limits
 from gateway.accounts.principals import OPERATOR, Principal
 from gateway.faults import point
 from gateway.jobs import admit
+from gateway.jobs.groups import group_key
 from gateway.jobs.records import Admitted, NewAttempt
 from gateway.limits import Limit
 from gateway.media.expiry import MediaGone
@@ -18,6 +19,7 @@ from gateway.media.references import bring_references, keys_of, shown_inputs
 from gateway.network import network_of
 from gateway.planning import Plan
 from gateway.problems import Problem, too_many
+from gateway.schedule import Turn, turn_of
 from gateway.schemas import GenerateRequest
 from providers.optimizer import OptimizerFailed
 from registry.errors import Fault, InvalidInputs, pointer
@@ -64,15 +66,9 @@ class Admission:
             raise Problem(
                 "shutting_down", "The gateway is stopping; send it again in a moment", retryable=True
             )
-        waits = caller.tier != "premium"
-        if waits and now:
-            raise Problem(
-                "premium_required",
-                "This route answers the picture itself, and jobs of normal accounts wait for their turn. "
-                "Use POST /api/images/generate, or become premium",
-            )
+        turn = turn_of(request, caller, core.settings, core.ambient.now_ms(), now=now)
         await self._count(caller)
-        plan = core.plan(request)
+        plan = core.plan(request, percent_off=turn.percent_off)
         if plan.unavailable is not None:
             raise Problem(
                 "provider_not_configured",
@@ -80,11 +76,11 @@ class Admission:
                 "Nothing was charged. `GET /api/models` shows what is available",
                 setting=plan.unavailable.setting,
             )
-        plan = await self._optimized(plan, request)
+        plan = await self._optimized(plan, request, turn)
         candidates = await bring_references(
             core.media, plan.candidates, request, core.catalog.vocabulary, caller.account_id
         )
-        new = self._new_job(structs.replace(plan, candidates=candidates), request, caller, waits=waits)
+        new = self._new_job(structs.replace(plan, candidates=candidates), request, caller, turn)
         # A write may commit although its caller is gone: what starts the job must not hang on it.
         task = asyncio.create_task(self._admit(new, core.ambient.now_ms()))
         self._tasks.add(task)
@@ -108,7 +104,7 @@ class Admission:
             raise InvalidInputs([fault]) from error
         return new.id
 
-    async def _optimized(self, plan: Plan, request: GenerateRequest) -> Plan:
+    async def _optimized(self, plan: Plan, request: GenerateRequest, turn: Turn) -> Plan:
         """The plan with its prompt rewritten by a language model, where one is set and the request asks.
 
         Its failure never fails the job: the prompt stays as the style's rules wrote it.
@@ -123,7 +119,7 @@ class Admission:
             log.warning("the prompt optimizer failed: %s", error)
             warning = f"the prompt optimizer failed: {error}; the prompt was rewritten by rule"
             return structs.replace(plan, warnings=(*plan.warnings, warning))
-        return self._core.plan(request, optimized=text)
+        return self._core.plan(request, optimized=text, percent_off=turn.percent_off)
 
     async def _count(self, caller: Principal) -> None:
         """Count a request against the limits of its account, key and network.
@@ -149,13 +145,13 @@ class Admission:
         point("admit.committed")
         if new.owner is not None:
             self._core.runner.start(new.id, fence=admit.FIRST_FENCE)
+        else:
+            self._core.dispatcher.wake()
 
-    def _new_job(
-        self, plan: Plan, request: GenerateRequest, caller: Principal, *, waits: bool
-    ) -> admit.NewJob:
+    def _new_job(self, plan: Plan, request: GenerateRequest, caller: Principal, turn: Turn) -> admit.NewJob:
         core, first = self._core, plan.candidates[0].route
         settings = core.settings
-        most = settings.jobs_normal if waits else settings.jobs_premium
+        most = settings.jobs_premium if caller.tier == "premium" else settings.jobs_normal
         return admit.NewJob(
             id=core.ambient.new_id("job"),
             account_id=caller.account_id,
@@ -166,6 +162,8 @@ class Admission:
                 inputs=shown_inputs(request.inputs),
                 options=shown_inputs(request.options),
                 candidates=plan.candidates,
+                schedule=request.schedule,
+                cost_now_micros=plan.full_micros if turn.waits else None,
             ),
             report=plan.report,
             warnings=plan.warnings,
@@ -182,8 +180,10 @@ class Admission:
                 provider=first.provider,
                 endpoint=first.endpoint,
             ),
-            status="scheduled" if waits else "queued",
-            owner=None if waits else core.runner.owner,
+            status="scheduled" if turn.waits else "queued",
+            owner=None if turn.waits else core.runner.owner,
+            runs_at=turn.runs_at,
+            group_key=group_key(plan.candidates) if turn.waits else None,
             key_id=caller.key.id if caller.key else None,
             key_budget_micros=caller.key.budget_micros if caller.key else None,
             max_open=None if caller.account_id == OPERATOR else most,

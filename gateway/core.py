@@ -19,6 +19,7 @@ from gateway.faults import point
 from gateway.housekeeping import Housekeeper
 from gateway.jobs import admit, queries, settle, store
 from gateway.jobs.cadence import Cadence
+from gateway.jobs.dispatch import Dispatcher
 from gateway.jobs.events import Events
 from gateway.jobs.keeper import Keeper, adopt_all
 from gateway.jobs.leases import DRIVEN
@@ -33,11 +34,12 @@ from gateway.media.library import open_library, sweep
 from gateway.planning import Known, Plan, make_plan
 from gateway.problems import Problem
 from gateway.readiness import WriteProbe
-from gateway.schemas import GenerateRequest, JobView
+from gateway.schedule import turn_of
+from gateway.schemas import EstimateView, GenerateRequest, JobView
 from gateway.secret import Signer, load_secrets
 from gateway.settings import Settings
 from gateway.storage import ImageStore, StorageError, open_store
-from gateway.views import job_view
+from gateway.views import estimate_view, job_view
 from gateway.webhooks import Webhooks, webhook_base
 from providers.discovery import Providers
 from providers.http import create_client
@@ -163,6 +165,9 @@ class Core:
         self.progress = ProgressWriter(
             db, ambient, lambda: self.runner.lives, owner=lambda: self.runner.owner
         )
+        self.dispatcher = Dispatcher(
+            db, ambient, self.providers, self.runner, most=settings.batch_side_by_side
+        )
 
     @classmethod
     async def open(
@@ -191,11 +196,11 @@ class Core:
         )
         if run_jobs:
             await core._release_premium()
-        if run_jobs:
             resumed = await adopt_all(core.db, core.runner)
             if resumed:
                 log.info("%d jobs that nobody drove are resumed", resumed)
             core.keeper.start()
+            core.dispatcher.start()
         core.office.sender.start()
         core.housekeeper.start()
         core.progress.start()
@@ -205,6 +210,7 @@ class Core:
         """Take no more jobs, and answer those who wait for one now: the process is told to stop."""
         self.stopping = True
         self.keeper.drain()
+        self.dispatcher.stop()
         self.runner.release()
         self.events.release()
 
@@ -214,6 +220,7 @@ class Core:
         await self.keeper.aclose()
         await self.events.aclose()
         await self.progress.aclose()
+        await self.dispatcher.aclose()
         await self.runner.aclose(min(5.0, self.settings.shutdown_grace_s))
         await self.providers.aclose()
         await self._client.aclose()
@@ -228,12 +235,13 @@ class Core:
 
     # -- what callers do ----------------------------------------------------------------
 
-    def plan(self, request: GenerateRequest, *, optimized: str | None = None) -> Plan:
+    def plan(self, request: GenerateRequest, *, optimized: str | None = None, percent_off: int = 0) -> Plan:
         """Stations 4 to 8: nothing is spent or stored.
 
         Args:
             request: what is asked for.
             optimized: its prompt as a language model rewrote it.
+            percent_off: of each price.
         """
         return make_plan(
             self.catalog,
@@ -242,7 +250,18 @@ class Core:
             fresh_seed=self.ambient.seed(),
             known=Known(shut=self.outliers.shut, usual_s=self._usual_s),
             optimized=optimized,
+            percent_off=percent_off,
         )
+
+    def estimate(self, request: GenerateRequest, caller: Principal) -> EstimateView:
+        """What a request of this caller would cost and send. Spends nothing.
+
+        Raises:
+            Problem: `premium_required`, as it would be when it is sent.
+            UnknownModel, InvalidInputs: as `plan`.
+        """
+        turn = turn_of(request, caller, self.settings, self.ambient.now_ms())
+        return estimate_view(self.plan(request, percent_off=turn.percent_off), turn.runs_at)
 
     def _usual_s(self, route: Route) -> float | None:
         """Seconds that a job of a route usually takes: as was seen here, else as the registry says."""

@@ -1,7 +1,7 @@
 """What goes over the wire at the app-facing routes. camelCase outside, as the seeds have it."""
 
 from decimal import Decimal
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from litestar import Response
@@ -29,6 +29,8 @@ __all__ = [
     "RawRequest",
     "ReloadRequest",
     "RoutingView",
+    "Schedule",
+    "ScheduleView",
     "TemplateRequest",
     "as_json",
     "json_response",
@@ -37,6 +39,8 @@ __all__ = [
 
 MOST_LISTED = 8
 """Fallbacks that a request may list."""
+Schedule = Literal["now", "window"]
+"""When a job runs: at once, or together with others in the next batch window."""
 
 
 class GenerateRequest(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
@@ -55,6 +59,9 @@ class GenerateRequest(Struct, frozen=True, kw_only=True, rename="camel", forbid_
     fallbacks: Annotated[tuple[str, ...], Meta(max_length=MOST_LISTED)] | None = None
     """Other models that may serve when the first is not available or fails, in order. Without it, under
     an intent, its other models that cost no more; `[]`: none."""
+    schedule: Schedule | None = None
+    """`now`, for premium accounts, or `window`: with others in the next batch window, which may cost less.
+    Without it: `now` for premium accounts, `window` for normal ones."""
 
 
 class RawRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -74,6 +81,8 @@ class TemplateRequest(Struct, frozen=True, kw_only=True, rename="camel", forbid_
     user_id: str | None = None
     template: str | None = None
     """The template's name once more, as the seed document writes it; must agree with the path."""
+    schedule: Schedule | None = None
+    """As in `POST /api/images/generate`."""
 
 
 class AdoptRequest(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
@@ -147,6 +156,15 @@ class QuoteView(Struct, frozen=True, kw_only=True, rename="camel"):
     """Never more than this is charged."""
 
 
+class ScheduleView(Struct, frozen=True, kw_only=True, rename="camel"):
+    """What a job of a batch window costs, against what it would cost at once."""
+
+    cost_now: Decimal
+    """US dollars, were it run at once."""
+    cost_then: Decimal
+    """US dollars in its window: what it is quoted."""
+
+
 class PassedOverView(Struct, frozen=True, kw_only=True, rename="camel"):
     """A model that came first and could not serve."""
 
@@ -170,6 +188,13 @@ class JobView(Struct, frozen=True, kw_only=True, rename="camel"):
     job_id: str
     status: str
     """scheduled, queued, running, storing, completed, failed, canceled or unknown"""
+    runs_at: str | None
+    """The batch window that it waits for, or ran in; null for one that ran at once."""
+    place: int | None
+    """Among those that wait for that window, from 1, as things stand; those that one call of a pipeline can
+    serve are taken along with the first of them. Null when it does not wait."""
+    schedule: ScheduleView | None
+    """Null for a job without a window."""
     model: str
     provider: str
     image_url: str | None
@@ -232,6 +257,10 @@ class EstimateView(Struct, frozen=True, kw_only=True, rename="camel"):
     currency: str
     price: str
     """The price it was worked out from, for people."""
+    runs_at: str | None
+    """The batch window that it would run in; null: at once."""
+    schedule: ScheduleView | None
+    """What its window is worth; null: it would run at once."""
     width: int | None
     height: int | None
     num_images: int

@@ -61,6 +61,11 @@ class Settings(Struct, frozen=True, kw_only=True):
     jobs_normal: int
     """Jobs that such an account may have waiting or under way."""
     jobs_premium: int
+    batch_window_s: float
+    batch_side_by_side: int
+    """Jobs of windows that a process runs at once."""
+    batch_discount: int
+    """Percent."""
     link_ttl_s: int
     trusted_proxies: tuple[Network, ...]
     public_url: str
@@ -134,6 +139,9 @@ def load_settings(env: Mapping[str, str] | None = None) -> Settings:
         premium_days=_integer(values, "GATEWAY_PREMIUM_DAYS", 1, 3650),
         jobs_normal=_integer(values, "GATEWAY_JOBS_NORMAL", 1, 100_000),
         jobs_premium=_integer(values, "GATEWAY_JOBS_PREMIUM", 1, 100_000),
+        batch_window_s=_seconds(values, "GATEWAY_BATCH_WINDOW_S"),
+        batch_side_by_side=_integer(values, "GATEWAY_BATCH_SIDE_BY_SIDE", 1, 1000),
+        batch_discount=_integer(values, "GATEWAY_BATCH_DISCOUNT", 0, 100),
         link_ttl_s=_integer(values, "GATEWAY_LINK_TTL_S", 1, 31_536_000),
         trusted_proxies=_networks(values, "GATEWAY_TRUSTED_PROXIES"),
         public_url=public_url,

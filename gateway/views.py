@@ -21,6 +21,7 @@ from gateway.schemas import (
     ModelView,
     QuoteView,
     RouteView,
+    ScheduleView,
 )
 from providers.base import MediaRef
 from providers.discovery import Providers
@@ -40,6 +41,9 @@ def job_view(job: JobRow, live: Live | None, link: Callable[[str], str]) -> JobV
     return JobView(
         job_id=job.id,
         status=shown_status(job.status, told),
+        runs_at=None if job.runs_at is None else iso(job.runs_at),
+        place=job.place,
+        schedule=_schedule(job.runs_at, job.admitted.cost_now_micros, job.quote_micros),
         model=job.model,
         provider=job.provider,
         image_url=images[0].url if images else None,
@@ -64,6 +68,14 @@ def job_view(job: JobRow, live: Live | None, link: Callable[[str], str]) -> JobV
         created_at=iso(job.created_at),
         completed_at=iso(job.completed_at) if job.completed_at is not None else None,
     )
+
+
+def _schedule(runs_at: int | None, now_micros: int | None, then_micros: int) -> ScheduleView | None:
+    """What waiting is worth; None for what does not wait."""
+    if runs_at is None:
+        return None
+    cost_now = then_micros if now_micros is None else now_micros
+    return ScheduleView(cost_now=json_number(cost_now), cost_then=json_number(then_micros))
 
 
 def _revised_prompt(job: JobRow) -> str | None:
@@ -116,8 +128,13 @@ def _attempt(job: JobRow, attempt: AttemptRow) -> AttemptView:
     )
 
 
-def estimate_view(plan: Plan) -> EstimateView:
-    """What a plan would cost and send."""
+def estimate_view(plan: Plan, runs_at: int | None = None) -> EstimateView:
+    """What a plan would cost and send.
+
+    Args:
+        plan: of the request.
+        runs_at: the window that it would wait for, in milliseconds UTC.
+    """
     first = plan.candidates[0]
     return EstimateView(
         model=plan.model.id,
@@ -131,6 +148,8 @@ def estimate_view(plan: Plan) -> EstimateView:
         fallbacks=plan.fallbacks,
         currency=CURRENCY,
         price=price_words(plan.price),
+        runs_at=None if runs_at is None else iso(runs_at),
+        schedule=_schedule(runs_at, plan.full_micros, plan.quote.price_micros),
         width=first.width,
         height=first.height,
         num_images=first.num_images,

@@ -20,7 +20,9 @@ __all__ = ["jobs"]
 
 
 @click.group(invoke_without_command=True)
-@click.option("--status", help="Of this status alone: queued, running, completed, failed, canceled, unknown.")
+@click.option(
+    "--status", help="Of this status alone: scheduled, queued, running, completed, failed, canceled, unknown."
+)
 @click.option("--limit", type=click.IntRange(1, 100), default=20, show_default=True, help="How many.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @click.pass_context

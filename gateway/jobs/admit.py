@@ -13,7 +13,7 @@ from gateway.jobs.leases import lease
 from gateway.jobs.records import Admitted, NewAttempt
 from gateway.jobs.store import as_text, insert_attempt
 from gateway.media.expiry import hold_media
-from gateway.schemas import RoutingView
+from gateway.schemas import RoutingView, Schedule
 from providers.normalizer import ReportRow
 
 __all__ = ["FIRST_FENCE", "BudgetExhausted", "NewJob", "TooManyJobs", "admit", "release_scheduled"]
@@ -48,6 +48,10 @@ class NewJob(msgspec.Struct, frozen=True, kw_only=True):
     """The process that drives it from the start, under the fence `FIRST_FENCE`."""
     key_budget_micros: int | None = None
     """The most that the key's jobs may cost in all."""
+    runs_at: int | None = None
+    """The window that it waits for, in milliseconds UTC."""
+    group_key: str | None = None
+    """`gateway.jobs.groups.group_key` of it."""
     max_open: int | None = None
     """Jobs that the account may have under way or waiting, with this one."""
     media_keys: tuple[str, ...] = ()
@@ -112,6 +116,8 @@ def admit(conn: Connection, new: NewJob, at: int) -> None:
             owner=new.owner,
             lease_until=None if new.owner is None else lease(conn),
             fence=0 if new.owner is None else FIRST_FENCE,
+            runs_at=new.runs_at,
+            group_key=new.group_key,
         )
     )
     ledger.place_hold(conn, job_id=new.id, account_id=new.account_id, amount_micros=new.ceiling_micros, at=at)
@@ -140,7 +146,8 @@ def _check_limits(conn: Connection, new: NewJob) -> None:
 
 
 def release_scheduled(conn: Connection, account_id: str, at: int) -> list[str]:
-    """Let an account's waiting jobs run; their ids, oldest first.
+    """Let the jobs of an account run that wait because of its tier; their ids, oldest first. One that was
+    asked to wait (`schedule: window`) does.
 
     Args:
         conn: inside a transaction.
@@ -149,7 +156,21 @@ def release_scheduled(conn: Connection, account_id: str, at: int) -> list[str]:
             up none while it waited.
     """
     mine = (job.c.account_id == account_id, job.c.status == "scheduled")
-    ids = list(conn.execute(select(job.c.id).where(*mine).order_by(job.c.created_at, job.c.id)).scalars())
-    deadline_at = at + job.c.deadline_at - job.c.created_at
-    conn.execute(update(job).where(*mine).values(status="queued", deadline_at=deadline_at))
+    found = conn.execute(select(job.c.id, job.c.request).where(*mine).order_by(job.c.created_at, job.c.id))
+    wanted = [str(row.id) for row in found if _wish.decode(row.request).schedule is None]
+    # Not one that another process takes out of its window now: it runs there.
+    free = select(job.c.id).where(job.c.id.in_(wanted), *mine).with_for_update(skip_locked=True)
+    locked = set(conn.execute(free).scalars())
+    ids = [found for found in wanted if found in locked]
+    values = {"status": "queued", "deadline_at": at + job.c.deadline_at - job.c.created_at, "runs_at": None}
+    conn.execute(update(job).where(job.c.id.in_(ids)).values(**values))
     return ids
+
+
+class _Wish(msgspec.Struct):
+    """Of a stored request, when it wants to run."""
+
+    schedule: Schedule | None = None
+
+
+_wish = msgspec.json.Decoder(_Wish)

@@ -27,6 +27,7 @@ __all__ = [
     "lease",
     "let_go",
     "renew",
+    "taken_by",
 ]
 
 T = TypeVar("T")
@@ -64,7 +65,7 @@ def claim(conn: Connection, job_id: str, owner: str) -> int | None:
     """Take a job on; its fence, or None when another process drives it, or nobody should."""
     mine = (job.c.id == job_id, job.c.status.in_(DRIVEN), or_(_is_free(conn, owner), job.c.owner == owner))
     found: int | None = conn.execute(
-        update(job).where(*mine).values(**_taken(conn, owner)).returning(job.c.fence)
+        update(job).where(*mine).values(**taken_by(conn, owner)).returning(job.c.fence)
     ).scalar()
     return found
 
@@ -83,7 +84,7 @@ def adopt(conn: Connection, owner: str, limit: int) -> list[tuple[str, int]]:
         .with_for_update(skip_locked=True)
     )
     ids = conn.execute(free).scalars().all()
-    taken = update(job).where(job.c.id.in_(ids)).values(**_taken(conn, owner))
+    taken = update(job).where(job.c.id.in_(ids)).values(**taken_by(conn, owner))
     fences = {row.id: row.fence for row in conn.execute(taken.returning(job.c.id, job.c.fence))}
     return [(found, fences[found]) for found in ids]
 
@@ -119,7 +120,8 @@ def fenced(conn: Connection, job_id: str, fence: int, fn: Callable[[Connection],
     return fn(conn)
 
 
-def _taken(conn: Connection, owner: str) -> dict[str, Any]:
+def taken_by(conn: Connection, owner: str) -> dict[str, Any]:
+    """The columns of a job that a process takes on in this very statement."""
     return {"owner": owner, "fence": job.c.fence + 1, "lease_until": lease(conn)}
 
 

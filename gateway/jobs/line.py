@@ -168,6 +168,7 @@ class Line:
             timeout_s=max(1.0, self.seconds_left()),
             media=self.tools.media,
             webhook=self.tools.webhooks.address(self.provider.type, self.attempt.id),
+            group=self.job.group if self.alone and self.attempt.route_index == 0 else None,
         )
         unknown: SubmitUnknown | None = None
         for pause in (*self.tools.resend_pauses_s, None):

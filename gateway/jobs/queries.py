@@ -7,6 +7,7 @@ import msgspec
 from sqlalchemy import Connection, RowMapping, Select, and_, select, tuple_
 
 from gateway.db.tables import attempt, image, job, progress
+from gateway.jobs import windows
 from gateway.jobs.records import TERMINAL, UNDER_WAY, AttemptRow, ImageRow, JobRow, Progress, decode_admitted
 from gateway.schemas import RoutingView
 from providers.base import Handle
@@ -98,7 +99,17 @@ def _job(conn: Connection, rows: Sequence[RowMapping]) -> list[JobRow]:
     by_position = select(image).where(image.c.job_id.in_(ids)).order_by(image.c.position)
     for row in conn.execute(by_position).mappings():
         images[row["job_id"]].append(_image(row))
-    return [_build(row, attempts[row["id"]], images[row["id"]]) for row in rows]
+    places = windows.places_of(conn, [row["id"] for row in rows if row["status"] == "scheduled"])
+    under_way = [row["batch_id"] for row in rows if row["batch_id"] and row["status"] not in TERMINAL]
+    groups = windows.groups_of(conn, under_way)
+    return [
+        msgspec.structs.replace(
+            _build(row, attempts[row["id"]], images[row["id"]]),
+            place=places.get(row["id"]),
+            group=groups.get(row["batch_id"]),
+        )
+        for row in rows
+    ]
 
 
 def _build(row: RowMapping, attempts: list[AttemptRow], images: list[ImageRow]) -> JobRow:

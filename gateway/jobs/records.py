@@ -6,8 +6,8 @@ import msgspec
 from msgspec import Struct
 
 from gateway.planning import Candidate
-from gateway.schemas import ProgressView, RoutingView
-from providers.base import Handle, revive_media
+from gateway.schemas import ProgressView, RoutingView, Schedule
+from providers.base import Group, Handle, revive_media
 from providers.calls import PlannedCall
 from providers.normalizer import ReportRow
 
@@ -37,6 +37,10 @@ class Admitted(Struct, frozen=True, kw_only=True):
     inputs: dict[str, Any]
     options: dict[str, Any]
     candidates: tuple[Candidate, ...]
+    schedule: Schedule | None = None
+    """As the request says."""
+    cost_now_micros: int | None = None
+    """Of a job that waits for a window: what it would have cost at once."""
 
 
 def decode_admitted(text: str) -> Admitted:
@@ -175,3 +179,9 @@ class JobRow(Struct, frozen=True, kw_only=True):
     images: tuple[ImageRow, ...]
     progress: Progress | None = None
     """As the process that runs it stored it last."""
+    runs_at: int | None = None
+    """The batch window that it waits for, or ran in."""
+    place: int | None = None
+    """In that window, from 1, while it waits."""
+    group: Group | None = None
+    """With which others it was taken out of its window."""

@@ -16,7 +16,6 @@ from gateway.problems import Problem, provider_problem
 from gateway.schemas import EstimateView, GenerateRequest, JobView, json_response
 from gateway.verify import extension_of
 from gateway.verify_svg import SVG
-from gateway.views import estimate_view
 from providers.errors import ProviderError, by_code
 
 __all__ = ["estimate", "generate", "image", "job_answer"]
@@ -38,7 +37,14 @@ def job_answer(core: Core, job: JobRow) -> Response[Any]:
         return json_response(core.view(job))
     if job.status in ("failed", "canceled"):
         raise failure(job)
-    return json_response(core.view(job), 202, {**where, "Retry-After": "1"})
+    return json_response(core.view(job), 202, {**where, "Retry-After": str(_look_again_s(core, job))})
+
+
+def _look_again_s(core: Core, job: JobRow) -> int:
+    """Seconds until it is worth another look."""
+    if job.status != "scheduled" or job.runs_at is None:
+        return 1
+    return max(1, -(-(job.runs_at - core.ambient.now_ms()) // 1000))
 
 
 def failure(job: JobRow) -> Problem:
@@ -66,10 +72,13 @@ async def generate(
 
     Waits up to GATEWAY_SYNC_WAIT_S for the images; `Prefer: wait=N` or `respond-async` says
     otherwise. When the wait runs out the answer is 202 with the job and its Location.
+
+    A job of a normal account, or one with `schedule: window`, waits for the next batch window: the answer
+    is 202 at once, with `runsAt` and its `place`, and what it costs then and would cost now.
     """
     body = await read_body(request, GenerateRequest)
     if dry_run:
-        return json_response(estimate_view(core.plan(body)))
+        return json_response(core.estimate(body, principal))
     wait_s = read_wait(request, core.settings.sync_wait_s)
     return job_answer(core, await core.generate(body, principal, wait_s))
 
@@ -79,12 +88,14 @@ async def generate(
     status_code=200,
     summary="What it would cost and send",
     tags=["Images"],
-    opt=READ | may("unknown_model", "invalid_inputs"),
+    opt=READ | may("unknown_model", "invalid_inputs", "premium_required"),
 )
-async def estimate(request: Request[Any, Any, Any], core: NamedDependency[Core]) -> Response[EstimateView]:
+async def estimate(
+    request: Request[Any, Any, Any], core: NamedDependency[Core], principal: NamedDependency[Principal]
+) -> Response[EstimateView]:
     """The price of a request, what would be sent, and an account of each parameter. Spends nothing."""
     body = await read_body(request, GenerateRequest)
-    return json_response(estimate_view(core.plan(body)))
+    return json_response(core.estimate(body, principal))
 
 
 @get(
