@@ -14,6 +14,7 @@ from gateway.admission import Admission
 from gateway.ambient import Ambient
 from gateway.db.engine import Database, open_database
 from gateway.db.migrate import upgrade
+from gateway.delivery.office import DeliveryOffice
 from gateway.housekeeping import Housekeeper
 from gateway.jobs import admit, queries, settle, store
 from gateway.jobs.cadence import Cadence
@@ -112,11 +113,14 @@ class Core:
         self.optimizer = parts.optimizer
         self.db = db
         self.ambient = ambient
-        self.office = Office(settings, parts.secrets, db, ambient, self.release)
-        self.accounts = self.office.accounts
-        self.housekeeper = Housekeeper(db, ambient)
         ttl_s = settings.link_ttl_s if settings.auth == "required" else None
         self.links = Links(Signer(parts.secrets, "image"), settings.public_url, ambient, ttl_s)
+        self.delivery = DeliveryOffice(
+            settings, parts.secrets, db, ambient, self.images, self.links, self.view
+        )
+        self.office = Office(settings, parts.secrets, db, ambient, self.release, self.delivery.wake)
+        self.accounts = self.office.accounts
+        self.housekeeper = Housekeeper(db, ambient)
         operator = read_operator_key(settings.data_dir)
         self.gatekeeper = Gatekeeper(
             db,
@@ -142,6 +146,7 @@ class Core:
                 outliers=self.outliers,
                 cadence=self.cadence,
                 webhooks=self.webhooks,
+                ended=self.delivery.wake,
             )
         )
 
@@ -175,7 +180,7 @@ class Core:
         resumed = await core.runner.resume() if run_jobs else 0
         if resumed:
             log.info("%d jobs of the last run are resumed", resumed)
-        core.office.sender.start()
+        core.delivery.start()
         core.housekeeper.start()
         return core
 
@@ -194,7 +199,7 @@ class Core:
             await self.optimizer.aclose()
         self.media.close()
         await self.gatekeeper.aclose()
-        await self.office.sender.aclose()
+        await self.delivery.aclose()
         await self.housekeeper.aclose()
         await self.db.aclose()
 
@@ -274,6 +279,7 @@ class Core:
         if status is None:
             raise Problem("not_found", f"No job has the id {job_id!r}")
         self.runner.cancel(job_id)
+        self.delivery.wake()
         await self.runner.wait(job_id, 5.0)
         return await self.job(job_id, account_id)
 
@@ -310,6 +316,7 @@ class Core:
             raise Problem(
                 "job_not_unknown", f"{job_id} is {job.status}: nobody needs to say what became of it"
             )
+        self.delivery.wake()
         return await self.job(job_id, None)
 
     async def image(self, image_id: str, account_id: str | None) -> tuple[ImageRow, bytes]:

@@ -10,22 +10,27 @@ from gateway import limits
 from gateway.accounts import logins
 from gateway.ambient import DAY_MS, Ambient
 from gateway.db.engine import Database, DatabaseError
+from gateway.delivery import outbox
 
 __all__ = ["Housekeeper", "forget"]
 
 log = logging.getLogger(__name__)
 
 EVERY_S = 3600.0
+SENT_KEPT_MS = 30 * DAY_MS
+FAILED_KEPT_MS = 90 * DAY_MS
+"""Somebody may still want to send what failed again."""
 
 
 def forget(conn: Connection, at: int) -> None:
     """Remove what has run out at a time, in milliseconds UTC.
 
     A link that ran out is kept for a day, so that its reader learns that it did. A bucket that nobody
-    touched for a day is full again.
+    touched for a day is full again. What was delivered is shown for a month, what was not for three.
     """
     logins.forget_old(conn, at - DAY_MS)
     limits.sweep(conn, at - DAY_MS)
+    outbox.forget_old(conn, sent_before=at - SENT_KEPT_MS, failed_before=at - FAILED_KEPT_MS)
 
 
 class Housekeeper:

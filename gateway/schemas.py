@@ -7,6 +7,7 @@ import msgspec
 from litestar import Response
 from msgspec import Meta, Struct
 
+from gateway.delivery.asked import DeliveryRequest, DeliveryShown
 from providers.normalizer import ReportRow
 
 __all__ = [
@@ -54,6 +55,8 @@ class GenerateRequest(Struct, frozen=True, kw_only=True, rename="camel", forbid_
     fallbacks: Annotated[tuple[str, ...], Meta(max_length=MOST_LISTED)] | None = None
     """Other models that may serve when the first is not available or fails, in order. Without it, under
     an intent, its other models that cost no more; `[]`: none."""
+    delivery: DeliveryRequest | None = None
+    """How its end is told, beside the job's own page."""
 
 
 class RawRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -71,6 +74,8 @@ class TemplateRequest(Struct, frozen=True, kw_only=True, rename="camel", forbid_
     variables: dict[str, Any] = {}
     options: dict[str, Any] = {}
     user_id: str | None = None
+    delivery: DeliveryRequest | None = None
+    """How the end of its job is told, beside the job's own page."""
     template: str | None = None
     """The template's name once more, as the seed document writes it; must agree with the path."""
 
@@ -187,6 +192,8 @@ class JobView(Struct, frozen=True, kw_only=True, rename="camel"):
     progress: ProgressView | None
     error: ErrorView | None
     user_id: str | None
+    delivery: DeliveryShown | None
+    """How its end is told, where somebody asked for that."""
     registry_version: str
     created_at: str
     completed_at: str | None

@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from billing.money import json_number
 from gateway.ambient import iso
+from gateway.delivery.asked import DeliveryShown
 from gateway.jobs.live import Live
 from gateway.jobs.records import AttemptRow, ImageRow, JobRow
 from gateway.planning import Plan, price_words, usable
@@ -60,10 +61,17 @@ def job_view(job: JobRow, live: Live | None, link: Callable[[str], str]) -> JobV
         progress=None if ended or live is None else live.progress,
         error=error,
         user_id=job.end_user,
+        delivery=_delivery(job),
         registry_version=job.registry_version,
         created_at=iso(job.created_at),
         completed_at=iso(job.completed_at) if job.completed_at is not None else None,
     )
+
+
+def _delivery(job: JobRow) -> DeliveryShown | None:
+    if job.delivery is None:
+        return None
+    return DeliveryShown(email=job.delivery.email, webhook_id=job.delivery.webhook)
 
 
 def _revised_prompt(job: JobRow) -> str | None:

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, func, insert, select, update
 from billing import ledger
 from billing.money import usd
 from gateway.db.tables import account, job
-from gateway.jobs.records import Admitted, NewAttempt
+from gateway.jobs.records import Admitted, Delivery, NewAttempt
 from gateway.jobs.store import as_text, insert_attempt
 from gateway.schemas import RoutingView
 from providers.normalizer import ReportRow
@@ -41,6 +41,8 @@ class NewJob(msgspec.Struct, frozen=True, kw_only=True):
     """The API key that it came with."""
     key_budget_micros: int | None = None
     """The most that the key's jobs may cost in all."""
+    delivery: Delivery | None = None
+    """How its end is told."""
     max_open: int | None = None
     """Jobs that the account may have under way or waiting, with this one."""
 
@@ -97,6 +99,7 @@ def admit(conn: Connection, new: NewJob, at: int) -> None:
             ceiling_micros=new.ceiling_micros,
             deadline_at=new.deadline_at,
             created_at=at,
+            delivery=None if new.delivery is None else as_text(new.delivery),
         )
     )
     ledger.place_hold(conn, job_id=new.id, account_id=new.account_id, amount_micros=new.ceiling_micros, at=at)

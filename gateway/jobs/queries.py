@@ -7,7 +7,7 @@ import msgspec
 from sqlalchemy import Connection, RowMapping, select, tuple_
 
 from gateway.db.tables import attempt, image, job
-from gateway.jobs.records import TERMINAL, AttemptRow, ImageRow, JobRow, decode_admitted
+from gateway.jobs.records import TERMINAL, AttemptRow, Delivery, ImageRow, JobRow, decode_admitted
 from gateway.schemas import RoutingView
 from providers.base import Handle
 from providers.normalizer import ReportRow
@@ -91,13 +91,16 @@ def _job(conn: Connection, rows: Sequence[RowMapping]) -> list[JobRow]:
 
 def _build(row: RowMapping, attempts: list[AttemptRow], images: list[ImageRow]) -> JobRow:
     plain: dict[str, Any] = {
-        name: row[name] for name in JobRow.__struct_fields__ if name in row and name not in ("report",)
+        name: row[name]
+        for name in JobRow.__struct_fields__
+        if name in row and name not in ("report", "delivery")
     }
     decoded = {
         "admitted": decode_admitted(row["request"]),
         "report": msgspec.json.decode(row["report"], type=tuple[ReportRow, ...]),
         "warnings": msgspec.json.decode(row["warnings"], type=tuple[str, ...]),
         "routing": msgspec.json.decode(row["routing"], type=RoutingView),
+        "delivery": msgspec.json.decode(row["delivery"], type=Delivery) if row["delivery"] else None,
     }
     return JobRow(**{**plain, **decoded, "attempts": tuple(attempts), "images": tuple(images)})
 

@@ -15,6 +15,7 @@ __all__ = [
     "TERMINAL",
     "Admitted",
     "AttemptRow",
+    "Delivery",
     "ImageRow",
     "JobRow",
     "NewAttempt",
@@ -44,6 +45,15 @@ def decode_admitted(text: str) -> Admitted:
 
 def _revived(calls: tuple[PlannedCall, ...]) -> tuple[PlannedCall, ...]:
     return tuple(msgspec.structs.replace(call, payload=revive_media(call.payload)) for call in calls)
+
+
+class Delivery(Struct, frozen=True, kw_only=True):
+    """How a job's end is told, beside the job's own page."""
+
+    email: bool = False
+    """To the account's address."""
+    webhook: str | None = None
+    """The id of the endpoint that is called."""
 
 
 class NewAttempt(Struct, frozen=True, kw_only=True):
@@ -111,6 +121,7 @@ class ImageRow(Struct, frozen=True, kw_only=True):
     content_type: str
     width: int
     height: int
+    byte_size: int
     sha256: str
     seed: int | None
 
@@ -155,3 +166,4 @@ class JobRow(Struct, frozen=True, kw_only=True):
     completed_at: int | None
     attempts: tuple[AttemptRow, ...]
     images: tuple[ImageRow, ...]
+    delivery: Delivery | None = None

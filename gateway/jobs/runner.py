@@ -114,3 +114,4 @@ class Runner:
         live.done.set()
         self._live.pop(job_id, None)
         self._tasks.pop(job_id, None)
+        self._tools.ended()

@@ -60,6 +60,7 @@ async def run_template(
         inputs=rendered.inputs,
         options=body.options,
         user_id=body.user_id,
+        delivery=body.delivery,
     )
     job = await core.generate(unified, principal, read_wait(request, core.settings.sync_wait_s))
     return job_answer(core, job)
