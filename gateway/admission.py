@@ -58,8 +58,10 @@ class Admission:
 
         Raises:
             Problem: `provider_not_configured`, `insufficient_funds`, `budget_exhausted`,
-                `premium_required`, `too_many_requests`, `too_many_jobs`, `shutting_down`.
-            UnknownModel, InvalidInputs: as `Core.plan`; also for a reference that cannot be fetched.
+                `premium_required`, `too_many_requests`, `too_many_jobs`, `too_many_webhooks`,
+                `shutting_down`.
+            UnknownModel, InvalidInputs: as `Core.plan`; also for a reference that cannot be fetched, and
+                for a delivery that cannot be made.
         """
         core = self._core
         if core.stopping:
@@ -76,11 +78,13 @@ class Admission:
                 "Nothing was charged. `GET /api/models` shows what is available",
                 setting=plan.unavailable.setting,
             )
+        delivery = await core.delivery.intake.accept(request.delivery, caller, waits=turn.waits)
         plan = await self._optimized(plan, request, turn)
         candidates = await bring_references(
             core.media, plan.candidates, request, core.catalog.vocabulary, caller.account_id
         )
         new = self._new_job(structs.replace(plan, candidates=candidates), request, caller, turn)
+        new = structs.replace(new, delivery=delivery)
         # A write may commit although its caller is gone: what starts the job must not hang on it.
         task = asyncio.create_task(self._admit(new, core.ambient.now_ms()))
         self._tasks.add(task)

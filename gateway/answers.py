@@ -44,6 +44,7 @@ MAKES_JOB = (
     "budget_exhausted",
     "premium_required",
     "too_many_jobs",
+    "too_many_webhooks",
     "shutting_down",
     "storage_unavailable",
     ProviderError.code,

@@ -15,6 +15,7 @@ from gateway.ambient import Ambient
 from gateway.cleaning import Cleaner, Keep
 from gateway.db.engine import Database, backend_of, open_database
 from gateway.db.migrate import upgrade
+from gateway.delivery.office import DeliveryOffice
 from gateway.faults import point
 from gateway.housekeeping import Housekeeper
 from gateway.jobs import admit, queries, settle, store
@@ -124,12 +125,15 @@ class Core:
         self.optimizer = parts.optimizer
         self.db = db
         self.ambient = ambient
-        self.office = Office(settings, parts.secrets, db, ambient, self.release)
+        ttl_s = settings.link_ttl_s if settings.auth == "required" else None
+        self.links = Links(Signer(parts.secrets, "image"), settings.public_url, ambient, ttl_s)
+        self.delivery = DeliveryOffice(
+            settings, parts.secrets, db, ambient, self.images, self.links, self.view
+        )
+        self.office = Office(settings, parts.secrets, db, ambient, self.release, self.delivery.wake)
         self.accounts = self.office.accounts
         keep = Keep(image_days=settings.image_days, upload_days=settings.upload_days)
         self.housekeeper = Housekeeper(db, ambient, Cleaner(db, self.images, ambient, keep))
-        ttl_s = settings.link_ttl_s if settings.auth == "required" else None
-        self.links = Links(Signer(parts.secrets, "image"), settings.public_url, ambient, ttl_s)
         operator = read_operator_key(settings.data_dir)
         self.gatekeeper = Gatekeeper(
             db,
@@ -158,6 +162,7 @@ class Core:
                 outliers=self.outliers,
                 cadence=self.cadence,
                 webhooks=self.webhooks,
+                ended=self.delivery.wake,
             )
         )
         self.keeper = Keeper(db, self.runner, shared=self.shared)
@@ -201,7 +206,7 @@ class Core:
                 log.info("%d jobs that nobody drove are resumed", resumed)
             core.keeper.start()
             core.dispatcher.start()
-        core.office.sender.start()
+        core.delivery.start()
         core.housekeeper.start()
         core.progress.start()
         return core
@@ -228,7 +233,7 @@ class Core:
             await self.optimizer.aclose()
         self.media.close()
         await self.gatekeeper.aclose()
-        await self.office.sender.aclose()
+        await self.delivery.aclose()
         await self.housekeeper.aclose()
         await self.probe.aclose()
         await self.db.aclose()
@@ -338,6 +343,7 @@ class Core:
             raise Problem("not_found", f"No job has the id {job_id!r}")
         point("cancel.committed")
         self.runner.cancel(job_id)
+        self.delivery.wake()
         return await self.wait(job_id, account_id, 5.0)
 
     async def adopt(self, job_id: str, request_id: str) -> JobRow:
@@ -373,6 +379,7 @@ class Core:
             raise Problem(
                 "job_not_unknown", f"{job_id} is {job.status}: nobody needs to say what became of it"
             )
+        self.delivery.wake()
         return await self.job(job_id, None)
 
     async def image(self, image_id: str, account_id: str | None) -> tuple[ImageRow, bytes]:

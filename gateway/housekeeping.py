@@ -12,6 +12,7 @@ from gateway.accounts import logins
 from gateway.ambient import DAY_MS, Ambient
 from gateway.cleaning import Cleaner
 from gateway.db.engine import Database, DatabaseClosed, DatabaseError
+from gateway.delivery import outbox
 from gateway.jobs import progress
 from gateway.storage import StorageError
 
@@ -27,11 +28,12 @@ def forget(conn: Connection, at: int) -> None:
     """Remove what has run out at a time, in milliseconds UTC.
 
     A link that ran out is kept for a day, so that its reader learns that it did. A bucket that nobody
-    touched for a day is full again.
+    touched for a day is full again. What was delivered is shown for a month, what was not for three.
     """
     logins.forget_old(conn, at - DAY_MS)
     limits.sweep(conn, at - DAY_MS)
     progress.forget_ended(conn)
+    outbox.forget_old(conn, at)
 
 
 class Housekeeper:

@@ -11,6 +11,7 @@ from msgspec.json import schema_components
 from gateway.accounts.schemas import BalanceView, KeyView, NewKeyView
 from gateway.answers import Operation, status_of
 from gateway.controls import MOST_SECONDS
+from gateway.delivery.asked import DeliveryRequest
 from gateway.problems import MEDIA_TYPE, ProblemDocument
 from gateway.schemas import (
     MOST_LISTED,
@@ -74,6 +75,7 @@ def complete_document(
     """
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
     schemas["Problem"] = _struct(ProblemDocument, schemas)
+    schemas["DeliveryRequest"] = _struct(DeliveryRequest, schemas)
     mapping = _names(catalog)
     for model in catalog.alive.values():
         schemas[mapping[model.id]] = _request(model, catalog)
@@ -213,6 +215,10 @@ def _common(catalog: Catalog) -> dict[str, Any]:
             "maxItems": MOST_LISTED,
             "items": {"enum": names},
             "description": "Models that serve when the first is not available or fails, in order",
+        },
+        "delivery": {
+            "description": "How the job's end is told, beside the job's own page",
+            "oneOf": [{"$ref": REF.format(name="DeliveryRequest")}, {"type": "null"}],
         },
         "userId": {
             "type": ["string", "null"],

@@ -7,6 +7,7 @@ import msgspec
 from litestar import Response
 from msgspec import Meta, Struct
 
+from gateway.delivery.asked import DeliveryRequest, DeliveryShown
 from providers.normalizer import ReportRow
 
 __all__ = [
@@ -62,6 +63,8 @@ class GenerateRequest(Struct, frozen=True, kw_only=True, rename="camel", forbid_
     schedule: Schedule | None = None
     """`now`, for premium accounts, or `window`: with others in the next batch window, which may cost less.
     Without it: `now` for premium accounts, `window` for normal ones."""
+    delivery: DeliveryRequest | None = None
+    """How its end is told, beside the job's own page."""
 
 
 class RawRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -79,6 +82,8 @@ class TemplateRequest(Struct, frozen=True, kw_only=True, rename="camel", forbid_
     variables: dict[str, Any] = {}
     options: dict[str, Any] = {}
     user_id: str | None = None
+    delivery: DeliveryRequest | None = None
+    """How the end of its job is told, beside the job's own page."""
     template: str | None = None
     """The template's name once more, as the seed document writes it; must agree with the path."""
     schedule: Schedule | None = None
@@ -213,6 +218,8 @@ class JobView(Struct, frozen=True, kw_only=True, rename="camel"):
     progress: ProgressView | None
     error: ErrorView | None
     user_id: str | None
+    delivery: DeliveryShown | None
+    """How its end is told, where somebody asked for that."""
     registry_version: str
     created_at: str
     completed_at: str | None

@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from billing.money import json_number
 from gateway.ambient import iso
+from gateway.delivery.asked import DeliveryShown
 from gateway.jobs.live import Live
 from gateway.jobs.records import UNDER_WAY, AttemptRow, ImageRow, JobRow, Progress
 from gateway.planning import Plan, price_words, usable
@@ -64,6 +65,7 @@ def job_view(job: JobRow, live: Live | None, link: Callable[[str], str]) -> JobV
         progress=None if told is None else told.shown,
         error=error,
         user_id=job.end_user,
+        delivery=_delivery(job),
         registry_version=job.registry_version,
         created_at=iso(job.created_at),
         completed_at=iso(job.completed_at) if job.completed_at is not None else None,
@@ -76,6 +78,12 @@ def _schedule(runs_at: int | None, now_micros: int | None, then_micros: int) -> 
         return None
     cost_now = then_micros if now_micros is None else now_micros
     return ScheduleView(cost_now=json_number(cost_now), cost_then=json_number(then_micros))
+
+
+def _delivery(job: JobRow) -> DeliveryShown | None:
+    if job.delivery is None:
+        return None
+    return DeliveryShown(email=job.delivery.email, webhook_id=job.delivery.webhook)
 
 
 def _revised_prompt(job: JobRow) -> str | None:

@@ -16,10 +16,11 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from billing import ledger
 from billing.ledger import Finding
-from gateway.ambient import Ambient
+from gateway.ambient import DAY_MS, Ambient
 from gateway.cli.console import console, table
 from gateway.db.engine import Database, DatabaseError, open_database
 from gateway.db.tables import image, job, media
+from gateway.delivery.outbox import SENT_KEPT_MS
 from gateway.jobs import audit
 from gateway.orphans import FOLDERS, find_orphans, missing_files
 from gateway.settings import Settings, load_settings
@@ -78,23 +79,29 @@ def _stop(why: str) -> NoReturn:
 async def _examine(settings: Settings, *, with_store: bool) -> Report:
     database = open_database(settings.database_url)
     try:
-        report = await database.read(examine)
+        now = Ambient().now_ms()
+        report = await database.read(lambda c: examine(c, now))
         if not with_store:
             return report
         store = await asyncio.to_thread(open_store, settings.storage_url, settings.env, to_write=False)
-        return await examine_store(report, database, store, Ambient().now_ms())
+        return await examine_store(report, database, store, now)
     finally:
         await database.aclose()
 
 
-def examine(conn: Connection) -> Report:
-    """Look at the database, on one snapshot of it."""
+def examine(conn: Connection, now: int) -> Report:
+    """Look at the database, on one snapshot of it.
+
+    Args:
+        conn: inside a transaction.
+        now: milliseconds UTC.
+    """
     by_status = select(job.c.status, func.count()).group_by(job.c.status).order_by(job.c.status)
     pictures, inputs = (
         conn.execute(select(func.count()).select_from(rows)).scalar_one() for rows in (image, media)
     )
     return Report(
-        findings=(*ledger.verify(conn), *audit.verify(conn)),
+        findings=(*ledger.verify(conn), *audit.verify(conn, now - SENT_KEPT_MS + DAY_MS)),
         jobs={status: number for status, number in conn.execute(by_status)},
         pictures=pictures,
         inputs=inputs,

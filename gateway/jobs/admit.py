@@ -10,7 +10,7 @@ from billing.money import usd
 from gateway.db.tables import account, job
 from gateway.faults import point
 from gateway.jobs.leases import lease
-from gateway.jobs.records import Admitted, NewAttempt
+from gateway.jobs.records import Admitted, Delivery, NewAttempt
 from gateway.jobs.store import as_text, insert_attempt
 from gateway.media.expiry import hold_media
 from gateway.schemas import RoutingView, Schedule
@@ -52,6 +52,8 @@ class NewJob(msgspec.Struct, frozen=True, kw_only=True):
     """The window that it waits for, in milliseconds UTC."""
     group_key: str | None = None
     """`gateway.jobs.groups.group_key` of it."""
+    delivery: Delivery | None = None
+    """How its end is told."""
     max_open: int | None = None
     """Jobs that the account may have under way or waiting, with this one."""
     media_keys: tuple[str, ...] = ()
@@ -118,6 +120,7 @@ def admit(conn: Connection, new: NewJob, at: int) -> None:
             fence=0 if new.owner is None else FIRST_FENCE,
             runs_at=new.runs_at,
             group_key=new.group_key,
+            delivery=None if new.delivery is None else as_text(new.delivery),
         )
     )
     ledger.place_hold(conn, job_id=new.id, account_id=new.account_id, amount_micros=new.ceiling_micros, at=at)

@@ -15,9 +15,13 @@ from gateway.jobs.records import TERMINAL
 __all__ = ["verify"]
 
 
-def verify(conn: Connection) -> list[Finding]:
+def verify(conn: Connection, told_since: int = 0) -> list[Finding]:
     """Everything that breaks a rule of jobs; empty when all is well. The ledger's own rules are
     `billing.ledger.verify`'s.
+
+    Args:
+        conn: inside a transaction.
+        told_since: of jobs that ended before, in milliseconds UTC, what told of their end may be forgotten.
 
     - each job has a hold of its account and an attempt, and no hold is without its job;
     - the hold is open as long as the job is, and has captured what the job says that was charged;
@@ -27,7 +31,7 @@ def verify(conn: Connection) -> list[Finding]:
 
     Run it on one snapshot: in one `Database.read`.
     """
-    return [*_holds(conn), *_attempts(conn), *_pictures(conn), *_deliveries(conn)]
+    return [*_holds(conn), *_attempts(conn), *_pictures(conn), *_deliveries(conn, told_since)]
 
 
 _ENDED = job.c.status.in_(TERMINAL)
@@ -74,9 +78,10 @@ def _pictures(conn: Connection) -> Iterator[Finding]:
     yield from _found(conn, free, "picture_not_charged", "it failed or was canceled, and it has pictures")
 
 
-def _deliveries(conn: Connection) -> Iterator[Finding]:
+def _deliveries(conn: Connection, since: int) -> Iterator[Finding]:
     untold = select(job.c.id).where(
         _ENDED,
+        job.c.completed_at >= since,
         job.c.delivery.is_not(None),
         ~select(outbox.c.id).where(outbox.c.job_id == job.c.id).exists(),
     )

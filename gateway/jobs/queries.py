@@ -8,7 +8,16 @@ from sqlalchemy import Connection, RowMapping, Select, and_, select, tuple_
 
 from gateway.db.tables import attempt, image, job, progress
 from gateway.jobs import windows
-from gateway.jobs.records import TERMINAL, UNDER_WAY, AttemptRow, ImageRow, JobRow, Progress, decode_admitted
+from gateway.jobs.records import (
+    TERMINAL,
+    UNDER_WAY,
+    AttemptRow,
+    Delivery,
+    ImageRow,
+    JobRow,
+    Progress,
+    decode_admitted,
+)
 from gateway.schemas import RoutingView
 from providers.base import Handle
 from providers.normalizer import ReportRow
@@ -114,7 +123,9 @@ def _job(conn: Connection, rows: Sequence[RowMapping]) -> list[JobRow]:
 
 def _build(row: RowMapping, attempts: list[AttemptRow], images: list[ImageRow]) -> JobRow:
     plain: dict[str, Any] = {
-        name: row[name] for name in JobRow.__struct_fields__ if name in row and name not in ("report",)
+        name: row[name]
+        for name in JobRow.__struct_fields__
+        if name in row and name not in ("report", "delivery")
     }
     decoded = {
         "admitted": decode_admitted(row["request"]),
@@ -122,6 +133,7 @@ def _build(row: RowMapping, attempts: list[AttemptRow], images: list[ImageRow]) 
         "warnings": msgspec.json.decode(row["warnings"], type=tuple[str, ...]),
         "routing": msgspec.json.decode(row["routing"], type=RoutingView),
         "progress": msgspec.json.decode(row["told"], type=Progress) if row["told"] else None,
+        "delivery": msgspec.json.decode(row["delivery"], type=Delivery) if row["delivery"] else None,
     }
     return JobRow(**{**plain, **decoded, "attempts": tuple(attempts), "images": tuple(images)})
 

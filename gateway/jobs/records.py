@@ -16,6 +16,7 @@ __all__ = [
     "UNDER_WAY",
     "Admitted",
     "AttemptRow",
+    "Delivery",
     "ImageRow",
     "JobRow",
     "NewAttempt",
@@ -52,6 +53,15 @@ def decode_admitted(text: str) -> Admitted:
 
 def _revived(calls: tuple[PlannedCall, ...]) -> tuple[PlannedCall, ...]:
     return tuple(msgspec.structs.replace(call, payload=revive_media(call.payload)) for call in calls)
+
+
+class Delivery(Struct, frozen=True, kw_only=True):
+    """How a job's end is told, beside the job's own page."""
+
+    email: bool = False
+    """To the account's address."""
+    webhook: str | None = None
+    """The id of the endpoint that is called."""
 
 
 class NewAttempt(Struct, frozen=True, kw_only=True):
@@ -119,6 +129,7 @@ class ImageRow(Struct, frozen=True, kw_only=True):
     content_type: str
     width: int
     height: int
+    byte_size: int
     sha256: str
     seed: int | None
 
@@ -185,3 +196,4 @@ class JobRow(Struct, frozen=True, kw_only=True):
     """In that window, from 1, while it waits."""
     group: Group | None = None
     """With which others it was taken out of its window."""
+    delivery: Delivery | None = None

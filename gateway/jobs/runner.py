@@ -161,3 +161,4 @@ class Runner:
         live.end()
         self._live.pop(job_id, None)
         self._tasks.pop(job_id, None)
+        self._tools.ended()

@@ -13,8 +13,9 @@ from sqlalchemy import Connection, insert, select, update
 
 from billing import ledger
 from gateway.db.tables import attempt, image, job
+from gateway.delivery.events import tell_end
 from gateway.faults import point
-from gateway.jobs.records import TERMINAL, NewAttempt, NewImage
+from gateway.jobs.records import TERMINAL, Delivery, NewAttempt, NewImage
 from gateway.planning import Candidate
 from providers.base import Handle
 from providers.errors import JobCanceled, ProviderError, SubmitUnknown
@@ -258,7 +259,7 @@ def _end(
     at: int,
     error: ProviderError | None = None,
 ) -> str | None:
-    """Move a job to a terminal state unless it is in one; its account, or None."""
+    """Move a job to a terminal state unless it is in one, and have it told; its account, or None."""
     changed = conn.execute(
         update(job)
         .where(job.c.id == job_id, job.c.status.not_in(TERMINAL))
@@ -275,7 +276,11 @@ def _end(
     )
     if changed.rowcount != 1:
         return None
-    return str(conn.execute(select(job.c.account_id).where(job.c.id == job_id)).scalar_one())
+    ended = conn.execute(select(job.c.account_id, job.c.delivery).where(job.c.id == job_id)).one()
+    if ended.delivery is not None:
+        delivery = msgspec.json.decode(ended.delivery, type=Delivery)
+        tell_end(conn, job_id, ended.account_id, delivery, status, at)
+    return str(ended.account_id)
 
 
 def request_cancel(conn: Connection, job_id: str, account_id: str, at: int) -> str | None:

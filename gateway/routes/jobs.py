@@ -15,7 +15,18 @@ from gateway.jobs.records import JobRow
 from gateway.problems import Problem
 from gateway.schemas import JobList, JobView, json_response
 
-__all__ = ["Cursor", "JobStatus", "Limit", "Status", "cancel_job", "get_job", "job_page", "list_jobs"]
+__all__ = [
+    "Cursor",
+    "JobStatus",
+    "Limit",
+    "Status",
+    "cancel_job",
+    "get_job",
+    "job_page",
+    "list_jobs",
+    "read_cursor",
+    "write_cursor",
+]
 
 JobStatus = Literal["scheduled", "queued", "running", "storing", "completed", "failed", "canceled", "unknown"]
 Limit = Annotated[int, QueryParameter(ge=1, le=100, description="Jobs a page")]
@@ -38,12 +49,12 @@ async def job_page(
     Raises:
         Problem: `bad_request`, when the cursor is none of ours.
     """
-    before = _read_cursor(cursor) if cursor else None
+    before = read_cursor(cursor) if cursor else None
     rows = await core.db.read(
         lambda c: queries.list_jobs(c, account_id, limit=limit + 1, status=status, before=before)
     )
     page = rows[:limit]
-    return page, _cursor(page[-1].created_at, page[-1].id) if len(rows) > limit else None
+    return page, write_cursor(page[-1].created_at, page[-1].id) if len(rows) > limit else None
 
 
 @get("/api/jobs", summary="Your jobs", tags=["Jobs"])
@@ -75,11 +86,17 @@ async def cancel_job(
     return json_response(core.view(await core.cancel(job_id, principal.account_id)))
 
 
-def _cursor(created_at: int, job_id: str) -> str:
+def write_cursor(created_at: int, job_id: str) -> str:
+    """Where the next page begins: after the row that was made then and has this id."""
     return base64.urlsafe_b64encode(f"{created_at}:{job_id}".encode()).decode()
 
 
-def _read_cursor(cursor: str) -> tuple[int, str]:
+def read_cursor(cursor: str) -> tuple[int, str]:
+    """What `write_cursor` wrote.
+
+    Raises:
+        Problem: `bad_request`, when it is none of ours.
+    """
     try:
         created_at, _, job_id = base64.urlsafe_b64decode(cursor.encode()).decode().partition(":")
         return int(created_at), job_id

@@ -61,6 +61,7 @@ async def run_template(
         options=body.options,
         user_id=body.user_id,
         schedule=body.schedule,
+        delivery=body.delivery,
     )
     job = await core.generate(unified, principal, read_wait(request, core.settings.sync_wait_s))
     return job_answer(core, job)

@@ -75,6 +75,16 @@ ROUTES = {
     ("DELETE", "/api/admin/keys/{key_id}"): "admin",
     ("POST", "/api/admin/topup"): "admin",
     ("POST", "/webhooks/fal/{secret}"): "public",
+    ("GET", "/api/webhooks"): "manage",
+    ("POST", "/api/webhooks"): "manage",
+    ("GET", "/api/webhooks/{webhook_id}/secret"): "manage",
+    ("POST", "/api/webhooks/{webhook_id}/test"): "manage",
+    ("POST", "/api/webhooks/{webhook_id}/enable"): "manage",
+    ("DELETE", "/api/webhooks/{webhook_id}"): "manage",
+    ("GET", "/api/deliveries"): "read",
+    ("POST", "/api/deliveries/{delivery_id}/redeliver"): "generate",
+    ("GET", "/api/admin/outbox"): "admin",
+    ("POST", "/api/admin/outbox/{delivery_id}/redeliver"): "admin",
 }
 
 

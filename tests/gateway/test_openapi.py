@@ -168,6 +168,8 @@ async def test_only_jobs_go_on(document) -> None:
         # Whose mail goes on.
         "/api/auth/signup",
         "/api/auth/reset",
+        "/api/deliveries/{delivery_id}/redeliver",
+        "/api/admin/outbox/{delivery_id}/redeliver",
     }
 
 

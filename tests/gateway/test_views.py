@@ -34,7 +34,7 @@ RUNNING = JobRow(
     images=(),
 )  # fmt: skip
 IMAGE = ImageRow(id="img_1", position=0, storage_key="images/img_1.png", content_type="image/png", width=64, height=48,
-                 sha256="ab", seed=7)  # fmt: skip
+                 byte_size=9, sha256="ab", seed=7)  # fmt: skip
 COMPLETED = msgspec.structs.replace(
     RUNNING, status="completed", charge_micros=30_000, completed_at=1_763_683_201_500, images=(IMAGE,)
 )

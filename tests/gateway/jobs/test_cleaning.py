@@ -110,7 +110,7 @@ async def gone_on(world, job_id: str) -> None:
     """Another process brings it to its end."""
     world.script().answers(poll=[done()])
     world.new_process()
-    await world.core.runner.resume()
+    await world.resume()
     assert (await world.ended(job_id)).status == "completed"
 
 
