@@ -11,9 +11,11 @@ from gateway.cli.doctor import doctor
 from gateway.cli.errors import known_failure
 from gateway.cli.generate import generate
 from gateway.cli.jobs import jobs
+from gateway.cli.outbox import outbox
 from gateway.cli.registry import models, registry
 from gateway.cli.route import route
 from gateway.cli.run import config, engine, serve
+from gateway.cli.webhooks import webhooks
 
 __all__ = ["cli", "main"]
 
@@ -29,6 +31,8 @@ for command in (
     engine,
     generate,
     jobs,
+    outbox,
+    webhooks,
     account,
     admin,
     keys,

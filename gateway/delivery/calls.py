@@ -4,10 +4,11 @@ from collections.abc import Callable
 
 import msgspec
 from msgspec import Struct
+from sqlalchemy import Connection
 
 from gateway.ambient import Ambient, iso
 from gateway.db.engine import Database
-from gateway.delivery import endpoints
+from gateway.delivery import endpoints, outbox
 from gateway.delivery.endpoints import EndpointRow
 from gateway.delivery.events import read_event
 from gateway.delivery.outbox import Item
@@ -78,13 +79,22 @@ class Calls:
         except NoAnswer as error:
             return Again(why=str(error))
         if answer.status == GONE:
-            at = self._ambient.now_ms()
-            await self._db.write(lambda c: endpoints.disable(c, endpoint.id, at, "it answered 410 Gone"))
-            return Failed(why="it answered 410 Gone, and is called no more", status_code=GONE)
+            return await self._give_up(item, endpoint)
         if answer.good:
             return Sent(status_code=answer.status)
         after_s = retry_after_s(answer.retry_after, self._ambient.now_ms())
         return Again(why=answer.why, status_code=answer.status, after_s=after_s)
+
+    async def _give_up(self, item: Item, endpoint: EndpointRow) -> Failed:
+        """Call an endpoint no more that says that it is gone; this call and the end in one."""
+        why, at = "it answered 410 Gone, and is called no more", self._ambient.now_ms()
+
+        def write(conn: Connection) -> None:
+            outbox.fail(conn, item, at, why, GONE)
+            endpoints.disable(conn, endpoint.id, at, "it answered 410 Gone")
+
+        await self._db.write(write)
+        return Failed(why=why, status_code=GONE)
 
     async def test(self, endpoint: EndpointRow, message_id: str) -> Answer:
         """Call an endpoint now, with a `webhook.test`.

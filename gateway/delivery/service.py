@@ -137,8 +137,8 @@ class DeliveryDesk:
             await self._db.write(write)
         return await self.endpoint(endpoint_id, account_id)
 
-    async def remove(self, endpoint_id: str, account_id: str, by: Actor) -> None:
-        """Forget an endpoint; what it has not been told is given up.
+    async def remove(self, endpoint_id: str, account_id: str, by: Actor) -> EndpointRow:
+        """Forget an endpoint; what it has not been told is given up. As it was then.
 
         Raises:
             Problem: `not_found`.
@@ -150,6 +150,7 @@ class DeliveryDesk:
             audit.record(conn, self._ambient, by, "webhook.delete", account_id, at, webhook=row.id)
 
         await self._db.write(write)
+        return row
 
     async def test(self, endpoint_id: str, account_id: str) -> TestedView:
         """Call an endpoint now, with an event that means nothing; what it answered.

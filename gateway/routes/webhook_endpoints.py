@@ -118,13 +118,14 @@ async def enable_endpoint(
 
 @delete(
     "/api/webhooks/{webhook_id:str}",
-    status_code=204,
+    status_code=200,
     summary="Delete a webhook endpoint",
     tags=["Webhooks"],
     opt=MANAGE,
 )
 async def delete_endpoint(
     webhook_id: FromPath[str], core: NamedDependency[Core], principal: NamedDependency[Principal]
-) -> None:
+) -> Response[EndpointView]:
     """Call it no more; what it has not been told is given up."""
-    await core.delivery.desk.remove(webhook_id, principal.account_id, principal.actor)
+    row = await core.delivery.desk.remove(webhook_id, principal.account_id, principal.actor)
+    return json_response(endpoint_view(row))

@@ -71,8 +71,6 @@ class HookServer:
                 queue = server.answers[self.path]
                 server._answer(self, queue.popleft() if queue else status(204))
 
-            do_GET = do_POST  # noqa: N815 - as http.server calls it
-
             def log_message(self, *args: object) -> None:
                 """Say nothing."""
 

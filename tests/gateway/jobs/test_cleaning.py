@@ -67,7 +67,8 @@ async def rows(world, table=image) -> set[str]:
 
 async def check(world, store) -> Report:
     """What the doctor says; nothing is to be wrong."""
-    report = await examine_store(await world.db.read(examine), world.db, store, world.core.ambient.now_ms())
+    now = world.core.ambient.now_ms()
+    report = await examine_store(await world.db.read(lambda c: examine(c, now)), world.db, store, now)
     assert report.findings == ()
     return report
 
@@ -338,7 +339,8 @@ async def test_a_row_without_its_file_is_told_and_kept(world, store, cleaner, ca
     upload = await keep_media(world, store)
     for key in (job.images[1].storage_key, upload.storage_key):
         await store.delete(key)
-    report = await examine_store(await world.db.read(examine), world.db, store, world.core.ambient.now_ms())
+    now = world.core.ambient.now_ms()
+    report = await examine_store(await world.db.read(lambda c: examine(c, now)), world.db, store, now)
     assert [(f.code, f.subject) for f in report.findings] == [
         ("missing_file", job.images[1].storage_key),
         ("missing_file", upload.storage_key),
