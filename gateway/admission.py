@@ -10,6 +10,7 @@ from billing import ledger
 from gateway import limits
 from gateway.accounts.principals import OPERATOR, Principal
 from gateway.jobs import admit
+from gateway.jobs.idempotency import Claim
 from gateway.jobs.records import Admitted, NewAttempt
 from gateway.limits import Limit
 from gateway.media.references import bring_references, shown_inputs
@@ -43,15 +44,19 @@ class Admission:
         self._core = core
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def submit(self, request: GenerateRequest, caller: Principal, *, now: bool = False) -> str:
+    async def submit(
+        self, request: GenerateRequest, caller: Principal, *, now: bool = False, claim: Claim | None = None
+    ) -> str:
         """Let a request in and start its job, or let it wait for its turn; the job's id.
 
         Args:
             request: what is asked for.
             caller: who asks.
             now: it cannot wait for its turn: the answer is the picture itself.
+            claim: what it is known by when it comes again.
 
         Raises:
+            Repeated: it was let in before.
             Problem: `provider_not_configured`, `insufficient_funds`, `budget_exhausted`,
                 `premium_required`, `too_many_requests`, `too_many_jobs`, `shutting_down`.
             UnknownModel, InvalidInputs: as `Core.plan`; also for a reference that cannot be fetched.
@@ -68,7 +73,7 @@ class Admission:
                 "This route answers the picture itself, and jobs of normal accounts wait for their turn. "
                 "Use POST /api/images/generate, or become premium",
             )
-        await self._count(caller)
+        await self.count(caller)
         plan = core.plan(request)
         if plan.unavailable is not None:
             raise Problem(
@@ -81,7 +86,8 @@ class Admission:
         candidates = await bring_references(
             core.media, plan.candidates, request, core.catalog.vocabulary, caller.account_id
         )
-        new = self._new_job(structs.replace(plan, candidates=candidates), request, caller, waits=waits)
+        plan = structs.replace(plan, candidates=candidates)
+        new = self._new_job(plan, request, caller, claim, waits=waits)
         # A write may commit although its caller is gone: what starts the job must not hang on it.
         task = asyncio.create_task(self._admit(new, core.ambient.now_ms()))
         self._tasks.add(task)
@@ -118,7 +124,7 @@ class Admission:
             return structs.replace(plan, warnings=(*plan.warnings, warning))
         return self._core.plan(request, optimized=text)
 
-    async def _count(self, caller: Principal) -> None:
+    async def count(self, caller: Principal) -> None:
         """Count a request against the limits of its account, key and network.
 
         Raises:
@@ -143,13 +149,13 @@ class Admission:
             self._core.runner.start(new.id)
 
     def _new_job(
-        self, plan: Plan, request: GenerateRequest, caller: Principal, *, waits: bool
+        self, plan: Plan, request: GenerateRequest, caller: Principal, claim: Claim | None, *, waits: bool
     ) -> admit.NewJob:
         core, first = self._core, plan.candidates[0].route
         settings = core.settings
         most = settings.jobs_normal if waits else settings.jobs_premium
         return admit.NewJob(
-            id=core.ambient.new_id("job"),
+            id=core.ambient.new_id("job") if claim is None else claim.job_id,
             account_id=caller.account_id,
             end_user=request.user_id,
             model=plan.model.id,
@@ -178,4 +184,5 @@ class Admission:
             key_id=caller.key.id if caller.key else None,
             key_budget_micros=caller.key.budget_micros if caller.key else None,
             max_open=None if caller.account_id == OPERATOR else most,
+            claim=claim,
         )

@@ -6,12 +6,14 @@ from typing import Any
 
 import httpx
 
+from gateway.ambient import Ambient
 from gateway.problems import MEDIA_TYPE
 
 __all__ = ["GatewayClient", "GatewayFailure"]
 
 SETTLED = ("completed", "failed", "canceled", "unknown", "scheduled")
 """Nothing comes of waiting: it has ended, or it is somebody else's turn to do something."""
+PAUSES_S = (0.5, 2.0)
 
 
 class GatewayFailure(Exception):
@@ -38,10 +40,19 @@ class GatewayClient:
 
     Args:
         http: a client whose base URL is the gateway's.
+        ambient: makes the keys by which a request is known when it is sent again.
+        pauses_s: seconds before each time that `generate` sends its request again.
     """
 
-    def __init__(self, http: httpx.AsyncClient) -> None:
+    def __init__(
+        self,
+        http: httpx.AsyncClient,
+        ambient: Ambient | None = None,
+        pauses_s: tuple[float, ...] = PAUSES_S,
+    ) -> None:
         self._http = http
+        self._ambient = ambient or Ambient()
+        self._pauses_s = pauses_s
 
     async def call(
         self,
@@ -66,6 +77,8 @@ class GatewayClient:
     ) -> dict[str, Any]:
         """Make images and follow the job for as long as it goes on.
 
+        A request whose answer is lost is sent again under the same key: it makes one job.
+
         Args:
             body: as `POST /api/images/generate` takes it.
             on_progress: told the job after each look at it.
@@ -73,8 +86,20 @@ class GatewayClient:
         Returns:
             The job: completed, failed, canceled, unknown, or scheduled: it waits for its turn.
         """
-        headers = {"Prefer": "respond-async"}
-        return await self.follow(await self.call("POST", "/api/images/generate", body, headers), on_progress)
+        return await self.follow(await self._generate(body), on_progress)
+
+    async def _generate(self, body: dict[str, Any]) -> dict[str, Any]:
+        headers = {"Prefer": "respond-async", "Idempotency-Key": self._ambient.unique()}
+        for pause_s in self._pauses_s:
+            try:
+                return await self.call("POST", "/api/images/generate", body, headers)
+            except httpx.TransportError:
+                pass  # whether it was taken nobody knows: its key does
+            except GatewayFailure as failure:
+                if not _passes(failure):
+                    raise
+            await asyncio.sleep(pause_s)
+        return await self.call("POST", "/api/images/generate", body, headers)
 
     async def follow(
         self,
@@ -111,6 +136,12 @@ class GatewayClient:
         response = await self._http.get(f"/images/{image_id}")
         _check(response)
         return response.content
+
+
+def _passes(failure: GatewayFailure) -> bool:
+    """Whether the same request may do better in a moment."""
+    away = failure.status == 503 and failure.problem.get("retryable", not failure.problem)
+    return bool(away) or failure.code == "idempotency_in_flight"
 
 
 def _check(response: httpx.Response) -> None:

@@ -17,6 +17,7 @@ from gateway.db.migrate import upgrade
 from gateway.housekeeping import Housekeeper
 from gateway.jobs import admit, queries, settle, store
 from gateway.jobs.cadence import Cadence
+from gateway.jobs.idempotency import Claim
 from gateway.jobs.outliers import Outliers
 from gateway.jobs.outputs import Collector
 from gateway.jobs.records import ImageRow, JobRow
@@ -26,6 +27,7 @@ from gateway.links import Links
 from gateway.media.library import open_library, sweep
 from gateway.planning import Known, Plan, make_plan
 from gateway.problems import Problem
+from gateway.resends import Resends
 from gateway.schemas import GenerateRequest, JobView
 from gateway.secret import Signer, load_secrets
 from gateway.settings import Settings
@@ -126,6 +128,7 @@ class Core:
         )
         self.stopping = False
         self.admission = Admission(self)
+        self.resends = Resends(self)
         self._client = create_client()
         collector = Collector(self.images, self._client)
         self.media = open_library(settings, self.images, db, ambient)
@@ -196,6 +199,7 @@ class Core:
         await self.gatekeeper.aclose()
         await self.office.sender.aclose()
         await self.housekeeper.aclose()
+        await self.resends.aclose()
         await self.db.aclose()
 
     # -- what callers do ----------------------------------------------------------------
@@ -222,7 +226,13 @@ class Core:
         return self.cadence.usual_s(route.endpoint) or (None if typical is None else float(typical))
 
     async def generate(
-        self, request: GenerateRequest, caller: Principal, wait_s: float, *, now: bool = False
+        self,
+        request: GenerateRequest,
+        caller: Principal,
+        wait_s: float,
+        *,
+        now: bool = False,
+        claim: Claim | None = None,
     ) -> JobRow:
         """Let a request in and wait up to `wait_s` seconds for its end; the job, ended or not.
 
@@ -231,11 +241,12 @@ class Core:
             caller: who asks.
             wait_s: seconds.
             now: as in `Admission.submit`.
+            claim: as in `Admission.submit`.
 
         Raises:
-            Problem, UnknownModel, InvalidInputs: as `Admission.submit`.
+            Repeated, Problem, UnknownModel, InvalidInputs: as `Admission.submit`.
         """
-        job_id = await self.admission.submit(request, caller, now=now)
+        job_id = await self.admission.submit(request, caller, now=now, claim=claim)
         await self.runner.wait(job_id, wait_s)
         return await self.job(job_id, caller.account_id)
 

@@ -8,6 +8,7 @@ from sqlalchemy import Connection, func, insert, select, update
 from billing import ledger
 from billing.money import usd
 from gateway.db.tables import account, job
+from gateway.jobs import idempotency
 from gateway.jobs.records import Admitted, NewAttempt
 from gateway.jobs.store import as_text, insert_attempt
 from gateway.schemas import RoutingView
@@ -43,6 +44,8 @@ class NewJob(msgspec.Struct, frozen=True, kw_only=True):
     """The most that the key's jobs may cost in all."""
     max_open: int | None = None
     """Jobs that the account may have under way or waiting, with this one."""
+    claim: idempotency.Claim | None = None
+    """What its request is known by when it comes again."""
 
 
 class TooManyJobs(Exception):
@@ -74,10 +77,13 @@ def admit(conn: Connection, new: NewJob, at: int) -> None:
     """Let a job in: its row, its hold and its first attempt, or nothing.
 
     Raises:
+        Repeated: its request was let in before.
         InsufficientFunds: the account cannot pay the ceiling.
         BudgetExhausted: the API key may not.
         TooManyJobs: the account has enough of them.
     """
+    if new.claim is not None:
+        idempotency.take(conn, new.claim, at)
     _check_limits(conn, new)
     conn.execute(
         insert(job).values(
