@@ -173,7 +173,7 @@ job = Table(
     Column("error_code", String(60)),
     Column("error_message", Text),
     Column("error_status", Integer),
-    Column("cancel_requested", Boolean, nullable=False, server_default=text("0")),
+    Column("cancel_requested", Boolean, nullable=False, server_default=false()),
     Column("deadline_at", BigInteger, nullable=False),
     Column("created_at", BigInteger, nullable=False),
     Column("completed_at", BigInteger),

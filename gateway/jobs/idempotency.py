@@ -79,35 +79,16 @@ def take(conn: Connection, claim: Claim, at: int) -> None:
     Raises:
         Repeated: it is taken. Roll back.
     """
-    values = {
-        "request_sha256": claim.request_sha256,
-        "job_id": claim.job_id,
-        "created_at": at,
-        "answer_by": at + claim.answer_ms,
-        "answered_at": None,
-        "expires_at": at + claim.keep_ms,
-    }
-    # Both have the same clause, and SQLAlchemy has it for each apart.
-    insert = (sqlite if conn.dialect.name == "sqlite" else postgresql).insert
-    put = insert(idempotency).values(account_id=claim.account_id, key=claim.key, **values)
-    place = [idempotency.c.account_id, idempotency.c.key]
-    new_or_stale = put.on_conflict_do_update(
-        index_elements=place, set_=values, where=not_(_stands(claim, at))
-    )
-    if conn.execute(new_or_stale).rowcount != 1:
-        earlier = _look(conn, claim)
-        if earlier is None:
-            raise RuntimeError(f"the key of {claim.job_id} is neither free nor taken")
-        raise Repeated(earlier)
+    stale = delete(idempotency).where(*_place(claim), not_(_stands(claim, at)))
+    while not _insert(conn, claim, at):
+        # What stood in the way is removed here, or was by another, or it stands.
+        if conn.execute(stale).rowcount == 0 and (earlier := _look(conn, claim)) is not None:
+            raise Repeated(earlier)
 
 
 def note_answered(conn: Connection, claim: Claim, at: int) -> None:
     """Note that the request which made a claim was answered; nothing when another one has its key."""
-    own = (
-        idempotency.c.account_id == claim.account_id,
-        idempotency.c.key == claim.key,
-        idempotency.c.job_id == claim.job_id,
-    )
+    own = (*_place(claim), idempotency.c.job_id == claim.job_id)
     conn.execute(update(idempotency).where(*own).values(answered_at=at))
 
 
@@ -131,6 +112,28 @@ def _stands(claim: Claim, at: int) -> ColumnElement[bool]:
     return and_(kept, not_(failed.correlate(idempotency)))
 
 
+def _place(claim: Claim) -> tuple[ColumnElement[bool], ...]:
+    return idempotency.c.account_id == claim.account_id, idempotency.c.key == claim.key
+
+
+def _insert(conn: Connection, claim: Claim, at: int) -> bool:
+    """Write a claim down; False when there is a row with its key."""
+    # Both have the same clause, and SQLAlchemy has it for each apart.
+    statement = (sqlite if conn.dialect.name == "sqlite" else postgresql).insert(idempotency)
+    row = {
+        "account_id": claim.account_id,
+        "key": claim.key,
+        "request_sha256": claim.request_sha256,
+        "job_id": claim.job_id,
+        "created_at": at,
+        "answer_by": at + claim.answer_ms,
+        "expires_at": at + claim.keep_ms,
+    }
+    # Not `rowcount`, which an INSERT has on SQLite alone.
+    written = statement.values(row).on_conflict_do_nothing().returning(idempotency.c.job_id)
+    return conn.execute(written).first() is not None
+
+
 def _look(conn: Connection, claim: Claim, *only: ColumnElement[bool]) -> Earlier | None:
     its_job = job.c.id == idempotency.c.job_id
     row = conn.execute(
@@ -142,7 +145,7 @@ def _look(conn: Connection, claim: Claim, *only: ColumnElement[bool]) -> Earlier
             job.c.status,
         )
         .outerjoin_from(idempotency, job, its_job)
-        .where(idempotency.c.account_id == claim.account_id, idempotency.c.key == claim.key, *only)
+        .where(*_place(claim), *only)
     ).first()
     if row is None:
         return None
