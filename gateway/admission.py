@@ -12,6 +12,7 @@ from gateway.accounts.principals import OPERATOR, Principal
 from gateway.faults import point
 from gateway.jobs import admit
 from gateway.jobs.groups import group_key
+from gateway.jobs.idempotency import Claim
 from gateway.jobs.records import Admitted, NewAttempt
 from gateway.limits import Limit
 from gateway.media.expiry import MediaGone
@@ -48,15 +49,19 @@ class Admission:
         self._core = core
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def submit(self, request: GenerateRequest, caller: Principal, *, now: bool = False) -> str:
+    async def submit(
+        self, request: GenerateRequest, caller: Principal, *, now: bool = False, claim: Claim | None = None
+    ) -> str:
         """Let a request in and start its job, or let it wait for its turn; the job's id.
 
         Args:
             request: what is asked for.
             caller: who asks.
             now: it cannot wait for its turn: the answer is the picture itself.
+            claim: what it is known by when it comes again.
 
         Raises:
+            Repeated: it was let in before.
             Problem: `provider_not_configured`, `insufficient_funds`, `budget_exhausted`,
                 `premium_required`, `too_many_requests`, `too_many_jobs`, `too_many_webhooks`,
                 `shutting_down`.
@@ -69,7 +74,7 @@ class Admission:
                 "shutting_down", "The gateway is stopping; send it again in a moment", retryable=True
             )
         turn = turn_of(request, caller, core.settings, core.ambient.now_ms(), now=now)
-        await self._count(caller)
+        await self.count(caller)
         plan = core.plan(request, percent_off=turn.percent_off)
         if plan.unavailable is not None:
             raise Problem(
@@ -83,7 +88,7 @@ class Admission:
         candidates = await bring_references(
             core.media, plan.candidates, request, core.catalog.vocabulary, caller.account_id
         )
-        new = self._new_job(structs.replace(plan, candidates=candidates), request, caller, turn)
+        new = self._new_job(structs.replace(plan, candidates=candidates), request, caller, turn, claim)
         new = structs.replace(new, delivery=delivery)
         # A write may commit although its caller is gone: what starts the job must not hang on it.
         task = asyncio.create_task(self._admit(new, core.ambient.now_ms()))
@@ -125,7 +130,7 @@ class Admission:
             return structs.replace(plan, warnings=(*plan.warnings, warning))
         return self._core.plan(request, optimized=text, percent_off=turn.percent_off)
 
-    async def _count(self, caller: Principal) -> None:
+    async def count(self, caller: Principal) -> None:
         """Count a request against the limits of its account, key and network.
 
         Raises:
@@ -152,12 +157,14 @@ class Admission:
         else:
             self._core.dispatcher.wake()
 
-    def _new_job(self, plan: Plan, request: GenerateRequest, caller: Principal, turn: Turn) -> admit.NewJob:
+    def _new_job(
+        self, plan: Plan, request: GenerateRequest, caller: Principal, turn: Turn, claim: Claim | None
+    ) -> admit.NewJob:
         core, first = self._core, plan.candidates[0].route
         settings = core.settings
         most = settings.jobs_premium if caller.tier == "premium" else settings.jobs_normal
         return admit.NewJob(
-            id=core.ambient.new_id("job"),
+            id=core.ambient.new_id("job") if claim is None else claim.job_id,
             account_id=caller.account_id,
             end_user=request.user_id,
             model=plan.model.id,
@@ -192,4 +199,5 @@ class Admission:
             key_budget_micros=caller.key.budget_micros if caller.key else None,
             max_open=None if caller.account_id == OPERATOR else most,
             media_keys=keys_of(plan.candidates),
+            claim=claim,
         )

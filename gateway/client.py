@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 
+from gateway.ambient import Ambient
 from gateway.problems import MEDIA_TYPE
 
 __all__ = ["GatewayClient", "GatewayFailure"]
@@ -18,6 +19,7 @@ SETTLED = ("completed", "failed", "canceled", *NOT_YET)
 """Nothing comes of waiting: it has ended, or it is somebody else's turn to do something."""
 SILENCE_S = 60.0
 """An event stream that says nothing for so long, not even that it lives, is dead."""
+PAUSES_S = (0.5, 2.0)
 
 
 class GatewayFailure(Exception):
@@ -45,11 +47,22 @@ class GatewayClient:
     Args:
         http: a client whose base URL is the gateway's.
         streams: follow jobs by their events; not where `http` reads answers whole, as it does in process.
+        ambient: makes the keys by which a request is known when it is sent again.
+        pauses_s: seconds before each time that `generate` sends its request again.
     """
 
-    def __init__(self, http: httpx.AsyncClient, *, streams: bool = False) -> None:
+    def __init__(
+        self,
+        http: httpx.AsyncClient,
+        ambient: Ambient | None = None,
+        pauses_s: tuple[float, ...] = PAUSES_S,
+        *,
+        streams: bool = False,
+    ) -> None:
         self._http = http
         self._streams = streams
+        self._ambient = ambient or Ambient()
+        self._pauses_s = pauses_s
 
     async def call(
         self,
@@ -74,6 +87,8 @@ class GatewayClient:
     ) -> dict[str, Any]:
         """Make images and follow the job for as long as it goes on.
 
+        A request whose answer is lost is sent again under the same key: it makes one job.
+
         Args:
             body: as `POST /api/images/generate` takes it.
             on_progress: told the job after each look at it.
@@ -81,8 +96,20 @@ class GatewayClient:
         Returns:
             The job: completed, failed, canceled, unknown, or scheduled: it waits for its turn.
         """
-        headers = {"Prefer": "respond-async"}
-        return await self.follow(await self.call("POST", "/api/images/generate", body, headers), on_progress)
+        return await self.follow(await self._generate(body), on_progress)
+
+    async def _generate(self, body: dict[str, Any]) -> dict[str, Any]:
+        headers = {"Prefer": "respond-async", "Idempotency-Key": self._ambient.unique()}
+        for pause_s in self._pauses_s:
+            try:
+                return await self.call("POST", "/api/images/generate", body, headers)
+            except httpx.TransportError:
+                pass  # whether it was taken nobody knows: its key does
+            except GatewayFailure as failure:
+                if not _passes(failure):
+                    raise
+            await asyncio.sleep(pause_s)
+        return await self.call("POST", "/api/images/generate", body, headers)
 
     async def follow(
         self,
@@ -166,6 +193,12 @@ class GatewayClient:
 
 def _nobody(job: dict[str, Any]) -> None:
     """Nobody wants to know."""
+
+
+def _passes(failure: GatewayFailure) -> bool:
+    """Whether the same request may do better in a moment."""
+    away = failure.status == 503 and failure.problem.get("retryable", not failure.problem)
+    return bool(away) or failure.code == "idempotency_in_flight"
 
 
 def _check(response: httpx.Response) -> None:

@@ -22,6 +22,7 @@ from gateway.jobs import admit, queries, settle, store
 from gateway.jobs.cadence import Cadence
 from gateway.jobs.dispatch import Dispatcher
 from gateway.jobs.events import Events
+from gateway.jobs.idempotency import Claim
 from gateway.jobs.keeper import Keeper, adopt_all
 from gateway.jobs.leases import DRIVEN
 from gateway.jobs.outliers import Outliers
@@ -35,6 +36,7 @@ from gateway.media.library import open_library, sweep
 from gateway.planning import Known, Plan, make_plan
 from gateway.problems import Problem
 from gateway.readiness import WriteProbe
+from gateway.resends import Resends
 from gateway.schedule import turn_of
 from gateway.schemas import EstimateView, GenerateRequest, JobView
 from gateway.secret import Signer, load_secrets
@@ -146,6 +148,7 @@ class Core:
         self.probe = WriteProbe(db, ambient)
         self.stopping = False
         self.admission = Admission(self)
+        self.resends = Resends(self)
         self._client = create_client()
         collector = Collector(self.images, self._client)
         self.media = open_library(settings, self.images, db, ambient)
@@ -236,6 +239,7 @@ class Core:
         await self.delivery.aclose()
         await self.housekeeper.aclose()
         await self.probe.aclose()
+        await self.resends.aclose()
         await self.db.aclose()
 
     # -- what callers do ----------------------------------------------------------------
@@ -274,7 +278,13 @@ class Core:
         return self.cadence.usual_s(route.endpoint) or (None if typical is None else float(typical))
 
     async def generate(
-        self, request: GenerateRequest, caller: Principal, wait_s: float, *, now: bool = False
+        self,
+        request: GenerateRequest,
+        caller: Principal,
+        wait_s: float,
+        *,
+        now: bool = False,
+        claim: Claim | None = None,
     ) -> JobRow:
         """Let a request in and wait up to `wait_s` seconds for its end; the job, ended or not.
 
@@ -283,11 +293,12 @@ class Core:
             caller: who asks.
             wait_s: seconds.
             now: as in `Admission.submit`.
+            claim: as in `Admission.submit`.
 
         Raises:
-            Problem, UnknownModel, InvalidInputs: as `Admission.submit`.
+            Repeated, Problem, UnknownModel, InvalidInputs: as `Admission.submit`.
         """
-        job_id = await self.admission.submit(request, caller, now=now)
+        job_id = await self.admission.submit(request, caller, now=now, claim=claim)
         return await self.wait(job_id, caller.account_id, wait_s)
 
     async def wait(self, job_id: str, account_id: str | None, seconds: float) -> JobRow:

@@ -13,7 +13,7 @@ from gateway.ambient import DAY_MS, Ambient
 from gateway.cleaning import Cleaner
 from gateway.db.engine import Database, DatabaseClosed, DatabaseError
 from gateway.delivery import outbox
-from gateway.jobs import progress
+from gateway.jobs import idempotency, progress
 from gateway.storage import StorageError
 
 __all__ = ["Housekeeper", "forget"]
@@ -22,10 +22,12 @@ log = logging.getLogger(__name__)
 
 EVERY_S = 3600.0
 DAY_S = 24 * EVERY_S
+AT_ONCE = 5000
+"""Rows of what there may be very many of that one transaction removes."""
 
 
-def forget(conn: Connection, at: int) -> None:
-    """Remove what has run out at a time, in milliseconds UTC.
+def forget(conn: Connection, at: int) -> bool:
+    """Remove what has run out at a time, in milliseconds UTC; True when there may be more of it.
 
     A link that ran out is kept for a day, so that its reader learns that it did. A bucket that nobody
     touched for a day is full again. What was delivered is shown for a month, what was not for three.
@@ -34,6 +36,7 @@ def forget(conn: Connection, at: int) -> None:
     limits.sweep(conn, at - DAY_MS)
     progress.forget_ended(conn)
     outbox.forget_old(conn, at)
+    return idempotency.forget_expired(conn, at, AT_ONCE) == AT_ONCE
 
 
 class Housekeeper:
@@ -96,5 +99,6 @@ class Housekeeper:
         return False
 
     async def _forget(self) -> bool:
-        await self._db.write(partial(forget, at=self._ambient.now_ms()))
+        while await self._db.write(partial(forget, at=self._ambient.now_ms())):
+            pass
         return True

@@ -10,6 +10,7 @@ from msgspec.json import schema_components
 
 from gateway.accounts.schemas import BalanceView, KeyView, NewKeyView
 from gateway.answers import Operation, status_of
+from gateway.bodies import KEY_LENGTH
 from gateway.controls import MOST_SECONDS
 from gateway.delivery.asked import DeliveryRequest
 from gateway.problems import MEDIA_TYPE, ProblemDocument
@@ -51,6 +52,26 @@ PREFER = {
     "in": "header",
     "description": "`respond-async`: answer 202 with the job at once; `wait=N`: after N seconds (RFC 7240)",
     "schema": {"type": "string", "examples": ["respond-async", "wait=30"]},
+}
+IDEMPOTENCY_KEY = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "description": "A request that is sent again with the same key makes no second job: it is answered with "
+    "the first one's, as that is then. Kept 7 days, for each account apart; bare, or in double quotes. A "
+    "request that is refused uses no key up",
+    "schema": {
+        "type": "string",
+        "minLength": 1,
+        "maxLength": KEY_LENGTH,
+        "pattern": "^[!-~]+$",
+        "examples": ["7f5a1f0e-6a0b-4a53-9d2c-6b1f0a3c2d11"],
+    },
+}
+REPLAYED = {
+    "Idempotent-Replayed": {
+        "description": "The job is an earlier, equal request's: this one made none",
+        "schema": {"type": "string", "enum": ["true"]},
+    }
 }
 
 
@@ -279,10 +300,14 @@ def _stream(responses: dict[str, Any]) -> None:
 
 
 def _goes_on(operation: dict[str, Any]) -> None:
-    """An operation that starts a job may be told not to wait, and answers what it has by then."""
-    operation.setdefault("parameters", []).append(PREFER)
+    """An operation that starts a job may be told not to wait, and answers what it has by then; and it
+    may be called again.
+    """
+    operation.setdefault("parameters", []).extend((PREFER, IDEMPOTENCY_KEY))
+    operation["responses"]["200"].setdefault("headers", {}).update(REPLAYED)
     operation["responses"]["202"] = {
         "description": "The job goes on; ask at Location",
+        "headers": REPLAYED,
         "content": {"application/json": {"schema": {"$ref": REF.format(name="JobView")}}},
     }
 

@@ -21,6 +21,7 @@ __all__ = [
     "GenerateRequest",
     "HealthView",
     "ImageView",
+    "JobCounts",
     "JobList",
     "JobView",
     "ModelList",
@@ -231,6 +232,14 @@ class JobList(Struct, frozen=True, kw_only=True, rename="camel"):
     jobs: tuple[JobView, ...]
     next_cursor: str | None
     """Give it as `cursor` for the next page; null on the last."""
+
+
+class JobCounts(Struct, frozen=True, kw_only=True, rename="camel"):
+    """How many jobs there are."""
+
+    total: int
+    by_status: dict[str, int]
+    """Each status, also one that no job has."""
 
 
 class AdminJobView(JobView, frozen=True, kw_only=True, rename="camel"):

@@ -68,6 +68,8 @@ SETTINGS = (
     Setting(name="GATEWAY_SYNC_WAIT_S", default="30",
             about="Seconds a request waits for its images before it gets 202"),
     Setting(name="GATEWAY_JOB_TIMEOUT_S", default="1800", about="Seconds a job may take in all"),
+    Setting(name="GATEWAY_RESEND_WINDOW_S", default="0",
+            about="Seconds in which equal requests without an Idempotency-Key are one, by account; 0: never"),
     Setting(name="GATEWAY_SHUTDOWN_GRACE_S", default="30",
             about="Seconds that a stop waits for requests under way"),
     Setting(name="GATEWAY_IMAGE_DAYS", default="0",

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
-from gateway.accounts.rules import SignupRule
+from gateway.accounts.rules import MOST_RESEND_S, SignupRule
 from gateway.mail.smtp_url import SmtpUrl, read_smtp_url
 from gateway.network import Network, read_networks
 from gateway.setting_table import SETTINGS, Setting
@@ -78,6 +78,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     input_buckets: tuple[str, ...]
     sync_wait_s: float
     job_timeout_s: float
+    resend_window_s: int
+    """In it equal requests without an Idempotency-Key are one; 0: none is."""
     shutdown_grace_s: float
     image_days: int
     """Days that pictures are kept after their job ended; 0: for ever."""
@@ -151,6 +153,7 @@ def load_settings(env: Mapping[str, str] | None = None) -> Settings:
         input_buckets=tuple(_bucket(text) for text in _listed(values["GATEWAY_INPUT_BUCKETS"])),
         sync_wait_s=_seconds(values, "GATEWAY_SYNC_WAIT_S"),
         job_timeout_s=_seconds(values, "GATEWAY_JOB_TIMEOUT_S", low=1),
+        resend_window_s=_integer(values, "GATEWAY_RESEND_WINDOW_S", 0, MOST_RESEND_S),
         shutdown_grace_s=_seconds(values, "GATEWAY_SHUTDOWN_GRACE_S"),
         image_days=_integer(values, "GATEWAY_IMAGE_DAYS", 0, 36_500),
         upload_days=_integer(values, "GATEWAY_UPLOAD_DAYS", 0, 36_500),

@@ -12,6 +12,7 @@ from rich.table import Table
 from gateway.cli.connect import open_gateway, running_gateway
 from gateway.db.engine import open_database
 from gateway.jobs import queries
+from gateway.jobs.queries import JobFilter
 from gateway.schemas import AdminJobList
 from gateway.settings import Settings, load_settings
 from gateway.views import admin_job_view, job_view
@@ -77,7 +78,8 @@ async def _list(settings: Settings, status: str | None, limit: int) -> dict[str,
     # Nobody runs: the file is read, and no job is resumed by looking at it.
     database = open_database(settings.database_url)
     try:
-        rows = await database.read(lambda c: queries.list_jobs(c, None, limit=limit, status=status))
+        only = JobFilter(statuses=(status,) if status else ())
+        rows = await database.read(lambda c: queries.list_jobs(c, None, limit=limit, only=only))
     finally:
         await database.aclose()
 

@@ -9,6 +9,7 @@ from billing import ledger
 from billing.money import usd
 from gateway.db.tables import account, job
 from gateway.faults import point
+from gateway.jobs import idempotency
 from gateway.jobs.leases import lease
 from gateway.jobs.records import Admitted, Delivery, NewAttempt
 from gateway.jobs.store import as_text, insert_attempt
@@ -58,6 +59,8 @@ class NewJob(msgspec.Struct, frozen=True, kw_only=True):
     """Jobs that the account may have under way or waiting, with this one."""
     media_keys: tuple[str, ...] = ()
     """Of its references."""
+    claim: idempotency.Claim | None = None
+    """What its request is known by when it comes again."""
 
 
 class TooManyJobs(Exception):
@@ -89,11 +92,14 @@ def admit(conn: Connection, new: NewJob, at: int) -> None:
     """Let a job in: its row, its hold and its first attempt, or nothing.
 
     Raises:
+        Repeated: its request was let in before.
         InsufficientFunds: the account cannot pay the ceiling.
         BudgetExhausted: the API key may not.
         TooManyJobs: the account has enough of them.
         MediaGone: an upload of its was removed meanwhile.
     """
+    if new.claim is not None:
+        idempotency.take(conn, new.claim, at)
     hold_media(conn, new.media_keys)
     _check_limits(conn, new)
     point("admit.checked")

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, RowMapping, Select, and_, select, tuple_
+from msgspec import Struct
+from sqlalchemy import ColumnElement, Connection, RowMapping, Select, and_, func, select, tuple_
 
 from gateway.db.tables import attempt, image, job, progress
 from gateway.jobs import windows
@@ -22,7 +23,32 @@ from gateway.schemas import RoutingView
 from providers.base import Handle
 from providers.normalizer import ReportRow
 
-__all__ = ["find_image", "find_job", "images_of", "list_jobs", "open_job_ids", "waiting_accounts"]
+__all__ = [
+    "EVERY",
+    "JobFilter",
+    "count_jobs",
+    "find_image",
+    "find_job",
+    "images_of",
+    "list_jobs",
+    "open_job_ids",
+    "waiting_accounts",
+]
+
+
+class JobFilter(Struct, frozen=True, kw_only=True):
+    """Which jobs; what is not given does not matter."""
+
+    statuses: tuple[str, ...] = ()
+    """One of these; empty: any."""
+    model: str | None = None
+    end_user: str | None = None
+    created_from: int | None = None
+    """Then or later, in milliseconds UTC."""
+    created_before: int | None = None
+
+
+EVERY = JobFilter()
 
 
 def find_job(conn: Connection, job_id: str, account_id: str | None = None) -> JobRow | None:
@@ -39,7 +65,7 @@ def list_jobs(
     account_id: str | None,
     *,
     limit: int,
-    status: str | None = None,
+    only: JobFilter = EVERY,
     before: tuple[int, str] | None = None,
 ) -> list[JobRow]:
     """An account's jobs, or everybody's (for an admin), newest first.
@@ -48,20 +74,34 @@ def list_jobs(
         conn: the connection.
         account_id: whose; None for everybody's.
         limit: at most so many.
-        status: of this status alone.
+        only: which of them.
         before: (created_at, id) of the last job of the page before.
     """
-    query = _jobs()
-    if account_id is not None:
-        query = query.where(job.c.account_id == account_id)
-    if status is not None:
-        query = query.where(job.c.status == status)
+    query = _jobs().where(*_matching(account_id, only))
     if before is not None:
         query = query.where(tuple_(job.c.created_at, job.c.id) < tuple_(*before))
     rows = (
         conn.execute(query.order_by(job.c.created_at.desc(), job.c.id.desc()).limit(limit)).mappings().all()
     )
     return _job(conn, rows)
+
+
+def count_jobs(conn: Connection, account_id: str | None, only: JobFilter = EVERY) -> dict[str, int]:
+    """How many of an account's jobs, or of everybody's, have each status; one that none has is left out."""
+    query = select(job.c.status, func.count()).where(*_matching(account_id, only)).group_by(job.c.status)
+    return {str(status): int(count) for status, count in conn.execute(query)}
+
+
+def _matching(account_id: str | None, only: JobFilter) -> list[ColumnElement[bool]]:
+    equal = ((job.c.account_id, account_id), (job.c.model, only.model), (job.c.end_user, only.end_user))
+    conditions = [column == value for column, value in equal if value is not None]
+    if only.statuses:
+        conditions.append(job.c.status.in_(only.statuses))
+    if only.created_from is not None:
+        conditions.append(job.c.created_at >= only.created_from)
+    if only.created_before is not None:
+        conditions.append(job.c.created_at < only.created_before)
+    return conditions
 
 
 def open_job_ids(conn: Connection) -> list[str]:

@@ -35,7 +35,8 @@ async def test_pages_of_equal_times(world) -> None:
 async def test_pages_by_status(world) -> None:
     await three_jobs(world)
     for status, count in (("queued", 3), ("completed", 0)):
-        found = await world.db.read(lambda c, s=status: queries.list_jobs(c, OPERATOR, limit=9, status=s))
+        only = queries.JobFilter(statuses=(status,))
+        found = await world.db.read(lambda c, o=only: queries.list_jobs(c, OPERATOR, limit=9, only=o))
         assert len(found) == count
 
 
