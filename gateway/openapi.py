@@ -2,7 +2,7 @@
 
 import re
 from decimal import Decimal
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 from msgspec import Struct
@@ -21,6 +21,8 @@ from gateway.schemas import (
     JobView,
     QuoteView,
     RawRequest,
+    Schedule,
+    ScheduleView,
     TemplateRequest,
 )
 from registry.catalog import Catalog
@@ -124,7 +126,16 @@ def complete_document(
     for (path, method), known in operations.items():
         if known.body is not None:
             _set_body(document, path, _struct(known.body, schemas), {"example": known.example}, method)
-    for view in (JobView, AdminJobView, EstimateView, QuoteView, BalanceView, KeyView, NewKeyView):
+    for view in (
+        JobView,
+        AdminJobView,
+        EstimateView,
+        QuoteView,
+        ScheduleView,
+        BalanceView,
+        KeyView,
+        NewKeyView,
+    ):
         _write_money(view, schemas)
     document["components"]["securitySchemes"] = {KEY: KEY_SCHEME}
     for path, method in PICTURES:
@@ -244,6 +255,10 @@ def _common(catalog: Catalog) -> dict[str, Any]:
         "userId": {
             "type": ["string", "null"],
             "description": "Your own end user, for reports; never an identity",
+        },
+        "schedule": {
+            "enum": [*get_args(Schedule), None],
+            "description": "At once, for premium accounts, or with others in the next batch window",
         },
     }
 

@@ -64,8 +64,8 @@ _LOST = (
 MODAL_CALL = "fc-"
 """How the ids of Modal's function calls begin."""
 MOST_PICTURES = 8
-"""That are drawn in one call of a pipeline. What does not fit into a GPU is tried again by halves; on a CPU
-the whole engine may go before that."""
+"""That one call of a pipeline draws. What does not fit into a GPU is tried again by halves; on a CPU the
+whole engine may go before that."""
 
 
 class DiffusersModalProvider:
