@@ -5,10 +5,12 @@ the job or not at all. Ids follow from the job's (`<job_id>:<kind>:<n>`) and tim
 a function that is run again writes the same rows. When one raises, the caller rolls back.
 """
 
+from contextlib import suppress
 from typing import Any
 
 from msgspec import Struct
 from sqlalchemy import Connection, bindparam, insert, or_, select, update
+from sqlalchemy.exc import IntegrityError
 
 from billing.audit import Finding, verify
 from billing.money import usd
@@ -118,11 +120,12 @@ _INSERT_ENTRIES = insert(ledger_entry)
 
 def open_wallet(conn: Connection, account_id: str, *, postpaid: bool) -> None:
     """Give an account an empty wallet; one that it has is left as it is."""
-    if conn.execute(_BALANCE, {"account": account_id}).first() is None:
-        conn.execute(
-            insert(wallet),
-            {"account_id": account_id, "postpaid": postpaid, "available_micros": 0, "held_micros": 0},
-        )
+    if conn.execute(_BALANCE, {"account": account_id}).first() is not None:
+        return
+    row = {"account_id": account_id, "postpaid": postpaid, "available_micros": 0, "held_micros": 0}
+    # Another transaction may have opened it meanwhile.
+    with suppress(IntegrityError), conn.begin_nested():
+        conn.execute(insert(wallet), row)
 
 
 def top_up(conn: Connection, *, account_id: str, amount_micros: int, reference: str, at: int) -> None:

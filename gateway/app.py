@@ -18,7 +18,7 @@ from gateway import __version__
 from gateway.access import PUBLIC, authorise, principal
 from gateway.ambient import Ambient
 from gateway.core import Core
-from gateway.db.engine import DatabaseUnavailable
+from gateway.db.engine import DatabaseUnavailable, OutcomeUnknown
 from gateway.guard import Guard
 from gateway.problems import Problem, problem_response
 from gateway.reload import reload_or_log
@@ -197,9 +197,14 @@ def _hosts(settings: Settings) -> tuple[str, ...] | None:
 
 def database_problem(request: Any, error: DatabaseUnavailable) -> Response[bytes]:
     """The database is away: 503 with a time to come back; nothing was half done."""
+    again = (
+        "Look whether it was done before you send it again"
+        if isinstance(error, OutcomeUnknown)
+        else "Nothing was half done; send it again"
+    )
     problem = Problem(
         "database_unavailable",
-        f"{error}. Nothing was half done; send it again",
+        f"{str(error).rstrip('.')}. {again}",
         headers={"Retry-After": str(max(1, round(error.retry_after)))},
         retryable=True,
     )

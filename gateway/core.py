@@ -13,7 +13,7 @@ from gateway.accounts.rows import ensure_account, find_account
 from gateway.admission import Admission
 from gateway.ambient import Ambient
 from gateway.cleaning import Cleaner, Keep
-from gateway.db.engine import Database, backend_of, open_database
+from gateway.db.engine import Database, open_database
 from gateway.db.migrate import upgrade
 from gateway.delivery.office import DeliveryOffice
 from gateway.faults import point
@@ -143,7 +143,7 @@ class Core:
             open_to_all=settings.auth == "open",
             operator_key=None if operator is None else operator.key,
         )
-        self.shared = backend_of(settings.database_url) != "sqlite"
+        self.shared = settings.shared_database
         """Other processes may drive jobs of the same database."""
         self.probe = WriteProbe(db, ambient)
         self.stopping = False

@@ -33,7 +33,7 @@ POINTS = (
     "cancel.written",
     "cancel.committed",
     "delivery.claimed",
-    "delivery.sent",
+    "delivery.tried",
     "delivery.noted",
     "window.taken",
 )

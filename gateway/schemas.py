@@ -43,6 +43,8 @@ MOST_LISTED = 8
 """Fallbacks that a request may list."""
 Schedule = Literal["now", "window"]
 """When a job runs: at once, or together with others in the next batch window."""
+MOST_USER_ID = 200
+"""Characters; the database keeps no more."""
 
 
 class GenerateRequest(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
@@ -56,7 +58,7 @@ class GenerateRequest(Struct, frozen=True, kw_only=True, rename="camel", forbid_
     """The model's inputs, in the unified vocabulary."""
     options: dict[str, Any] = {}
     """One namespace with `inputs`; also `on_unsupported`: error, warn or drop."""
-    user_id: str | None = None
+    user_id: Annotated[str, Meta(max_length=MOST_USER_ID)] | None = None
     """The caller's own end user, for reports; never an identity."""
     fallbacks: Annotated[tuple[str, ...], Meta(max_length=MOST_LISTED)] | None = None
     """Other models that may serve when the first is not available or fails, in order. Without it, under
@@ -82,7 +84,7 @@ class TemplateRequest(Struct, frozen=True, kw_only=True, rename="camel", forbid_
 
     variables: dict[str, Any] = {}
     options: dict[str, Any] = {}
-    user_id: str | None = None
+    user_id: Annotated[str, Meta(max_length=MOST_USER_ID)] | None = None
     delivery: DeliveryRequest | None = None
     """How the end of its job is told, beside the job's own page."""
     template: str | None = None

@@ -93,6 +93,11 @@ class Settings(Struct, frozen=True, kw_only=True):
     env: dict[str, str]
     """The environment as it was read, for providers' own names."""
 
+    @property
+    def shared_database(self) -> bool:
+        """Whether several processes may write to the database: a server's, not a file."""
+        return _is_server(self.database_url)
+
     def __repr__(self) -> str:
         return f"Settings(host={self.host!r}, port={self.port}, data_dir={str(self.data_dir)!r})"
 
@@ -117,8 +122,18 @@ def load_settings(env: Mapping[str, str] | None = None) -> Settings:
     data_dir = Path(values["GATEWAY_DATA_DIR"]).expanduser().absolute()
     database_url = values["GATEWAY_DATABASE_URL"] or f"sqlite:///{data_dir / 'gateway.db'}"
     workers = _integer(values, "GATEWAY_WORKERS", 1, 64)
-    if workers > 1 and database_url.startswith("sqlite"):
-        raise SettingsError("GATEWAY_WORKERS is more than 1, but SQLite has one writer: set it to 1")
+    secrets = _secrets(values["GATEWAY_SECRET"])
+    if not _is_server(database_url):
+        if workers > 1:
+            raise SettingsError(
+                "GATEWAY_WORKERS is more than 1, but SQLite has one writer: set it to 1, or "
+                "GATEWAY_DATABASE_URL to a PostgreSQL database"
+            )
+    elif not secrets:
+        raise SettingsError(
+            "GATEWAY_DATABASE_URL names a PostgreSQL database, which several gateways may share: set "
+            "GATEWAY_SECRET to the same for all of them, for links that they sign (`openssl rand -hex 32`)"
+        )
     public_url = _public_url(values["GATEWAY_PUBLIC_URL"]) or _own_url(host, port)
     smtp = _smtp(values["GATEWAY_SMTP_URL"])
     return Settings(
@@ -134,7 +149,7 @@ def load_settings(env: Mapping[str, str] | None = None) -> Settings:
         auth=_auth(values, host),
         api_key=values["GATEWAY_API_KEY"] or None,
         signup=_signup(values["GATEWAY_SIGNUP"]),
-        secrets=_secrets(values["GATEWAY_SECRET"]),
+        secrets=secrets,
         smtp=smtp,
         email_from=_email_from(values["GATEWAY_EMAIL_FROM"], smtp),
         premium_topup=_dollars(values, "GATEWAY_PREMIUM_TOPUP_USD"),
@@ -174,6 +189,10 @@ def show_settings(env: Mapping[str, str] | None = None) -> list[tuple[Setting, s
         value = "(set)" if given and setting.secret else given or setting.default
         rows.append((setting, value, "environment" if given else "default"))
     return rows
+
+
+def _is_server(database_url: str) -> bool:
+    return database_url.partition(":")[0].partition("+")[0] in ("postgresql", "postgres")
 
 
 def _refuse_unknown(env: Mapping[str, str]) -> None:

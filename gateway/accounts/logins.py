@@ -116,8 +116,10 @@ class InviteRow(Struct, frozen=True, kw_only=True):
     used_at: int | None = None
 
 
-def _one(conn: Connection, table: Table, into: type[Row], **where: Any) -> Row | None:
+def _one(conn: Connection, table: Table, into: type[Row], *, lock: bool = False, **where: Any) -> Row | None:
     query = select(table).where(*(table.c[name] == value for name, value in where.items()))
+    if lock:
+        query = query.with_for_update()
     row = conn.execute(query).mappings().first()
     return into(**row) if row is not None else None
 
@@ -212,9 +214,9 @@ def insert_signup(conn: Connection, row: SignupRow) -> None:
     _add(conn, signup, row)
 
 
-def find_signup(conn: Connection, signup_id: str) -> SignupRow | None:
-    """A sign-up."""
-    return _one(conn, signup, SignupRow, id=signup_id)
+def find_signup(conn: Connection, signup_id: str, *, lock: bool = False) -> SignupRow | None:
+    """A sign-up; `lock` keeps others from using it until the transaction ends, which is one that writes."""
+    return _one(conn, signup, SignupRow, lock=lock, id=signup_id)
 
 
 def use_signup(conn: Connection, signup_id: str, at: int) -> None:
@@ -227,9 +229,9 @@ def insert_reset(conn: Connection, row: ResetRow) -> None:
     _add(conn, reset, row)
 
 
-def find_reset(conn: Connection, reset_id: str) -> ResetRow | None:
-    """A reset."""
-    return _one(conn, reset, ResetRow, id=reset_id)
+def find_reset(conn: Connection, reset_id: str, *, lock: bool = False) -> ResetRow | None:
+    """A reset; `lock` keeps others from using it until the transaction ends, which is one that writes."""
+    return _one(conn, reset, ResetRow, lock=lock, id=reset_id)
 
 
 def use_reset(conn: Connection, account_id: str, at: int) -> None:

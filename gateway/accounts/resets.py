@@ -5,7 +5,7 @@ from sqlalchemy import Connection
 from gateway import limits
 from gateway.accounts import audit, logins
 from gateway.accounts.audit import Actor
-from gateway.accounts.desk import MAIL_TO, SIGN_IN_PAIR, SIGN_UP_NETWORK, Desk, bad_link
+from gateway.accounts.desk import MAIL_TO, SIGN_IN_PAIR, SIGN_UP_NETWORK, Desk, bad_link, short
 from gateway.accounts.logins import LoginRow, ResetRow
 from gateway.accounts.passwords import check_password
 from gateway.accounts.sessions import NewSession, new_session
@@ -66,7 +66,7 @@ class Resets:
 
         def ask(conn: Connection) -> None:
             login = logins.find_login(conn, address)
-            if not limits.take(conn, MAIL_TO, address, at).allowed or login is None:
+            if not limits.take(conn, MAIL_TO, short(address), at).allowed or login is None:
                 return
             expires_at = at + RESET_HOURS * HOUR_MS
             row = ResetRow(id=reset_id, account_id=login.account_id, created_at=at, expires_at=expires_at)
@@ -87,8 +87,8 @@ class Resets:
         reset_id = self._desk.read_link("reset", token)
         at = self._desk.ambient.now_ms()
 
-        def find(conn: Connection) -> LoginRow:
-            row = logins.find_reset(conn, reset_id)
+        def find(conn: Connection, *, lock: bool = False) -> LoginRow:
+            row = logins.find_reset(conn, reset_id, lock=lock)
             login = logins.find_login_of(conn, row.account_id) if row else None
             if row is None or login is None or row.used_at is not None or row.expires_at <= at:
                 raise bad_link("It was used, or has run out; ask for another")
@@ -99,7 +99,7 @@ class Resets:
         hashed = await self._desk.passwords.hash(password)
 
         def change(conn: Connection) -> None:
-            find(conn)
+            find(conn, lock=True)
             self._set_password(conn, login, hashed, by, at)
 
         await self._desk.db.write(change)

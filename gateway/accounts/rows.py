@@ -1,9 +1,11 @@
 """The SQL of accounts and API keys: plain functions that take a connection and are told the time."""
 
+from contextlib import suppress
 from typing import Any
 
 from msgspec import Struct, structs
 from sqlalchemy import Connection, RowMapping, bindparam, insert, select, update
+from sqlalchemy.exc import IntegrityError
 
 from billing import ledger
 from gateway.db.tables import account, api_key
@@ -81,12 +83,24 @@ def ensure_account(
     """Make a premium account and its wallet unless it is there."""
     if find_account(conn, account_id) is None:
         row = AccountRow(id=account_id, name=name, tier="premium", admin=admin, created_at=at)
-        insert_account(conn, row, postpaid=postpaid)
+        # Another process may have made it meanwhile.
+        with suppress(IntegrityError), conn.begin_nested():
+            insert_account(conn, row, postpaid=postpaid)
 
 
-def find_account(conn: Connection, account_id: str) -> AccountRow | None:
-    """An account; None when there is none of this id."""
-    row = conn.execute(select(account).where(account.c.id == account_id)).mappings().first()
+def find_account(conn: Connection, account_id: str, *, lock: bool = False) -> AccountRow | None:
+    """An account; None when there is none of this id.
+
+    Args:
+        conn: the connection.
+        account_id: which.
+        lock: keep others from changing it until the transaction ends, which is one that writes.
+    """
+    query = select(account).where(account.c.id == account_id)
+    if lock:
+        # Rows that refer to it may come all the same.
+        query = query.with_for_update(key_share=True)
+    row = conn.execute(query).mappings().first()
     return _account(row) if row is not None else None
 
 

@@ -200,6 +200,8 @@ class Accounts:
         named = reference or self._ambient.new_id("top")
 
         def pay(conn: Connection) -> None:
+            # First, as where a job is let in: two at once come one after the other, whatever they change.
+            find_account(conn, account_id, lock=True)
             ledger.top_up(conn, account_id=account_id, amount_micros=amount, reference=named, at=at)
             audit.record(
                 conn, self._ambient, by, "account.topup", account_id, at, micros=amount, reference=named

@@ -101,7 +101,7 @@ class Sessions:
         session, row = new_session(self._desk.ambient, login.account_id, network, user_agent, at)
 
         def open_(conn: Connection) -> None:
-            account = find_account(conn, login.account_id)
+            account = find_account(conn, login.account_id, lock=True)
             if account is None or account.closed_at is not None:
                 raise Problem("account_closed", "The account was closed; ask whoever runs this gateway")
             for limit, whom in tries:

@@ -10,7 +10,7 @@ from sqlalchemy.exc import IntegrityError
 from gateway import limits
 from gateway.accounts import audit, logins
 from gateway.accounts.audit import Actor
-from gateway.accounts.desk import MAIL_TO, SIGN_UP_NETWORK, Desk, bad_link, new_login, read_email
+from gateway.accounts.desk import MAIL_TO, SIGN_UP_NETWORK, Desk, bad_link, new_login, read_email, short
 from gateway.accounts.logins import SignupRow
 from gateway.accounts.passwords import check_password
 from gateway.accounts.rows import AccountRow, find_account, insert_account
@@ -85,7 +85,7 @@ class Signups:
                 raise _refused("The invitation was used, or has run out: ask for another")
             if invite.email is not None and invite.email != row.email:
                 raise _refused("The invitation is for another address")
-        if rule.verified and not limits.take(conn, MAIL_TO, row.email, at).allowed:
+        if rule.verified and not limits.take(conn, MAIL_TO, short(row.email), at).allowed:
             return  # whoever reads that mail has enough of them
         if logins.find_login(conn, row.email) is not None:
             self._desk.mail(conn, row.email, Letter(name="known"), at)
@@ -107,7 +107,7 @@ class Signups:
         at = self._desk.ambient.now_ms()
 
         def make(conn: Connection) -> None:
-            row = logins.find_signup(conn, signup_id)
+            row = logins.find_signup(conn, signup_id, lock=True)
             if row is None or (row.expires_at <= at and row.used_at is None):
                 raise bad_link("It has run out; sign up again")
             if row.used_at is None:
@@ -120,6 +120,14 @@ class Signups:
         if logins.find_login(conn, row.email) is not None:
             logins.use_signup(conn, row.id, at)
             return  # of two links to one address the first counts
+        try:
+            with conn.begin_nested():
+                self._insert_account(conn, row, by, at)
+        except IntegrityError:
+            # Another transaction was quicker with the same address, which is unique.
+            logins.use_signup(conn, row.id, at)
+
+    def _insert_account(self, conn: Connection, row: SignupRow, by: Actor, at: int) -> None:
         invite = logins.find_invite(conn, row.invite_id) if row.invite_id else None
         name = row.email
         made = AccountRow(

@@ -10,7 +10,15 @@ from typing import Protocol, TypeVar
 from sqlalchemy import Connection, make_url
 from sqlalchemy.exc import ArgumentError
 
-__all__ = ["Database", "DatabaseClosed", "DatabaseError", "DatabaseUnavailable", "open_database"]
+__all__ = [
+    "Database",
+    "DatabaseClosed",
+    "DatabaseError",
+    "DatabaseUnavailable",
+    "OutcomeUnknown",
+    "backend_of",
+    "open_database",
+]
 
 T = TypeVar("T")
 
@@ -44,6 +52,14 @@ class DatabaseUnavailable(DatabaseError):
         return type(self), (self.message, self.retry_after)
 
 
+class OutcomeUnknown(DatabaseUnavailable):
+    """Whether a write was kept could not be learned any more: all of it was, or nothing.
+
+    Only where a server's connection broke during the commit, and the gateway was closed before the
+    server could be asked, or the server has forgotten.
+    """
+
+
 class DatabaseClosed(DatabaseError):
     """The database was closed before the call."""
 
@@ -65,8 +81,12 @@ class Database(Protocol):
     async def write(self, fn: Callable[[Connection], T]) -> T:
         """Run `fn` in a transaction and return its value once that is on disk.
 
+        On a server it does not come back before it is known whether `fn` was kept: a connection that
+        is lost during the commit is waited for.
+
         Raises:
             DatabaseUnavailable: locked, full or unreachable; nothing of `fn` was kept.
+            OutcomeUnknown: as its class says; the one case in which `fn` may have been kept.
             DatabaseClosed: after `aclose`.
             Exception: what `fn` raised; nothing of `fn` was kept.
         """
@@ -91,13 +111,18 @@ def open_database(url: str, *, busy_timeout_s: float = 5.0) -> Database:
     """The database at `url`. No I/O: the first call opens it.
 
     Args:
-        url: `sqlite:///relative/path` or `sqlite:////absolute/path`.
-        busy_timeout_s: seconds to wait for a lock that another program holds.
+        url: `sqlite:///relative/path`, `sqlite:////absolute/path` or
+            `postgresql://user:password@host/database`.
+        busy_timeout_s: seconds to wait for a lock that another program holds on a SQLite file.
 
     Raises:
-        DatabaseError: not a URL, or of a kind that this version does not serve.
+        DatabaseError: not a URL, of a kind that is not served, or its driver is not installed.
     """
-    # Here and not above: those modules raise this one's errors.
+    # Here and not above: those modules raise this one's errors, and only one of them is needed.
+    if backend_of(url) == "postgresql":
+        from gateway.db.postgres import PostgresDatabase
+
+        return PostgresDatabase(url)
     from gateway.db.sqlite import SqliteDatabase
     from gateway.db.sqlite_file import sqlite_path
 
@@ -105,13 +130,16 @@ def open_database(url: str, *, busy_timeout_s: float = 5.0) -> Database:
 
 
 def backend_of(url: str) -> str:
-    """`sqlite`, `postgresql` and so on.
+    """`sqlite`, `postgresql` (also for `postgres://`, as many write it) and so on.
 
     Raises:
         DatabaseError: not a database URL.
     """
     try:
-        return make_url(url).get_backend_name()
-    except ArgumentError:
+        name = make_url(url).get_backend_name()
+    except (ArgumentError, ValueError):
         # The URL itself may hold a password: it is not repeated.
-        raise DatabaseError("The database URL cannot be read: give sqlite:///path.") from None
+        raise DatabaseError(
+            "The database URL cannot be read: give sqlite:///path or postgresql://user:password@host/database."
+        ) from None
+    return "postgresql" if name == "postgres" else name

@@ -1,4 +1,4 @@
-"""Bring a database to this version's schema: a copy first, then one transaction."""
+"""Bring a database to this version's schema: a copy of a file first, then one transaction."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -14,10 +14,10 @@ from alembic.util import CommandError
 from msgspec import Struct
 from sqlalchemy import Connection, inspect
 
-from gateway.db.engine import DatabaseError
+from gateway.db.engine import DatabaseError, backend_of
 from gateway.db.sqlite_file import driver_of, open_engine, sqlite_path, translate_error
 
-__all__ = ["DatabaseTooNew", "MigrationFailed", "UpgradeResult", "upgrade"]
+__all__ = ["DatabaseTooNew", "MigrationFailed", "Scripts", "UpgradeResult", "migration_failed", "upgrade"]
 
 MIGRATIONS = "gateway.db:migrations"
 """Alembic finds the folder through the package, in a checkout and in a wheel alike."""
@@ -44,12 +44,14 @@ class UpgradeResult(Struct, frozen=True, kw_only=True):
 def upgrade(url: str, *, at: int, busy_timeout_s: float = 5.0, migrations: str = MIGRATIONS) -> UpgradeResult:
     """Bring the database at `url` to this version's schema. Blocks: call it before the loop runs.
 
-    A database that is behind is first copied to `<name>.before-<revision>-<time>.db` beside it.
+    A SQLite file that is behind is first copied to `<name>.before-<revision>-<time>.db` beside it. On
+    PostgreSQL no copy is made, and of several processes that start at once one does the work.
 
     Args:
-        url: `sqlite:///path`; the file is made when missing, its folder is not.
+        url: `sqlite:///path`; the file is made when missing, its folder is not. Or `postgresql://...`;
+            the database is there, maybe empty.
         at: the time now, in milliseconds UTC, for the copy's name.
-        busy_timeout_s: seconds to wait for a lock that another program holds.
+        busy_timeout_s: seconds to wait for a lock that another program holds on a SQLite file.
         migrations: where Alembic's scripts are: a folder, or `package:folder`.
 
     Raises:
@@ -58,40 +60,74 @@ def upgrade(url: str, *, at: int, busy_timeout_s: float = 5.0, migrations: str =
         DatabaseUnavailable: locked, full or unreachable.
         DatabaseError: not a database of this gateway.
     """
+    scripts = Scripts(migrations)
+    if backend_of(url) == "postgresql":
+        from gateway.db.postgres_migrate import upgrade_postgres
+
+        return upgrade_postgres(url, scripts)
     path = sqlite_path(url)
-    config = Config()
-    # ConfigParser reads % as the start of a reference.
-    config.set_main_option("script_location", migrations.replace("%", "%%"))
-    scripts = ScriptDirectory.from_config(config)
-    head = scripts.get_current_head()
-    if head is None:
-        raise DatabaseError(f"No migrations are in {migrations}.")
     engine = open_engine(path, busy_timeout_s=busy_timeout_s, mode="migrate")
     with _unavailable_translated(), engine.connect() as connection:
-        current = _current(connection, path, scripts, head)
+        current = scripts.current(connection, str(path))
         connection.rollback()
-        if current == head:
-            return UpgradeResult(from_revision=head, to_revision=head, backup=None)
+        if current == scripts.head:
+            return UpgradeResult(from_revision=current, to_revision=scripts.head, backup=None)
         backup = None if current is None else _keep_copy(connection, path, current, at)
-        _migrate(connection, config, backup)
-    return UpgradeResult(from_revision=current, to_revision=head, backup=backup)
+        _migrate(connection, scripts, backup)
+    return UpgradeResult(from_revision=current, to_revision=scripts.head, backup=backup)
 
 
-def _current(connection: Connection, path: Path, scripts: ScriptDirectory, head: str) -> str | None:
-    """The database's revision; None for an empty one."""
-    current = MigrationContext.configure(connection).get_current_revision()
-    if current is None:
-        if inspect(connection).get_table_names():
-            raise DatabaseError(f"{path} has tables but no revision: it is not a database of this gateway.")
-        return None
-    try:
-        scripts.get_revision(current)
-    except CommandError as error:
-        raise DatabaseTooNew(
-            f"{path} is at revision {current}, and this version knows up to {head}. Run the version "
-            "that made it, or put back the copy that was kept before its upgrade."
-        ) from error
-    return current
+class Scripts:
+    """The migrations.
+
+    Args:
+        migrations: as in `upgrade`.
+
+    Raises:
+        DatabaseError: there are none.
+    """
+
+    def __init__(self, migrations: str) -> None:
+        self._config = Config()
+        # ConfigParser reads % as the start of a reference.
+        self._config.set_main_option("script_location", migrations.replace("%", "%%"))
+        self._scripts = ScriptDirectory.from_config(self._config)
+        head = self._scripts.get_current_head()
+        if head is None:
+            raise DatabaseError(f"No migrations are in {migrations}.")
+        self.head = head
+
+    def current(self, connection: Connection, name: str) -> str | None:
+        """The database's revision; None for an empty one.
+
+        Args:
+            connection: to it.
+            name: what a person calls it.
+
+        Raises:
+            DatabaseTooNew: made by a later version.
+            DatabaseError: not a database of this gateway.
+        """
+        current = MigrationContext.configure(connection).get_current_revision()
+        if current is None:
+            if inspect(connection).get_table_names():
+                raise DatabaseError(
+                    f"{name} has tables but no revision: it is not a database of this gateway."
+                )
+            return None
+        try:
+            self._scripts.get_revision(current)
+        except CommandError as error:
+            raise DatabaseTooNew(
+                f"{name} is at revision {current}, and this version knows up to {self.head}. Run the version "
+                "that made it, or put back the copy that was kept before its upgrade."
+            ) from error
+        return current
+
+    def run(self, connection: Connection) -> None:
+        """Run those that the database has not had, in the connection's transaction."""
+        self._config.attributes["connection"] = connection
+        command.upgrade(self._config, "head")
 
 
 def _keep_copy(connection: Connection, path: Path, revision: str, at: int) -> Path:
@@ -106,11 +142,10 @@ def _keep_copy(connection: Connection, path: Path, revision: str, at: int) -> Pa
     return backup
 
 
-def _migrate(connection: Connection, config: Config, backup: Path | None) -> None:
-    config.attributes["connection"] = connection
+def _migrate(connection: Connection, scripts: Scripts, backup: Path | None) -> None:
     try:
         with connection.begin():
-            command.upgrade(config, "head")
+            scripts.run(connection)
             # They are not enforced while tables are rebuilt.
             broken = connection.exec_driver_sql("PRAGMA foreign_key_check").fetchall()
             if broken:
@@ -119,9 +154,12 @@ def _migrate(connection: Connection, config: Config, backup: Path | None) -> Non
         if translate_error(error) is not error:
             raise
         kept = f" A copy is in {backup}." if backup else ""
-        raise MigrationFailed(
-            f"The database could not be upgraded, and is as it was: {error}{kept}"
-        ) from error
+        raise migration_failed(error, kept) from error
+
+
+def migration_failed(error: Exception, kept: str = "") -> MigrationFailed:
+    """What is said of a migration that failed."""
+    return MigrationFailed(f"The database could not be upgraded, and is as it was: {error}{kept}")
 
 
 @contextmanager

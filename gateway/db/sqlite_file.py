@@ -48,13 +48,10 @@ def sqlite_path(url: str) -> Path:
         DatabaseError: another kind of database, or one in memory.
     """
     backend = backend_of(url)
-    if backend == "postgresql":
-        raise DatabaseError(
-            "This version keeps its state in SQLite; PostgreSQL is not served yet. "
-            "Give a database URL such as sqlite:///data/gateway.db."
-        )
     if backend != "sqlite":
-        raise DatabaseError(f"No database of kind {backend!r} is served: give sqlite:///path.")
+        raise DatabaseError(
+            f"No database of kind {backend!r} is served: give sqlite:///path or postgresql://..."
+        )
     name = make_url(url).database
     if not name or name == ":memory:" or name.startswith("file:"):
         raise DatabaseError("The database must be a file that outlives the process: give sqlite:///path.")

@@ -13,6 +13,7 @@ from gateway.delivery import outbox
 from gateway.delivery.outbox import HELD_MS, Item, Kind
 from gateway.delivery.retries import Schedule
 from gateway.delivery.slots import Limits, Slots
+from gateway.faults import point
 
 __all__ = ["Again", "Attempt", "Failed", "Outcome", "Sent", "Worker"]
 
@@ -164,6 +165,7 @@ class Worker:
         at = self._ambient.now_ms()
         if not await self._db.write(lambda c: outbox.claim(c, item, at)):
             return False
+        point("delivery.claimed")
         self._slots.take(item, host)
         task = asyncio.create_task(self._deliver(item), name=f"outbox {item.id}")
         self._running.add(task)
@@ -180,6 +182,7 @@ class Worker:
 
     async def _deliver(self, item: Item) -> None:
         outcome = await self._try(item)
+        point("delivery.tried")
         at = self._ambient.now_ms()
         if isinstance(outcome, Again):
             chance = self._ambient.seed() / CHANCES
@@ -198,6 +201,7 @@ class Worker:
             return
         code = outcome.status_code
         await self._db.write(lambda c: outbox.sent(c, item, at, code))
+        point("delivery.noted")
 
     async def _try(self, item: Item) -> Outcome:
         try:

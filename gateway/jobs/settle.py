@@ -53,8 +53,10 @@ def fail(conn: Connection, job_id: str, at: int) -> bool:
     Returns:
         False when the job is not unknown (any more); nothing was changed.
     """
+    # Locked: it must not be adopted between the look and the end.
+    status = select(job.c.status).where(job.c.id == job_id).with_for_update(key_share=True)
     found = _unknown(conn, job_id)
-    if not found or conn.execute(select(job.c.status).where(job.c.id == job_id)).scalar_one() != "unknown":
+    if not found or conn.execute(status).scalar_one() != "unknown":
         return False
     error = NotTaken("The provider did not take the job, as the operator found out. Nothing was charged.")
     return store.end_without_images(conn, job_id, [(one, error) for one in found], error, at)

@@ -178,7 +178,8 @@ def _lose(conn: Connection, lost: Sequence[Lost], at: int) -> None:
 def keep_share(conn: Connection, job_id: str, share: Share, at: int) -> bool:
     """Keep the pictures of one call of several, while the others go on. False if the job has ended."""
     found = select(job.c.account_id).where(job.c.id == job_id, job.c.status.not_in(TERMINAL))
-    owner = conn.execute(found).scalar_one_or_none()
+    # Locked: it must not end between the look and the pictures.
+    owner = conn.execute(found.with_for_update(key_share=True)).scalar_one_or_none()
     if owner is None:
         return False
     _insert_share(conn, job_id, owner, share, at)

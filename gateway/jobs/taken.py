@@ -68,6 +68,7 @@ def leave_unknown(
 
 def handles_of(conn: Connection, attempt_ids: Sequence[str]) -> dict[str, Handle]:
     """The handles that these attempts have, locked until the transaction ends."""
+    # Those without one too: who is about to give them one is waited for.
     query = select(attempt.c.id, attempt.c.handle).where(attempt.c.id.in_(attempt_ids)).with_for_update()
-    rows = conn.execute(query.where(attempt.c.handle.is_not(None))).all()
-    return {row.id: msgspec.json.decode(row.handle, type=Handle) for row in rows}
+    rows = conn.execute(query).all()
+    return {row.id: msgspec.json.decode(row.handle, type=Handle) for row in rows if row.handle is not None}

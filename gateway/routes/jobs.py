@@ -113,6 +113,9 @@ def read_cursor(cursor: str) -> tuple[int, str]:
     """
     try:
         created_at, _, job_id = base64.urlsafe_b64decode(cursor.encode()).decode().partition(":")
-        return int(created_at), job_id
+        at = int(created_at)
+        if not 0 <= at < 1 << 63:
+            raise ValueError(created_at)
+        return at, job_id
     except (ValueError, binascii.Error) as error:
         raise Problem("bad_request", "The cursor is none of ours; leave it out for the first page") from error

@@ -1,31 +1,23 @@
 """What has run out is forgotten, and nothing else."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
-from sqlalchemy import Connection, create_engine, select
+from sqlalchemy import select
 
 from gateway import limits
-from gateway.accounts import logins
+from gateway.accounts import logins, rows
 from gateway.accounts.logins import ResetRow, SessionRow, SignupRow
-from gateway.db.tables import bucket, metadata, reset, session, signup
+from gateway.db.tables import bucket, reset, session, signup
 from gateway.housekeeping import DAY_MS, forget
 
 NOW = 1_795_000_000_000
 GONE, KEPT = NOW - DAY_MS - 1, NOW - DAY_MS + 1
 
 
-@pytest.fixture
-def conn(tmp_path: Path) -> Iterator[Connection]:
-    engine = create_engine(f"sqlite:///{tmp_path / 'old.db'}")
-    with engine.begin() as connection:
-        metadata.create_all(connection)
-        yield connection
-    engine.dispose()
+pytestmark = pytest.mark.every_database
 
 
 def test_what_ran_out_a_day_ago_is_forgotten(conn) -> None:
+    rows.ensure_account(conn, account_id="a", name="A", postpaid=False, at=1)
     for name, at in (("gone", GONE), ("kept", KEPT)):
         logins.insert_session(
             conn,

@@ -148,6 +148,12 @@ class GatewayProcess:
 
     def query(self, sql: str) -> list[tuple[Any, ...]]:
         """Rows of the database, read beside the gateway."""
+        url = self.env.get("GATEWAY_DATABASE_URL", "")
+        if url.startswith("postgresql:"):
+            import psycopg
+
+            with psycopg.connect(url) as server:
+                return server.execute(sql).fetchall()  # type: ignore[arg-type]  # not a literal
         with contextlib.closing(
             sqlite3.connect(f"file:{self.data_dir / 'gateway.db'}?mode=ro", uri=True)
         ) as db:

@@ -1,7 +1,6 @@
 """Accounts on a real database, with a clock that a test turns."""
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 from support.people import BY
@@ -9,7 +8,6 @@ from support.people import BY
 from gateway.accounts.service import Accounts
 from gateway.ambient import Ambient
 from gateway.db.engine import Database, open_database
-from gateway.db.migrate import upgrade
 
 
 class Clock:
@@ -27,10 +25,8 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-async def db(tmp_path: Path) -> AsyncIterator[Database]:
-    url = f"sqlite:///{tmp_path / 'accounts.db'}"
-    upgrade(url, at=1)
-    database = open_database(url)
+async def db(database_url: str) -> AsyncIterator[Database]:
+    database = open_database(database_url)
     yield database
     await database.aclose()
 

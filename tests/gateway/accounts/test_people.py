@@ -28,6 +28,8 @@ from gateway.mail.letters import Letter, Letters
 from gateway.problems import Problem
 from gateway.secret import Signer
 
+pytestmark = pytest.mark.every_database
+
 EMAIL, PASSWORD, OTHER = "ann@example.org", "violet hammock tundra 42", "kettle orbit parsnip 77"
 HOME = Actor(account_id="-", credential="-", address="203.0.113.9")
 AWAY = replace(HOME, address="198.51.100.7")

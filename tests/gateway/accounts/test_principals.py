@@ -10,6 +10,8 @@ from gateway.accounts.principals import Gatekeeper, Principal, operator_at
 from gateway.ambient import Ambient
 from gateway.problems import Problem
 
+pytestmark = pytest.mark.every_database
+
 OPERATORS = new_operator_key(Ambient().secret)
 
 

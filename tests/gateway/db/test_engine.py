@@ -11,8 +11,9 @@ from gateway.db.engine import DatabaseError, DatabaseUnavailable, open_database
 @pytest.mark.parametrize(
     ("url", "says"),
     [
-        ("postgresql://me:secret@host/db", "keeps its state in SQLite"),
-        ("postgresql+psycopg://me:secret@host/db", "keeps its state in SQLite"),
+        ("postgresql+asyncpg://me:secret@host/db", "by psycopg alone"),
+        ("postgresql://me:secret@host", "no database"),
+        ("postgresql://me:secret@host:port/db", "postgresql://user"),
         ("mysql://host/db", "mysql"),
         ("sqlite://", "a file"),
         ("sqlite:///:memory:", "a file"),

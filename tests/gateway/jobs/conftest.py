@@ -1,4 +1,4 @@
-"""A real core on a real SQLite file; its providers answer by script."""
+"""A real core on a real database; its providers answer by script."""
 
 import asyncio
 import itertools
@@ -18,7 +18,6 @@ from gateway.accounts.principals import OPERATOR
 from gateway.ambient import Ambient
 from gateway.core import Core, Parts
 from gateway.db.engine import Database, open_database
-from gateway.db.migrate import upgrade
 from gateway.jobs.keeper import adopt_all
 from gateway.jobs.outputs import Collector
 from gateway.jobs.records import JobRow
@@ -119,10 +118,11 @@ class World:
 
 
 @pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
-    settings = load_settings({"GATEWAY_DATA_DIR": str(tmp_path)})
+async def world(tmp_path: Path, database_url: str) -> AsyncIterator[World]:
+    settings = load_settings(
+        {"GATEWAY_DATA_DIR": str(tmp_path), "GATEWAY_DATABASE_URL": database_url, "GATEWAY_SECRET": "x" * 32}
+    )
     clock = Clock()
-    await asyncio.to_thread(upgrade, settings.database_url, at=1)
     images = await asyncio.to_thread(open_store, (tmp_path / "store").as_uri())
     catalog = small_catalog()
     providers = Providers(catalog.data.providers, {}, str(tmp_path), SCRIPTED_TYPES)

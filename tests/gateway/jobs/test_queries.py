@@ -2,6 +2,7 @@
 
 from base64 import b64encode
 
+import pytest
 from msgspec import structs
 from support.people import premium
 from support.scripted_provider import done, picture
@@ -13,6 +14,8 @@ from gateway.jobs import queries
 from gateway.media.references import shown_inputs
 from gateway.schemas import GenerateRequest
 from providers.base import MediaRef
+
+pytestmark = pytest.mark.every_database
 
 
 async def three_jobs(world) -> list[str]:

@@ -10,6 +10,8 @@ from gateway.problems import Problem
 from providers.base import Handle, Unavailable
 from providers.errors import RequestRejected
 
+pytestmark = pytest.mark.every_database
+
 
 async def unknown(world) -> str:
     world.script().answers([LOST_REPLY])

@@ -2,17 +2,15 @@
 
 import pickle
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
-from sqlalchemy import Connection, create_engine, select
+from sqlalchemy import Connection, select
 
 from billing import ledger
 from billing.tables import hold
 from gateway.accounts import rows
-from gateway.db.migrate import upgrade
 from gateway.db.tables import attempt, image, job
 from gateway.jobs import admit, queries, store
 from gateway.jobs.records import Admitted, NewAttempt, NewImage
@@ -25,18 +23,16 @@ BROKE = ProviderFailed("it broke", provider="first")
 CANCELED = JobCanceled("stopped")
 
 
+pytestmark = pytest.mark.every_database
+
+
 @pytest.fixture
-def conn(tmp_path: Path) -> Iterator[Connection]:
+def conn(conn: Connection) -> Iterator[Connection]:
     """Ann has paid 100 in."""
-    url = f"sqlite:///{tmp_path / 'gateway.db'}"
-    upgrade(url, at=1)
-    engine = create_engine(url)
-    with engine.connect() as connection:
-        rows.ensure_account(connection, account_id="ann", name="Ann", postpaid=False, at=1)
-        ledger.top_up(connection, account_id="ann", amount_micros=100, reference="pay1", at=1)
-        yield connection
-        assert ledger.verify(connection) == []
-    engine.dispose()
+    rows.ensure_account(conn, account_id="ann", name="Ann", postpaid=False, at=1)
+    ledger.top_up(conn, account_id="ann", amount_micros=100, reference="pay1", at=1)
+    yield conn
+    assert ledger.verify(conn) == []
 
 
 def new_job(number: int = 1, ceiling: int = HOLD) -> admit.NewJob:

@@ -11,6 +11,8 @@ from providers.errors import RequestRejected
 
 SAID = handle(remote_id="r-said")
 
+pytestmark = pytest.mark.every_database
+
 
 async def note(world, job: JobRow, said=SAID) -> bool:
     deadline_at = world.core.ambient.now_ms() + 60_000

@@ -3,6 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
+from gateway.db.revising import append_only
+
 revision = "0001"
 down_revision = None
 
@@ -13,7 +15,7 @@ def upgrade() -> None:
     _account_and_job()
     _attempt_and_image()
     _money()
-    _append_only("ledger_entry")
+    append_only("ledger_entry")
 
 
 def _account_and_job() -> None:
@@ -43,7 +45,7 @@ def _account_and_job() -> None:
         sa.Column("error_code", sa.String(60)),
         sa.Column("error_message", sa.Text),
         sa.Column("error_status", sa.Integer),
-        sa.Column("cancel_requested", sa.Boolean, nullable=False, server_default=sa.text("0")),
+        sa.Column("cancel_requested", sa.Boolean, nullable=False, server_default=sa.false()),
         sa.Column("deadline_at", sa.BigInteger, nullable=False),
         sa.Column("created_at", sa.BigInteger, nullable=False),
         sa.Column("completed_at", sa.BigInteger),
@@ -125,12 +127,3 @@ def _money() -> None:
         sa.UniqueConstraint("job_id", "kind", "ledger_account"),
     )
     op.create_index("ix_ledger_account", "ledger_entry", ["ledger_account"])
-
-
-def _append_only(table: str) -> None:
-    """Refuse changes of rows that are there. A migration that rebuilds the table makes these anew."""
-    for change in ("update", "delete"):
-        op.execute(
-            f"create trigger {table}_no_{change} before {change} on {table} "
-            f"begin select raise(abort, '{table} is append-only'); end"
-        )

@@ -3,12 +3,14 @@
 import sqlalchemy as sa
 from alembic import op
 
+from gateway.db.revising import recreate
+
 revision = "0003"
 down_revision = "0002"
 
 
 def upgrade() -> None:
-    with op.batch_alter_table("account", recreate="always") as table:
+    with op.batch_alter_table("account", recreate=recreate()) as table:
         table.add_column(sa.Column("admin", sa.Boolean, nullable=False, server_default=sa.false()))
     op.execute("update account set admin = true where id = 'acc_local_operator'")
     op.create_table(

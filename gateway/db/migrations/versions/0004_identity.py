@@ -3,6 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
+from gateway.db.revising import recreate
+
 revision = "0004"
 down_revision = "0003"
 
@@ -10,10 +12,10 @@ EVERY_SCOPE = "generate read manage admin"
 
 
 def upgrade() -> None:
-    with op.batch_alter_table("account", recreate="always") as table:
+    with op.batch_alter_table("account", recreate=recreate()) as table:
         table.add_column(sa.Column("tier_until", sa.BigInteger))
         table.add_column(sa.Column("closed_at", sa.BigInteger))
-    with op.batch_alter_table("api_key", recreate="always") as table:
+    with op.batch_alter_table("api_key", recreate=recreate()) as table:
         # Keys that were made before could do all that their account may.
         table.add_column(sa.Column("scopes", sa.String(60), nullable=False, server_default=EVERY_SCOPE))
         table.add_column(sa.Column("budget_micros", sa.BigInteger))

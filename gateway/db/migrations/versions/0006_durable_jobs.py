@@ -3,6 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
+from gateway.db.revising import append_only, recreate
+
 revision = "0006"
 down_revision = "0005"
 
@@ -62,7 +64,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("account_id", "url"),
     )
     op.drop_index("ix_outbox_due", "outbox")
-    with op.batch_alter_table("outbox", recreate="always") as table:
+    with op.batch_alter_table("outbox", recreate=recreate()) as table:
         table.alter_column("recipient", type_=sa.Text, existing_nullable=False)
         table.add_column(sa.Column("account_id", sa.String(40)))
         table.add_column(sa.Column("job_id", sa.String(40)))
@@ -72,3 +74,4 @@ def upgrade() -> None:
     op.create_index("ix_outbox_due", "outbox", ["due_at"], sqlite_where=opened, postgresql_where=opened)
     op.create_index("ix_outbox_account", "outbox", ["account_id", "created_at", "id"])
     op.create_index("ix_outbox_job", "outbox", ["job_id"])
+    append_only("audit")
