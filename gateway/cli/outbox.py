@@ -31,10 +31,10 @@ def outbox(context: click.Context, state: str | None, limit: int, as_json: bool)
     if as_json:
         click.echo(json.dumps(found, indent=2))
         return
-    shown = table("delivery", "kind", "type", "state", "tries", "to", "job", "about")
+    shown = table("to", "delivery", "type", "state", "tries", "job", "about")
     for row in found["deliveries"]:
         about = row["error"] or row["sentAt"] or f"due {row['dueAt']}"
-        cells = (row["id"], row["kind"], row["type"], row["state"], str(row["tries"]), row["recipient"])
+        cells = (row["recipient"], row["id"], row["type"], row["state"], str(row["tries"]))
         shown.add_row(*(escape(cell) for cell in (*cells, row["jobId"] or "", about)))
     console().print(shown)
 

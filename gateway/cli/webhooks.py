@@ -42,10 +42,10 @@ def list_endpoints(as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(found, indent=2))
         return
-    shown = table("webhook", "url", "made", "about")
+    shown = table("url", "webhook", "made", "about")
     for row in found["webhooks"]:
         disabled = f"disabled {row['disabledAt']}: {row['disabledBecause']}" if row["disabledAt"] else ""
-        shown.add_row(*(escape(cell) for cell in (row["id"], row["url"], row["createdAt"], disabled)))
+        shown.add_row(*(escape(cell) for cell in (row["url"], row["id"], row["createdAt"], disabled)))
     console().print(shown)
 
 

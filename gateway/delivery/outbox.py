@@ -14,6 +14,7 @@ from gateway.ambient import DAY_MS
 from gateway.db.tables import outbox
 
 __all__ = [
+    "FAILED_KEPT_MS",
     "HELD_MS",
     "SENT_KEPT_MS",
     "Item",

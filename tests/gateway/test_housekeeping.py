@@ -1,12 +1,13 @@
 """What has run out is forgotten, and nothing else."""
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import insert, select
 
 from gateway import limits
 from gateway.accounts import logins, rows
 from gateway.accounts.logins import ResetRow, SessionRow, SignupRow
-from gateway.db.tables import bucket, reset, session, signup
+from gateway.db.tables import bucket, outbox, reset, session, signup
+from gateway.delivery.outbox import FAILED_KEPT_MS, SENT_KEPT_MS
 from gateway.housekeeping import DAY_MS, forget
 
 NOW = 1_795_000_000_000
@@ -49,3 +50,25 @@ def test_what_ran_out_a_day_ago_is_forgotten(conn) -> None:
     for column in (session.c.digest, signup.c.id, reset.c.id):
         assert list(conn.execute(select(column)).scalars()) == ["kept"]
     assert list(conn.execute(select(bucket.c.key)).scalars()) == ["x:kept"]
+
+
+def test_what_was_delivered_or_given_up_is_forgotten_later(conn) -> None:
+    for name, values in {
+        "sent": {"sent_at": NOW - SENT_KEPT_MS - 1},
+        "sent lately": {"sent_at": NOW - SENT_KEPT_MS},
+        "failed": {"failed_at": NOW - FAILED_KEPT_MS - 1},
+        "failed lately": {"failed_at": NOW - SENT_KEPT_MS - 1},
+        "open": {},
+    }.items():
+        row = {
+            "id": name,
+            "kind": "email",
+            "recipient": "a@b.org",
+            "message": "{}",
+            "created_at": 1,
+            "due_at": 1,
+        }
+        conn.execute(insert(outbox).values(**row, **values))
+    forget(conn, NOW)
+    kept = set(conn.execute(select(outbox.c.id)).scalars())
+    assert kept == {"sent lately", "failed lately", "open"}

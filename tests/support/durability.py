@@ -93,6 +93,6 @@ def _check_money(gateway: GatewayProcess, status: dict[str, str]) -> None:
 
 def _check_files(gateway: GatewayProcess) -> None:
     """Each row has its file. A file without a row is of a picture that was about to get one: it ends so, too."""
-    files = {path.name for path in (gateway.data_dir / "store" / "images").glob("*") if path.is_file()}
+    files = {path.name for path in (gateway.store / "images").glob("*") if path.is_file()}
     rows = {key.removeprefix("images/") for (key,) in gateway.query("select storage_key from image")}
     assert rows == files

@@ -48,6 +48,8 @@ class GatewayProcess:
 
     def __init__(self, data_dir: Path, **env: str) -> None:
         self.data_dir = data_dir
+        self.store = data_dir / "store"
+        """Where its pictures are files, if they are."""
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.env = clean_environment(GATEWAY_DATA_DIR=str(data_dir), GATEWAY_PORT=str(self.port), **env)
@@ -191,6 +193,6 @@ class GatewayProcess:
             )
             == []
         )
-        files = {path.name for path in (self.data_dir / "store" / "images").glob("*")}
+        files = {path.name for path in (self.store / "images").glob("*")}
         rows = {key.removeprefix("images/") for (key,) in self.query("select storage_key from image")}
         assert rows <= files
