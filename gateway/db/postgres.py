@@ -22,7 +22,15 @@ from sqlalchemy.exc import DBAPIError
 
 from gateway.ambient import Ambient
 from gateway.db.engine import DatabaseClosed, DatabaseError, DatabaseUnavailable, OutcomeUnknown
-from gateway.db.postgres_server import is_open, open_engine, postgres_url, said, sqlstate, translate_error
+from gateway.db.postgres_server import (
+    abandon,
+    is_open,
+    open_engine,
+    postgres_url,
+    said,
+    sqlstate,
+    translate_error,
+)
 
 __all__ = ["CONNECTIONS", "PostgresDatabase"]
 
@@ -164,15 +172,11 @@ class PostgresDatabase:
         with self._engine.connect() as connection:
             transaction = connection.begin()
             xid = connection.exec_driver_sql("select pg_current_xact_id()::text").scalar_one()
-            self._here.in_function = True
             try:
-                value = fn(connection)
-            finally:
-                self._here.in_function = False
-            if not _is_whole(connection):
-                raise DatabaseError(
-                    "A write function left its transaction in a state of its own; nothing of it was kept."
-                )
+                value = self._run(connection, fn)
+            except BaseException:
+                abandon(connection)
+                raise
             try:
                 transaction.commit()
             except DBAPIError as error:
@@ -181,6 +185,18 @@ class PostgresDatabase:
                     raise
                 return _Ran(value, unsure=str(xid))
             return _Ran(value)
+
+    def _run(self, connection: Connection, fn: Callable[[Connection], T]) -> T:
+        self._here.in_function = True
+        try:
+            value = fn(connection)
+        finally:
+            self._here.in_function = False
+        if not _is_whole(connection):
+            raise DatabaseError(
+                "A write function left its transaction in a state of its own; nothing of it was kept."
+            )
+        return value
 
     def _read(self, fn: Callable[[Connection], T]) -> T:
         return self._retried(lambda: self._look(fn))

@@ -1,5 +1,6 @@
 """One PostgreSQL database: its URL, its connections, and its errors in this gateway's words."""
 
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from sqlalchemy import URL, Connection, Engine, ExceptionContext, create_engine, event, make_url
@@ -19,6 +20,7 @@ except ImportError as error:
     ) from error
 
 __all__ = [
+    "abandon",
     "driver_of",
     "is_open",
     "name_of",
@@ -165,6 +167,13 @@ def driver_of(connection: Connection) -> "psycopg.Connection[Any]":
 def is_open(connection: Connection) -> bool:
     """Whether the server has a transaction open in which no statement failed."""
     return driver_of(connection).info.transaction_status == TransactionStatus.INTRANS
+
+
+def abandon(connection: Connection) -> None:
+    """Undo the transaction, whatever SQLAlchemy believes of it: no other may find it open."""
+    if not connection.closed and not connection.invalidated:
+        with suppress(psycopg.Error):
+            driver_of(connection).rollback()
 
 
 def sqlstate(error: BaseException) -> str | None:

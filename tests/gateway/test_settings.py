@@ -141,6 +141,27 @@ def test_a_bad_value_names_its_variable(name, value) -> None:
         load_settings({name: value})
 
 
+SERVERS = ("postgresql://me:hush@host/db", "postgres://me:hush@host/db", "postgresql+psycopg:///db?host=/run")
+
+
+@pytest.mark.parametrize("url", SERVERS)
+def test_a_server_is_shared_by_gateways_with_one_secret(url) -> None:
+    settings = load_settings(
+        {"GATEWAY_DATABASE_URL": url, "GATEWAY_SECRET": "s" * 32, "GATEWAY_WORKERS": "4"}
+    )
+    assert (settings.shared_database, settings.database_url, settings.workers) == (True, url, 4)
+    with pytest.raises(SettingsError, match="set GATEWAY_SECRET") as caught:
+        load_settings({"GATEWAY_DATABASE_URL": url})
+    assert "hush" not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["", "sqlite:///postgresql.db"])
+def test_a_file_is_not(url) -> None:
+    assert not load_settings({"GATEWAY_DATABASE_URL": url}).shared_database
+    with pytest.raises(SettingsError, match="GATEWAY_WORKERS"):
+        load_settings({"GATEWAY_DATABASE_URL": url, "GATEWAY_WORKERS": "2"})
+
+
 @pytest.mark.parametrize(
     ("host", "asked", "auth"),
     [

@@ -30,7 +30,8 @@ def test_a_bad_registry_stops_the_start_with_its_line(tmp_path: Path) -> None:
         ({"GATEWAY_WORKERS": "2"}, "GATEWAY_WORKERS"),
         ({"GATEWAY_SYNC_WAIT": "5"}, "GATEWAY_SYNC_WAIT"),
         ({"GATEWAY_PORT": "eighty"}, "GATEWAY_PORT"),
-        ({"GATEWAY_DATABASE_URL": "postgresql://x/y"}, "PostgreSQL"),
+        ({"GATEWAY_DATABASE_URL": "postgresql://x/y"}, "GATEWAY_SECRET"),
+        ({"GATEWAY_DATABASE_URL": "mysql://x/y"}, "mysql"),
         ({"GATEWAY_STORAGE_URL": "ftp://bucket"}, "GATEWAY_STORAGE_URL"),
     ],
 )

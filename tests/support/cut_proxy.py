@@ -1,4 +1,4 @@
-"""A TCP proxy in front of a server's socket that cuts a connection at its COMMIT."""
+"""A TCP proxy in front of a server's socket that cuts a connection at the COMMIT of a write."""
 
 import contextlib
 import socket
@@ -9,6 +9,7 @@ from typing import Literal
 __all__ = ["CutProxy"]
 
 COMMIT = b"COMMIT\0"
+WRITES = b"pg_current_xact_id()"
 Cut = Literal["before", "after"]
 
 
@@ -60,9 +61,12 @@ class CutProxy:
                     thread.start()
 
     def _forth(self, client: socket.socket, server: socket.socket, cut: threading.Event) -> None:
+        writes = False
         with contextlib.suppress(OSError):
             while data := client.recv(65536):
-                if COMMIT in data:
+                writes = writes or WRITES in data
+                if COMMIT in data and writes:
+                    writes = False
                     how = self.cuts.pop(0) if self.cuts else None
                     if how == "before":
                         break

@@ -73,6 +73,7 @@ def connection(path: Path, url: str) -> Iterator[sqlite3.Connection]:
             " values ('j', 'a', 'queued', 'm', 'p', 'v', '{}', '[]', '[]', '{}', 1, 1, 1, 1)"
         )
         connection.execute("insert into ledger_entry values ('j:hold:1', 'j', 'hold', 'revenue', 0, 1)")
+        connection.execute("insert into audit values ('u', 1, 'a', 'session', 'key.create', 'a', '{}', '-')")
         yield connection
 
 
@@ -160,12 +161,14 @@ def test_a_locked_database_is_unavailable(url: str, connection: sqlite3.Connecti
         "update ledger_entry set amount_micros = 1",
         "delete from ledger_entry",
         "insert or replace into ledger_entry values ('j:hold:1', 'j', 'hold', 'revenue', 5, 1)",
+        "update audit set actor = 'x'",
+        "delete from audit",
     ],
 )
 @pytest.mark.usefixtures("connection")
-async def test_the_ledger_is_append_only(url: str, change: str) -> None:
+async def test_the_ledger_and_the_audit_log_are_append_only(url: str, change: str) -> None:
     database = open_database(url)
-    with pytest.raises(Exception, match="ledger_entry is append-only"):
+    with pytest.raises(Exception, match=r"(ledger_entry|audit) is append-only"):
         await database.write(lambda c: c.exec_driver_sql(change))
     await database.aclose()
 

@@ -7,18 +7,17 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 from sqlalchemy import Connection, select
+from support.new_jobs import CHARGE, new_attempt, new_job
 
 from billing import ledger
 from billing.tables import hold
 from gateway.accounts import rows
 from gateway.db.tables import attempt, image, job
 from gateway.jobs import admit, queries, store
-from gateway.jobs.records import Admitted, NewAttempt, NewImage
-from gateway.schemas import RoutingView
+from gateway.jobs.records import NewImage
 from providers.base import Handle
 from providers.errors import JobCanceled, ProviderFailed, SubmitUnknown
 
-HOLD, CHARGE = 60, 40
 BROKE = ProviderFailed("it broke", provider="first")
 CANCELED = JobCanceled("stopped")
 
@@ -33,24 +32,6 @@ def conn(conn: Connection) -> Iterator[Connection]:
     ledger.top_up(conn, account_id="ann", amount_micros=100, reference="pay1", at=1)
     yield conn
     assert ledger.verify(conn) == []
-
-
-def new_job(number: int = 1, ceiling: int = HOLD) -> admit.NewJob:
-    return admit.NewJob(
-        id=f"job{number}",
-        account_id="ann",
-        end_user="u1",
-        model="solo",
-        registry_version="abc",
-        admitted=Admitted(inputs={"prompt": "x"}, options={}, candidates=()),
-        report=(),
-        warnings=("careful",),
-        routing=RoutingView(rule="model", why="named", requested="solo", passed_over=()),
-        quote_micros=CHARGE,
-        ceiling_micros=ceiling,
-        deadline_at=99,
-        attempt=new_attempt(number),
-    )
 
 
 def test_a_job_may_wait_for_its_turn(conn) -> None:
@@ -103,17 +84,6 @@ def test_no_more_than_a_keys_budget(conn) -> None:
 def test_a_refusal_can_be_handed_from_a_thread(error) -> None:
     again = pickle.loads(pickle.dumps(error))
     assert (type(again), str(again)) == (type(error), str(error))
-
-
-def new_attempt(number: int = 1, tries: int = 1) -> NewAttempt:
-    return NewAttempt(
-        id=f"att{number}.{tries}",
-        number=tries,
-        candidate=tries - 1,
-        call=0,
-        provider="first",
-        endpoint="first/make",
-    )
 
 
 def new_image(position: int = 0) -> NewImage:
