@@ -31,7 +31,6 @@ __all__ = [
     "find_job",
     "images_of",
     "list_jobs",
-    "open_job_ids",
     "waiting_accounts",
 ]
 
@@ -102,13 +101,6 @@ def _matching(account_id: str | None, only: JobFilter) -> list[ColumnElement[boo
     if only.created_before is not None:
         conditions.append(job.c.created_at < only.created_before)
     return conditions
-
-
-def open_job_ids(conn: Connection) -> list[str]:
-    """Jobs that are under way, oldest first."""
-    under_way = (job.c.status.not_in(TERMINAL), job.c.status != "scheduled")
-    query = select(job.c.id).where(*under_way).order_by(job.c.created_at, job.c.id)
-    return [str(found) for found in conn.execute(query).scalars()]
 
 
 def waiting_accounts(conn: Connection) -> list[str]:

@@ -111,6 +111,24 @@ async def test_a_stop_lets_go_of_what_did_not_end(world) -> None:
     await world.core.runner.aclose(0)
 
 
+@pytest.mark.every_database
+async def test_what_nobody_drives_is_adopted_oldest_first_and_once(world) -> None:
+    world.script().answers([done()])
+    await world.run()
+    gates = [Gate(done()) for _ in range(3)]
+    world.script().answers([handle()] * 3, gates)
+    jobs = [await world.submit() for _ in range(3)]
+    for gate in gates:
+        await gate.reached.wait()
+    await world.core.runner.aclose(0)
+    first = await world.db.write(lambda c: leases.adopt(c, "own_1", 2))
+    assert first == [(jobs[0], 2), (jobs[1], 2)]
+    assert await world.db.write(lambda c: leases.adopt(c, "own_1", 2)) == [(jobs[2], 2)]
+    assert await world.db.write(lambda c: leases.adopt(c, "own_1", 2)) == []
+    assert await world.db.write(lambda c: leases.claim(c, jobs[0], "own_1")) == 3
+    await world.db.write(lambda c: leases.renew(c, "own_1", jobs))
+
+
 @pytest.mark.parametrize("status", ["scheduled", "unknown", "completed", "failed", "canceled"])
 async def test_what_nobody_should_drive_is_not_taken_on(world, status: str) -> None:
     world.script().answers([handle()], [done()])

@@ -51,15 +51,6 @@ async def test_another_account_sees_nothing(world) -> None:
     assert (await world.db.read(lambda c: queries.find_job(c, job_id))).id == job_id
 
 
-async def test_open_jobs_are_the_unended_oldest_first(world) -> None:
-    world.script().answers([done()])
-    ended = await world.run()
-    jobs = await three_jobs(world)
-    found = await world.db.read(queries.open_job_ids)
-    assert found == jobs
-    assert ended.id not in found
-
-
 async def test_a_picture_by_its_id(world) -> None:
     world.script().answers([done()])
     job = await world.run()

@@ -13,7 +13,7 @@ from billing import ledger
 from gateway.accounts import rows
 from gateway.db.migrate import upgrade
 from gateway.db.tables import batch, job
-from gateway.jobs import admit, queries, store, windows
+from gateway.jobs import admit, leases, queries, store, windows
 from gateway.jobs.records import Admitted, NewAttempt
 from gateway.jobs.windows import Batch, Due
 from gateway.schemas import RoutingView
@@ -207,7 +207,7 @@ def test_each_is_taken_once_and_has_its_time_from_then_on(conn: Connection) -> N
         "started_at": W1 + 7,
         "ended_at": None,
     }
-    assert queries.open_job_ids(conn) == ["one", "two"]
+    assert leases.adopt(conn, "own_2", 9) == [("one", 2), ("two", 2)]
 
 
 def test_a_batch_has_ended_when_its_jobs_have(conn: Connection) -> None:
