@@ -11,16 +11,26 @@ from gateway.client import GatewayClient, GatewayFailure
 
 
 @pytest.fixture
-async def make() -> AsyncIterator[Callable[..., GatewayClient]]:
-    """A client of a server that gives these answers, over a real socket."""
+def heads() -> list[str]:
+    """What the server was asked."""
+    return []
+
+
+@pytest.fixture
+async def make(heads: list[str]) -> AsyncIterator[Callable[..., GatewayClient]]:
+    """A client of a server that gives these answers, over a real socket; for None it hangs up."""
     opened = []
 
-    async def start(*answers: tuple[int, str, object], streams: bool = False) -> GatewayClient:
+    async def start(*answers: tuple[int, str, object] | None, streams: bool = False) -> GatewayClient:
         left = [*answers]
 
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            await reader.readuntil(b"\r\n\r\n")
-            status, kind, body = left.pop(0)
+            heads.append((await reader.readuntil(b"\r\n\r\n")).decode())
+            answer = left.pop(0)
+            if answer is None:
+                writer.close()
+                return
+            status, kind, body = answer
             data = body if isinstance(body, bytes) else json.dumps(body).encode()
             size = len(data) + (1 if data.endswith(CUT) else 0)  # then the connection ends too soon
             head = f"HTTP/1.1 {status} X\r\nContent-Type: {kind}\r\nContent-Length: {size}\r\n"
@@ -33,7 +43,7 @@ async def make() -> AsyncIterator[Callable[..., GatewayClient]]:
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         http = httpx.AsyncClient(base_url=url, trust_env=False)
         opened.append((server, http))
-        return GatewayClient(http, streams=streams)
+        return GatewayClient(http, pauses_s=(0.0, 0.0), streams=streams)
 
     yield start
     for server, http in opened:
@@ -132,6 +142,65 @@ async def test_a_job_of_which_nothing_comes_is_not_waited_for(make, status) -> N
     stream = told(("status", {"status": status}))
     client = await make((202, JSON, QUEUED), (200, STREAM, stream), (200, JSON, look), streams=True)
     assert await client.generate({"inputs": {}}) == look
+
+
+def keys_of(heads: list[str]) -> list[str]:
+    """The keys of the requests that make something."""
+    posts = [head.splitlines() for head in heads if head.startswith("POST")]
+    return [
+        line.split(": ")[1] for head in posts for line in head if line.lower().startswith("idempotency-key")
+    ]
+
+
+def problem(code: str, **more: object) -> dict[str, object]:
+    return {"code": code, **more}
+
+
+@pytest.mark.parametrize(
+    "lost",
+    [
+        None,
+        (503, "text/html", b"<h1>proxy</h1>"),
+        (503, PROBLEM, problem("shutting_down", retryable=True)),
+        (409, PROBLEM, problem("idempotency_in_flight", retryable=True)),
+    ],
+)
+async def test_a_request_that_is_lost_is_sent_again_as_the_same(make, heads, lost) -> None:
+    client = await make(lost, lost, (200, JSON, {"jobId": "job_1", "status": "completed"}))
+    assert (await client.generate({"inputs": {}}))["jobId"] == "job_1"
+    first, second, third = keys_of(heads)
+    assert first == second == third
+    assert len(first) == 32
+
+
+async def test_another_request_has_another_key(make, heads) -> None:
+    client = await make(*[(200, JSON, {"jobId": "job_1", "status": "completed"})] * 2)
+    for _ in range(2):
+        await client.generate({"inputs": {}})
+    assert len(set(keys_of(heads))) == 2
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        (402, "insufficient_funds"),
+        (409, "canceled"),
+        (500, "internal_error"),
+        (503, "provider_not_configured"),
+    ],
+)
+async def test_a_refusal_that_will_not_pass_is_not_sent_again(make, heads, status, code) -> None:
+    client = await make((status, PROBLEM, problem(code)))
+    with pytest.raises(GatewayFailure) as caught:
+        await client.generate({"inputs": {}})
+    assert (caught.value.code, len(heads)) == (code, 1)
+
+
+async def test_it_is_not_sent_again_for_ever(make, heads) -> None:
+    client = await make(None, None, None)
+    with pytest.raises(httpx.TransportError):
+        await client.generate({"inputs": {}})
+    assert len(heads) == 3
 
 
 async def test_the_bytes_of_a_picture(make) -> None:

@@ -7,14 +7,38 @@ from gateway import limits
 from gateway.accounts import logins, rows
 from gateway.accounts.logins import ResetRow, SessionRow, SignupRow
 from gateway.db.tables import bucket, outbox, reset, session, signup
+from gateway.db.tables import idempotency as keys
 from gateway.delivery.outbox import FAILED_KEPT_MS, SENT_KEPT_MS
-from gateway.housekeeping import DAY_MS, forget
+from gateway.housekeeping import AT_ONCE, DAY_MS, forget
+from gateway.jobs import idempotency
+from gateway.jobs.idempotency import Claim
 
 NOW = 1_795_000_000_000
 GONE, KEPT = NOW - DAY_MS - 1, NOW - DAY_MS + 1
 
 
 pytestmark = pytest.mark.every_database
+
+
+def claim(key: str, keep_ms: int) -> Claim:
+    """One that holds for so long."""
+    return Claim(
+        account_id="a",
+        key=key,
+        given=True,
+        request_sha256="x",
+        job_id="j",
+        answer_ms=0,
+        keep_ms=keep_ms,
+    )
+
+
+def test_of_very_much_there_is_more(conn) -> None:
+    rows.ensure_account(conn, account_id="a", name="A", postpaid=False, at=1)
+    for number in range(AT_ONCE + 1):
+        idempotency.take(conn, claim(str(number), 0), NOW)
+    assert [forget(conn, NOW), forget(conn, NOW)] == [True, False]
+    assert conn.execute(select(keys.c.key)).first() is None
 
 
 def test_what_ran_out_a_day_ago_is_forgotten(conn) -> None:
@@ -46,7 +70,9 @@ def test_what_ran_out_a_day_ago_is_forgotten(conn) -> None:
         )
         logins.insert_reset(conn, ResetRow(id=name, account_id="a", created_at=1, expires_at=at))
         limits.take(conn, limits.Limit(name="x", burst=1, per_s=1), name, at)
-    forget(conn, NOW)
+        idempotency.take(conn, claim(name, at - GONE), NOW)
+    assert not forget(conn, NOW)
+    assert list(conn.execute(select(keys.c.key)).scalars()) == ["kept"]
     for column in (session.c.digest, signup.c.id, reset.c.id):
         assert list(conn.execute(select(column)).scalars()) == ["kept"]
     assert list(conn.execute(select(bucket.c.key)).scalars()) == ["x:kept"]

@@ -173,6 +173,19 @@ async def test_only_jobs_go_on(document) -> None:
     }
 
 
+async def test_what_makes_a_job_may_be_sent_again(document) -> None:
+    for path, method, operation in operations(document):
+        sent = {p["name"] for p in operation.get("parameters", []) if p["in"] == "header"}
+        makes_job = "Prefer" in sent
+        assert ("Idempotency-Key" in sent) == makes_job, (method, path)
+        marked = {
+            s
+            for s, answer in operation["responses"].items()
+            if "Idempotent-Replayed" in answer.get("headers", {})
+        }
+        assert marked == ({"200", "202"} if makes_job else set())
+
+
 async def test_the_raw_route_names_its_models(document) -> None:
     body = document["paths"]["/diffusers/generate"]["post"]["requestBody"]["content"]["application/json"]
     ids = body["schema"]["properties"]["model_id"]["enum"]
