@@ -74,7 +74,7 @@ class Intake:
             return Delivery(email=True) if email else None
         endpoint_id = webhook.id
         if endpoint_id is None:
-            made, _ = await self._desk.ensure(webhook.url, caller.account_id, caller.actor)
+            made = await self._desk.ensure(webhook.url, caller.account_id, caller.actor)
             endpoint_id = made.id
         return Delivery(email=email, webhook=endpoint_id)
 

@@ -59,15 +59,17 @@ class DeliveryOffice:
         folder = settings.data_dir / "mail"
         transport = SmtpTransport(settings.smtp) if settings.smtp else FileTransport(folder)
         mails = Mails(letters, ResultMails(db, images, links, letters), transport)
-        self._poster = Poster(Guarded(settings.fetch_allow))
+        self._poster = Poster(Guarded(settings.fetch_allow, threads=CALLS_AT_ONCE.at_once))
+        # Of its own: names that requests bring and nobody answers for must not hold up calls.
+        self._checker = Poster(Guarded(settings.fetch_allow))
         signer = WebhookSigner(Signer(secrets, "webhook-endpoint"))
         calls = Calls(db, ambient, self._poster, signer, view)
         self._mail = Worker(db, ambient, "email", mails.deliver, MAIL, MAILS_AT_ONCE)
         self._webhooks = Worker(db, ambient, "webhook", calls.deliver, WEBHOOK, CALLS_AT_ONCE)
-        self.desk = DeliveryDesk(db, ambient, self._poster, signer, calls, self.wake)
+        self.desk = DeliveryDesk(db, ambient, self._checker, signer, calls, self.wake)
         # Who signs up where nobody has to prove an address may give somebody else's.
         verified = settings.signup is None or settings.signup.verified
-        self.intake = Intake(db, self._poster, self.desk, verified=verified)
+        self.intake = Intake(db, self._checker, self.desk, verified=verified)
 
     def start(self) -> None:
         """Begin to deliver."""
@@ -84,3 +86,4 @@ class DeliveryOffice:
         await self._mail.aclose()
         await self._webhooks.aclose()
         self._poster.close()
+        self._checker.close()

@@ -60,8 +60,8 @@ class DeliveryDesk:
 
     # -- endpoints ----------------------------------------------------------------------
 
-    async def create(self, url: str, account_id: str, by: Actor) -> tuple[EndpointRow, bool]:
-        """The account's endpoint of a URL, and whether it was made just now.
+    async def create(self, url: str, account_id: str, by: Actor) -> EndpointRow:
+        """The account's endpoint of a URL, made unless it is there.
 
         Raises:
             Problem: `invalid_webhook`, `too_many_webhooks`.
@@ -74,7 +74,7 @@ class DeliveryDesk:
             raise Problem("invalid_webhook", f"/url: {error}", errors=[fault]) from error
         return await self.ensure(kept, account_id, by)
 
-    async def ensure(self, url: str, account_id: str, by: Actor) -> tuple[EndpointRow, bool]:
+    async def ensure(self, url: str, account_id: str, by: Actor) -> EndpointRow:
         """As `create`, of a URL that was checked.
 
         Raises:
@@ -82,11 +82,11 @@ class DeliveryDesk:
         """
         at, new_id = self._ambient.now_ms(), self._ambient.new_id("whk")
 
-        def make(conn: Connection) -> tuple[EndpointRow, bool]:
+        def make(conn: Connection) -> EndpointRow:
             row, made = endpoints.ensure(conn, account_id, url, new_id, at)
             if made:
                 audit.record(conn, self._ambient, by, "webhook.create", account_id, at, webhook=row.id)
-            return row, made
+            return row
 
         try:
             return await self._db.write(make)

@@ -81,6 +81,7 @@ class Guarded:
         public: which addresses are of the open internet; a seam for tests.
         ports: which ports are; a seam for tests.
         ssl_context: what is trusted; by default httpx's certificates, or `SSL_CERT_FILE`.
+        threads: names that are looked up at once.
     """
 
     def __init__(
@@ -91,6 +92,7 @@ class Guarded:
         public: Callable[[Address], bool] = is_public,
         ports: Collection[int] = PORTS,
         ssl_context: ssl.SSLContext | None = None,
+        threads: int = 8,
     ) -> None:
         self._allow = frozenset(allow)
         self._lookup = lookup
@@ -98,7 +100,7 @@ class Guarded:
         self._ports = ports
         self._ssl_context = ssl_context
         # Its own threads: a name server that does not answer must not hold up anything else.
-        self._threads = ThreadPoolExecutor(8, thread_name_prefix="resolve")
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="resolve")
 
     def close(self) -> None:
         """Give the threads back. Idempotent."""

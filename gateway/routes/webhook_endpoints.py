@@ -47,7 +47,7 @@ async def list_endpoints(
 
 @post(
     "/api/webhooks",
-    status_code=201,
+    status_code=200,
     summary="Make a webhook endpoint",
     tags=["Webhooks"],
     opt=MANAGE
@@ -57,14 +57,14 @@ async def list_endpoints(
 async def create_endpoint(
     request: Request[Any, Any, Any], core: NamedDependency[Core], principal: NamedDependency[Principal]
 ) -> Response[NewEndpointView]:
-    """Make an endpoint of a URL, or find the one that you have: 201 or 200.
+    """Make an endpoint of a URL, or find the one that you have.
 
     A job whose `delivery` names it tells it of its end, signed by Standard Webhooks with `secret`.
     """
     body = await read_body(request, EndpointRequest)
     desk = core.delivery.desk
-    row, made = await desk.create(body.url, principal.account_id, principal.actor)
-    return json_response(new_endpoint_view(row, desk.secret_of(row)), 201 if made else 200, SECRET)
+    row = await desk.create(body.url, principal.account_id, principal.actor)
+    return json_response(new_endpoint_view(row, desk.secret_of(row)), headers=SECRET)
 
 
 @get("/api/webhooks/{webhook_id:str}/secret", summary="Its secret", tags=["Webhooks"], opt=MANAGE)

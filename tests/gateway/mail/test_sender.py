@@ -2,6 +2,7 @@
 
 import asyncio
 import email
+import socket
 import stat
 from collections.abc import AsyncIterator, Iterator
 from email.policy import default
@@ -147,6 +148,17 @@ async def test_what_the_server_says(db, clock, sender, mailbox, answer, again) -
     assert (found["failed_at"] is None) == again
     assert answer[:3] in str(found["error"])
     assert "sgn_1" not in str(found["error"])
+
+
+async def test_a_server_that_says_nothing(db, clock, sender, monkeypatch) -> None:
+    monkeypatch.setattr("gateway.mail.transport.TIMEOUT_S", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as server:  # connects, and nobody accepts
+        port = server.getsockname()[1]
+        await put(db, clock)
+        await sender(SmtpTransport(read_smtp_url(f"smtp://127.0.0.1:{port}"))).deliver()
+    found = await row(db)
+    assert (found["failed_at"], found["sent_at"], found["tries"]) == (None, None, 1)
+    assert "Timeout" in str(found["error"])
 
 
 async def test_two_replicas_send_it_once(db, clock, sender, mailbox) -> None:
