@@ -9,15 +9,21 @@ from msgspec import structs
 from billing import ledger
 from gateway import limits
 from gateway.accounts.principals import OPERATOR, Principal
+from gateway.faults import point
 from gateway.jobs import admit
+from gateway.jobs.groups import group_key
+from gateway.jobs.idempotency import Claim
 from gateway.jobs.records import Admitted, NewAttempt
 from gateway.limits import Limit
-from gateway.media.references import bring_references, shown_inputs
+from gateway.media.expiry import MediaGone
+from gateway.media.references import bring_references, keys_of, shown_inputs
 from gateway.network import network_of
 from gateway.planning import Plan
 from gateway.problems import Problem, too_many
+from gateway.schedule import Turn, turn_of
 from gateway.schemas import GenerateRequest
 from providers.optimizer import OptimizerFailed
+from registry.errors import Fault, InvalidInputs, pointer
 
 if TYPE_CHECKING:
     from gateway.core import Core
@@ -43,33 +49,33 @@ class Admission:
         self._core = core
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def submit(self, request: GenerateRequest, caller: Principal, *, now: bool = False) -> str:
+    async def submit(
+        self, request: GenerateRequest, caller: Principal, *, now: bool = False, claim: Claim | None = None
+    ) -> str:
         """Let a request in and start its job, or let it wait for its turn; the job's id.
 
         Args:
             request: what is asked for.
             caller: who asks.
             now: it cannot wait for its turn: the answer is the picture itself.
+            claim: what it is known by when it comes again.
 
         Raises:
+            Repeated: it was let in before.
             Problem: `provider_not_configured`, `insufficient_funds`, `budget_exhausted`,
-                `premium_required`, `too_many_requests`, `too_many_jobs`, `shutting_down`.
-            UnknownModel, InvalidInputs: as `Core.plan`; also for a reference that cannot be fetched.
+                `premium_required`, `too_many_requests`, `too_many_jobs`, `too_many_webhooks`,
+                `shutting_down`.
+            UnknownModel, InvalidInputs: as `Core.plan`; also for a reference that cannot be fetched, and
+                for a delivery that cannot be made.
         """
         core = self._core
         if core.stopping:
             raise Problem(
                 "shutting_down", "The gateway is stopping; send it again in a moment", retryable=True
             )
-        waits = caller.tier != "premium"
-        if waits and now:
-            raise Problem(
-                "premium_required",
-                "This route answers the picture itself, and jobs of normal accounts wait for their turn. "
-                "Use POST /api/images/generate, or become premium",
-            )
-        await self._count(caller)
-        plan = core.plan(request)
+        turn = turn_of(request, caller, core.settings, core.ambient.now_ms(), now=now)
+        await self.count(caller)
+        plan = core.plan(request, percent_off=turn.percent_off)
         if plan.unavailable is not None:
             raise Problem(
                 "provider_not_configured",
@@ -77,11 +83,13 @@ class Admission:
                 "Nothing was charged. `GET /api/models` shows what is available",
                 setting=plan.unavailable.setting,
             )
-        plan = await self._optimized(plan, request)
+        delivery = await core.delivery.intake.accept(request.delivery, caller, waits=turn.waits)
+        plan = await self._optimized(plan, request, turn)
         candidates = await bring_references(
             core.media, plan.candidates, request, core.catalog.vocabulary, caller.account_id
         )
-        new = self._new_job(structs.replace(plan, candidates=candidates), request, caller, waits=waits)
+        new = self._new_job(structs.replace(plan, candidates=candidates), request, caller, turn, claim)
+        new = structs.replace(new, delivery=delivery)
         # A write may commit although its caller is gone: what starts the job must not hang on it.
         task = asyncio.create_task(self._admit(new, core.ambient.now_ms()))
         self._tasks.add(task)
@@ -99,9 +107,13 @@ class Admission:
                 headers={"Retry-After": "5"},
                 retryable=True,
             ) from error
+        except MediaGone as error:
+            why = f"{error}; send it again"
+            fault = Fault(pointer=pointer("inputs"), code="invalid_reference", message=why)
+            raise InvalidInputs([fault]) from error
         return new.id
 
-    async def _optimized(self, plan: Plan, request: GenerateRequest) -> Plan:
+    async def _optimized(self, plan: Plan, request: GenerateRequest, turn: Turn) -> Plan:
         """The plan with its prompt rewritten by a language model, where one is set and the request asks.
 
         Its failure never fails the job: the prompt stays as the style's rules wrote it.
@@ -116,9 +128,9 @@ class Admission:
             log.warning("the prompt optimizer failed: %s", error)
             warning = f"the prompt optimizer failed: {error}; the prompt was rewritten by rule"
             return structs.replace(plan, warnings=(*plan.warnings, warning))
-        return self._core.plan(request, optimized=text)
+        return self._core.plan(request, optimized=text, percent_off=turn.percent_off)
 
-    async def _count(self, caller: Principal) -> None:
+    async def count(self, caller: Principal) -> None:
         """Count a request against the limits of its account, key and network.
 
         Raises:
@@ -139,17 +151,20 @@ class Admission:
 
     async def _admit(self, new: admit.NewJob, at: int) -> None:
         await self._core.db.write(lambda c: admit.admit(c, new, at))
-        if new.status != "scheduled":
-            self._core.runner.start(new.id)
+        point("admit.committed")
+        if new.owner is not None:
+            self._core.runner.start(new.id, fence=admit.FIRST_FENCE)
+        else:
+            self._core.dispatcher.wake()
 
     def _new_job(
-        self, plan: Plan, request: GenerateRequest, caller: Principal, *, waits: bool
+        self, plan: Plan, request: GenerateRequest, caller: Principal, turn: Turn, claim: Claim | None
     ) -> admit.NewJob:
         core, first = self._core, plan.candidates[0].route
         settings = core.settings
-        most = settings.jobs_normal if waits else settings.jobs_premium
+        most = settings.jobs_premium if caller.tier == "premium" else settings.jobs_normal
         return admit.NewJob(
-            id=core.ambient.new_id("job"),
+            id=core.ambient.new_id("job") if claim is None else claim.job_id,
             account_id=caller.account_id,
             end_user=request.user_id,
             model=plan.model.id,
@@ -158,6 +173,8 @@ class Admission:
                 inputs=shown_inputs(request.inputs),
                 options=shown_inputs(request.options),
                 candidates=plan.candidates,
+                schedule=request.schedule,
+                cost_now_micros=plan.full_micros if turn.waits else None,
             ),
             report=plan.report,
             warnings=plan.warnings,
@@ -174,8 +191,13 @@ class Admission:
                 provider=first.provider,
                 endpoint=first.endpoint,
             ),
-            status="scheduled" if waits else "queued",
+            status="scheduled" if turn.waits else "queued",
+            owner=None if turn.waits else core.runner.owner,
+            runs_at=turn.runs_at,
+            group_key=group_key(plan.candidates) if turn.waits else None,
             key_id=caller.key.id if caller.key else None,
             key_budget_micros=caller.key.budget_micros if caller.key else None,
             max_open=None if caller.account_id == OPERATOR else most,
+            media_keys=keys_of(plan.candidates),
+            claim=claim,
         )

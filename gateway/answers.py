@@ -37,6 +37,9 @@ def takes(body: type[Struct], example: dict[str, Any] | None = None) -> Opt:
 
 
 MAKES_JOB = (
+    "bad_idempotency_key",
+    "idempotency_key_reused",
+    "idempotency_in_flight",
     "unknown_model",
     "invalid_inputs",
     "provider_not_configured",
@@ -44,6 +47,7 @@ MAKES_JOB = (
     "budget_exhausted",
     "premium_required",
     "too_many_jobs",
+    "too_many_webhooks",
     "shutting_down",
     "storage_unavailable",
     ProviderError.code,

@@ -10,7 +10,7 @@ from litestar import Request
 from gateway.problems import Problem
 from registry.errors import Fault, pointer
 
-__all__ = ["BODY_METHODS", "decode_body", "read_body", "read_wait"]
+__all__ = ["BODY_METHODS", "KEY_LENGTH", "decode_body", "read_body", "read_idempotency_key", "read_wait"]
 
 T = TypeVar("T")
 BODY_METHODS = ("POST", "PATCH")
@@ -19,6 +19,10 @@ AT = re.compile(r" - at `(?:key in )?\$(.*)`$")
 WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,6})", re.IGNORECASE)
 ASYNC = re.compile(r"(?:^|[,;\s])respond-async\s*(?:$|[,;])", re.IGNORECASE)
 MAX_WAIT_S = 600
+KEY_LENGTH = 255
+IDEMPOTENCY_KEY = re.compile(rf"[!-~]{{1,{KEY_LENGTH}}}")
+QUOTED = re.compile(r'"((?:[ !#-\[\]-~]|\\["\\])*)"')
+"""A string of RFC 9651 (and 8941), as draft-ietf-httpapi-idempotency-key-header writes the key."""
 MAX_DEPTH = 32
 """Objects and lists within each other; no request of ours has more than six."""
 STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
@@ -97,3 +101,25 @@ def read_wait(request: Request[Any, Any, Any], default_s: float) -> float:
     if found is not None:
         return float(min(int(found[1]), MAX_WAIT_S))
     return 0.0 if ASYNC.search(prefer) else default_s
+
+
+def read_idempotency_key(request: Request[Any, Any, Any]) -> str | None:
+    """The Idempotency-Key header, written bare or as a quoted string, which are the same key; None without.
+
+    Raises:
+        Problem: `bad_idempotency_key`.
+    """
+    given = request.headers.getall("idempotency-key", [])
+    if not given:
+        return None
+    text = given[0].strip()
+    if text.startswith('"'):
+        quoted = QUOTED.fullmatch(text)
+        text = re.sub(r"\\(.)", r"\1", quoted[1]) if quoted else ""
+    if len(given) > 1 or not IDEMPOTENCY_KEY.fullmatch(text):
+        raise Problem(
+            "bad_idempotency_key",
+            f"Idempotency-Key is one header of 1 to {KEY_LENGTH} visible ASCII characters without blanks, "
+            "bare or in double quotes; a UUID is good",
+        )
+    return text

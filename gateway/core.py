@@ -12,13 +12,22 @@ from gateway.accounts.principals import OPERATOR, Gatekeeper, Principal
 from gateway.accounts.rows import ensure_account, find_account
 from gateway.admission import Admission
 from gateway.ambient import Ambient
+from gateway.cleaning import Cleaner, Keep
 from gateway.db.engine import Database, open_database
 from gateway.db.migrate import upgrade
+from gateway.delivery.office import DeliveryOffice
+from gateway.faults import point
 from gateway.housekeeping import Housekeeper
 from gateway.jobs import admit, queries, settle, store
 from gateway.jobs.cadence import Cadence
+from gateway.jobs.dispatch import Dispatcher
+from gateway.jobs.events import Events
+from gateway.jobs.idempotency import Claim
+from gateway.jobs.keeper import Keeper, adopt_all
+from gateway.jobs.leases import DRIVEN
 from gateway.jobs.outliers import Outliers
 from gateway.jobs.outputs import Collector
+from gateway.jobs.progress import ProgressWriter
 from gateway.jobs.records import ImageRow, JobRow
 from gateway.jobs.runner import Runner
 from gateway.jobs.tools import Tools
@@ -26,11 +35,14 @@ from gateway.links import Links
 from gateway.media.library import open_library, sweep
 from gateway.planning import Known, Plan, make_plan
 from gateway.problems import Problem
-from gateway.schemas import GenerateRequest, JobView
+from gateway.readiness import WriteProbe
+from gateway.resends import Resends
+from gateway.schedule import turn_of
+from gateway.schemas import EstimateView, GenerateRequest, JobView
 from gateway.secret import Signer, load_secrets
 from gateway.settings import Settings
 from gateway.storage import ImageStore, StorageError, open_store
-from gateway.views import job_view
+from gateway.views import estimate_view, job_view
 from gateway.webhooks import Webhooks, webhook_base
 from providers.discovery import Providers
 from providers.http import create_client
@@ -43,6 +55,9 @@ from templates.engine import TemplateLibrary
 __all__ = ["Core", "Parts", "prepare"]
 
 log = logging.getLogger(__name__)
+
+LOOK_ELSEWHERE_S = 0.25
+"""Between looks at a job that another process drives."""
 
 # Alembic announces itself at every start; what it did is logged here.
 logging.getLogger("alembic").setLevel(logging.WARNING)
@@ -112,11 +127,15 @@ class Core:
         self.optimizer = parts.optimizer
         self.db = db
         self.ambient = ambient
-        self.office = Office(settings, parts.secrets, db, ambient, self.release)
-        self.accounts = self.office.accounts
-        self.housekeeper = Housekeeper(db, ambient)
         ttl_s = settings.link_ttl_s if settings.auth == "required" else None
         self.links = Links(Signer(parts.secrets, "image"), settings.public_url, ambient, ttl_s)
+        self.delivery = DeliveryOffice(
+            settings, parts.secrets, db, ambient, self.images, self.links, self.view
+        )
+        self.office = Office(settings, parts.secrets, db, ambient, self.release, self.delivery.wake)
+        self.accounts = self.office.accounts
+        keep = Keep(image_days=settings.image_days, upload_days=settings.upload_days)
+        self.housekeeper = Housekeeper(db, ambient, Cleaner(db, self.images, ambient, keep))
         operator = read_operator_key(settings.data_dir)
         self.gatekeeper = Gatekeeper(
             db,
@@ -124,8 +143,12 @@ class Core:
             open_to_all=settings.auth == "open",
             operator_key=None if operator is None else operator.key,
         )
+        self.shared = settings.shared_database
+        """Other processes may drive jobs of the same database."""
+        self.probe = WriteProbe(db, ambient)
         self.stopping = False
         self.admission = Admission(self)
+        self.resends = Resends(self)
         self._client = create_client()
         collector = Collector(self.images, self._client)
         self.media = open_library(settings, self.images, db, ambient)
@@ -142,7 +165,16 @@ class Core:
                 outliers=self.outliers,
                 cadence=self.cadence,
                 webhooks=self.webhooks,
+                ended=self.delivery.wake,
             )
+        )
+        self.keeper = Keeper(db, self.runner, shared=self.shared)
+        self.events = Events(self)
+        self.progress = ProgressWriter(
+            db, ambient, lambda: self.runner.lives, owner=lambda: self.runner.owner
+        )
+        self.dispatcher = Dispatcher(
+            db, ambient, self.providers, self.runner, most=settings.batch_side_by_side
         )
 
     @classmethod
@@ -172,21 +204,31 @@ class Core:
         )
         if run_jobs:
             await core._release_premium()
-        resumed = await core.runner.resume() if run_jobs else 0
-        if resumed:
-            log.info("%d jobs of the last run are resumed", resumed)
-        core.office.sender.start()
+            resumed = await adopt_all(core.db, core.runner)
+            if resumed:
+                log.info("%d jobs that nobody drove are resumed", resumed)
+            core.keeper.start()
+            core.dispatcher.start()
+        core.delivery.start()
         core.housekeeper.start()
+        core.progress.start()
         return core
 
     def drain(self) -> None:
         """Take no more jobs, and answer those who wait for one now: the process is told to stop."""
         self.stopping = True
+        self.keeper.drain()
+        self.dispatcher.stop()
         self.runner.release()
+        self.events.release()
 
     async def aclose(self) -> None:
         """Stop driving jobs, close what is open. Unended jobs are resumed at the next start."""
         self.drain()
+        await self.keeper.aclose()
+        await self.events.aclose()
+        await self.progress.aclose()
+        await self.dispatcher.aclose()
         await self.runner.aclose(min(5.0, self.settings.shutdown_grace_s))
         await self.providers.aclose()
         await self._client.aclose()
@@ -194,18 +236,21 @@ class Core:
             await self.optimizer.aclose()
         self.media.close()
         await self.gatekeeper.aclose()
-        await self.office.sender.aclose()
+        await self.delivery.aclose()
         await self.housekeeper.aclose()
+        await self.probe.aclose()
+        await self.resends.aclose()
         await self.db.aclose()
 
     # -- what callers do ----------------------------------------------------------------
 
-    def plan(self, request: GenerateRequest, *, optimized: str | None = None) -> Plan:
+    def plan(self, request: GenerateRequest, *, optimized: str | None = None, percent_off: int = 0) -> Plan:
         """Stations 4 to 8: nothing is spent or stored.
 
         Args:
             request: what is asked for.
             optimized: its prompt as a language model rewrote it.
+            percent_off: of each price.
         """
         return make_plan(
             self.catalog,
@@ -214,7 +259,18 @@ class Core:
             fresh_seed=self.ambient.seed(),
             known=Known(shut=self.outliers.shut, usual_s=self._usual_s),
             optimized=optimized,
+            percent_off=percent_off,
         )
+
+    def estimate(self, request: GenerateRequest, caller: Principal) -> EstimateView:
+        """What a request of this caller would cost and send. Spends nothing.
+
+        Raises:
+            Problem: `premium_required`, as it would be when it is sent.
+            UnknownModel, InvalidInputs: as `plan`.
+        """
+        turn = turn_of(request, caller, self.settings, self.ambient.now_ms())
+        return estimate_view(self.plan(request, percent_off=turn.percent_off), turn.runs_at)
 
     def _usual_s(self, route: Route) -> float | None:
         """Seconds that a job of a route usually takes: as was seen here, else as the registry says."""
@@ -222,7 +278,13 @@ class Core:
         return self.cadence.usual_s(route.endpoint) or (None if typical is None else float(typical))
 
     async def generate(
-        self, request: GenerateRequest, caller: Principal, wait_s: float, *, now: bool = False
+        self,
+        request: GenerateRequest,
+        caller: Principal,
+        wait_s: float,
+        *,
+        now: bool = False,
+        claim: Claim | None = None,
     ) -> JobRow:
         """Let a request in and wait up to `wait_s` seconds for its end; the job, ended or not.
 
@@ -231,13 +293,30 @@ class Core:
             caller: who asks.
             wait_s: seconds.
             now: as in `Admission.submit`.
+            claim: as in `Admission.submit`.
 
         Raises:
-            Problem, UnknownModel, InvalidInputs: as `Admission.submit`.
+            Repeated, Problem, UnknownModel, InvalidInputs: as `Admission.submit`.
         """
-        job_id = await self.admission.submit(request, caller, now=now)
-        await self.runner.wait(job_id, wait_s)
-        return await self.job(job_id, caller.account_id)
+        job_id = await self.admission.submit(request, caller, now=now, claim=claim)
+        return await self.wait(job_id, caller.account_id, wait_s)
+
+    async def wait(self, job_id: str, account_id: str | None, seconds: float) -> JobRow:
+        """Wait up to so many seconds for a job's end, whichever process drives it; the job as it is then.
+
+        One that is scheduled or unknown is not waited for.
+
+        Raises:
+            Problem: `not_found`.
+        """
+        ends = self.ambient.monotonic() + seconds
+        while True:
+            await self.runner.wait(job_id, max(0.0, ends - self.ambient.monotonic()))
+            found = await self.job(job_id, account_id)
+            left = ends - self.ambient.monotonic()
+            if found.status not in DRIVEN or left <= 0 or self.stopping or not self.shared:
+                return found
+            await self.runner.pause(min(LOOK_ELSEWHERE_S, left))
 
     async def release(self, account_id: str) -> None:
         """Run the jobs of an account that wait, now that it is premium."""
@@ -273,9 +352,10 @@ class Core:
         status = await self.db.write(lambda c: store.request_cancel(c, job_id, account_id, at))
         if status is None:
             raise Problem("not_found", f"No job has the id {job_id!r}")
+        point("cancel.committed")
         self.runner.cancel(job_id)
-        await self.runner.wait(job_id, 5.0)
-        return await self.job(job_id, account_id)
+        self.delivery.wake()
+        return await self.wait(job_id, account_id, 5.0)
 
     async def adopt(self, job_id: str, request_id: str) -> JobRow:
         """Follow an unknown job from the id that its provider has for it; the job as it is then.
@@ -310,6 +390,7 @@ class Core:
             raise Problem(
                 "job_not_unknown", f"{job_id} is {job.status}: nobody needs to say what became of it"
             )
+        self.delivery.wake()
         return await self.job(job_id, None)
 
     async def image(self, image_id: str, account_id: str | None) -> tuple[ImageRow, bytes]:

@@ -27,12 +27,15 @@ class Links:
 
     def image(self, image_id: str) -> str:
         """The link to a picture."""
-        plain = f"{self._public_url}/images/{image_id}"
         if self._ttl_s is None:
-            return plain
-        expires = self._ambient.now_ms() // 1000 + self._ttl_s
+            return f"{self._public_url}/images/{image_id}"
+        return self.signed(image_id, self._ttl_s)
+
+    def signed(self, image_id: str, ttl_s: int) -> str:
+        """A link that works for so many seconds without a credential, also where others are not signed."""
+        expires = self._ambient.now_ms() // 1000 + ttl_s
         query = {"expires": expires, "signature": self._signer.sign(f"{image_id}.{expires}")}
-        return f"{plain}?{urlencode(query)}"
+        return f"{self._public_url}/images/{image_id}?{urlencode(query)}"
 
     def check(self, image_id: str, expires: str, signature: str) -> None:
         """Whether a link is one of ours, for this picture, and still good.

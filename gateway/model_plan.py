@@ -19,7 +19,7 @@ from providers.normalizer import ReportRow, Translation, fitting_routes, transla
 from registry.catalog import Catalog
 from registry.errors import Fault, InvalidInputs, pointer
 from registry.inputs import FEATURE_WORDS, UnifiedInputs
-from registry.prices import image_dollars, price_for
+from registry.prices import image_dollars, price_for, reduced
 from registry.schema import Model, Price, PromptStyle, Route
 from registry.validate import validate
 
@@ -79,6 +79,8 @@ class Plan(Struct, frozen=True, kw_only=True):
     """In which the prompt was rewritten here: a language model may do better."""
     max_seconds: float | None = None
     """By when the job ends, counted from when it may run."""
+    full_micros: int = 0
+    """What is expected to be paid without what is taken off."""
 
     @property
     def fallbacks(self) -> tuple[str, ...]:
@@ -98,6 +100,8 @@ class Asked(Struct, frozen=True, kw_only=True):
     fresh_seed: int
     optimized: str | None = None
     """The prompt as a language model rewrote it."""
+    percent_off: int = 0
+    """Of each price."""
 
 
 def usable(model: Model, providers: Providers) -> Unavailable | None:
@@ -132,10 +136,11 @@ def plan_model(catalog: Catalog, providers: Providers, model: Model, asked: Aske
     )
     translated = _translate(available or list(routes[:1]), inputs, catalog, asked, known)
     first_route, first = translated[0]
-    price = price_for(model.price, first.effective)
-    quoted = quote(price, width=first.width, height=first.height, num_images=first.num_images)
+    full = _quote(price_for(model.price, first.effective), first)
+    price = _price(model, first, asked)
+    quoted = _quote(price, first)
     check_cost(asked.controls, quoted)
-    candidates = tuple(_candidate(model, route, done) for route, done in translated)
+    candidates = tuple(_candidate(model, route, done, asked) for route, done in translated)
     return Plan(
         model=model,
         routing=RoutingView(rule="model", why="", requested=None, passed_over=()),
@@ -148,7 +153,18 @@ def plan_model(catalog: Catalog, providers: Providers, model: Model, asked: Aske
         unavailable=None if available else providers.unavailable(first_route),
         style=first_route.prompt_style if first.rewritten else None,
         max_seconds=asked.controls.max_seconds,
+        full_micros=full.price_micros,
     )
+
+
+def _price(model: Model, done: Translation, asked: Asked) -> Price:
+    """What an image costs this caller, without conditions."""
+    price = price_for(model.price, done.effective)
+    return reduced(price, asked.percent_off) if asked.percent_off else price
+
+
+def _quote(price: Price, done: Translation) -> Quote:
+    return quote(price, width=done.width, height=done.height, num_images=done.num_images)
 
 
 def _check_needs(needs: frozenset[str], inputs: UnifiedInputs, catalog: Catalog) -> None:
@@ -200,10 +216,9 @@ def _translate(
     return done
 
 
-def _candidate(model: Model, route: Route, done: Translation) -> Candidate:
+def _candidate(model: Model, route: Route, done: Translation, asked: Asked) -> Candidate:
     cost = price_for(route.provider_cost, done.effective)
-    price = price_for(model.price, done.effective)
-    quoted = quote(price, width=done.width, height=done.height, num_images=done.num_images)
+    price = _price(model, done, asked)
     return Candidate(
         route=msgspec.structs.replace(
             route, parameters={}, constants={}, provider_cost=cost, prompt_style=None
@@ -212,7 +227,7 @@ def _candidate(model: Model, route: Route, done: Translation) -> Candidate:
         width=done.width,
         height=done.height,
         price=price,
-        ceiling_micros=quoted.ceiling_micros,
+        ceiling_micros=_quote(price, done).ceiling_micros,
         cost_micros=_expected_cost(cost, done),
         report=done.report,
         warnings=(*_status_warning(model), *done.warnings),

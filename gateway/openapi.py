@@ -2,7 +2,7 @@
 
 import re
 from decimal import Decimal
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 from msgspec import Struct
@@ -10,7 +10,9 @@ from msgspec.json import schema_components
 
 from gateway.accounts.schemas import BalanceView, KeyView, NewKeyView
 from gateway.answers import Operation, status_of
+from gateway.bodies import KEY_LENGTH
 from gateway.controls import MOST_SECONDS
+from gateway.delivery.asked import DeliveryRequest
 from gateway.problems import MEDIA_TYPE, ProblemDocument
 from gateway.schemas import (
     MOST_LISTED,
@@ -19,6 +21,8 @@ from gateway.schemas import (
     JobView,
     QuoteView,
     RawRequest,
+    Schedule,
+    ScheduleView,
     TemplateRequest,
 )
 from registry.catalog import Catalog
@@ -43,12 +47,33 @@ KEY = "apiKey"
 KEY_SCHEME = {"type": "http", "scheme": "bearer", "description": "An API key: igw_..."}
 GENERATE = ("/api/images/generate", "/api/images/estimate")
 PICTURES = (("/images/{image_id}", "get"), ("/diffusers/generate", "post"))
+STREAM = "/api/jobs/{job_id}/events"
 PICTURE_TYPES = ("image/png", "image/jpeg", "image/webp", "image/svg+xml")
 PREFER = {
     "name": "Prefer",
     "in": "header",
     "description": "`respond-async`: answer 202 with the job at once; `wait=N`: after N seconds (RFC 7240)",
     "schema": {"type": "string", "examples": ["respond-async", "wait=30"]},
+}
+IDEMPOTENCY_KEY = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "description": "A request that is sent again with the same key makes no second job: it is answered with "
+    "the first one's, as that is then. Kept 7 days, for each account apart; bare, or in double quotes. A "
+    "request that is refused uses no key up",
+    "schema": {
+        "type": "string",
+        "minLength": 1,
+        "maxLength": KEY_LENGTH,
+        "pattern": "^[!-~]+$",
+        "examples": ["7f5a1f0e-6a0b-4a53-9d2c-6b1f0a3c2d11"],
+    },
+}
+REPLAYED = {
+    "Idempotent-Replayed": {
+        "description": "The job is an earlier, equal request's: this one made none",
+        "schema": {"type": "string", "enum": ["true"]},
+    }
 }
 
 
@@ -73,6 +98,7 @@ def complete_document(
     """
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
     schemas["Problem"] = _struct(ProblemDocument, schemas)
+    schemas["DeliveryRequest"] = _struct(DeliveryRequest, schemas)
     mapping = _names(catalog)
     for model in catalog.alive.values():
         schemas[mapping[model.id]] = _request(model, catalog)
@@ -100,12 +126,22 @@ def complete_document(
     for (path, method), known in operations.items():
         if known.body is not None:
             _set_body(document, path, _struct(known.body, schemas), {"example": known.example}, method)
-    for view in (JobView, AdminJobView, EstimateView, QuoteView, BalanceView, KeyView, NewKeyView):
+    for view in (
+        JobView,
+        AdminJobView,
+        EstimateView,
+        QuoteView,
+        ScheduleView,
+        BalanceView,
+        KeyView,
+        NewKeyView,
+    ):
         _write_money(view, schemas)
     document["components"]["securitySchemes"] = {KEY: KEY_SCHEME}
     for path, method in PICTURES:
         binary = {"schema": {"type": "string", "format": "binary"}}
         document["paths"][path][method]["responses"]["200"]["content"] = dict.fromkeys(PICTURE_TYPES, binary)
+    _stream(document["paths"][STREAM]["get"]["responses"])
     for path in STARTS_JOBS:
         _goes_on(document["paths"][path]["post"])
     for path, item in document["paths"].items():
@@ -212,9 +248,17 @@ def _common(catalog: Catalog) -> dict[str, Any]:
             "items": {"enum": names},
             "description": "Models that serve when the first is not available or fails, in order",
         },
+        "delivery": {
+            "description": "How the job's end is told, beside the job's own page",
+            "oneOf": [{"$ref": REF.format(name="DeliveryRequest")}, {"type": "null"}],
+        },
         "userId": {
             "type": ["string", "null"],
             "description": "Your own end user, for reports; never an identity",
+        },
+        "schedule": {
+            "enum": [*get_args(Schedule), None],
+            "description": "At once, for premium accounts, or with others in the next batch window",
         },
     }
 
@@ -263,11 +307,22 @@ def _set_body(
     }
 
 
+def _stream(responses: dict[str, Any]) -> None:
+    """Server-sent events; or nothing, for who has seen the last one."""
+    responses["200"]["description"] = "Server-sent events: status, progress, log, image, done"
+    responses["200"]["content"] = {"text/event-stream": {"schema": {"type": "string"}}}
+    responses["204"] = {"description": "`Last-Event-ID` is that of `done`: nothing more comes"}
+
+
 def _goes_on(operation: dict[str, Any]) -> None:
-    """An operation that starts a job may be told not to wait, and answers what it has by then."""
-    operation.setdefault("parameters", []).append(PREFER)
+    """An operation that starts a job may be told not to wait, and answers what it has by then; and it
+    may be called again.
+    """
+    operation.setdefault("parameters", []).extend((PREFER, IDEMPOTENCY_KEY))
+    operation["responses"]["200"].setdefault("headers", {}).update(REPLAYED)
     operation["responses"]["202"] = {
         "description": "The job goes on; ask at Location",
+        "headers": REPLAYED,
         "content": {"application/json": {"schema": {"$ref": REF.format(name="JobView")}}},
     }
 

@@ -31,6 +31,7 @@ def make_plan(
     fresh_seed: int,
     known: Known = NOTHING_KNOWN,
     optimized: str | None = None,
+    percent_off: int = 0,
 ) -> Plan:
     """Decide how a request would be served.
 
@@ -47,12 +48,13 @@ def make_plan(
         known: of routes, from the jobs that ran on them: those that fail again and again are passed over
             while others can serve, those that take longer than `max_seconds` always.
         optimized: the prompt as a language model rewrote it.
+        percent_off: of each price.
 
     Raises:
         UnknownModel: no such model.
         InvalidInputs: every fault of the inputs at once; under an intent, of the model that comes first.
     """
-    return _Planner(catalog, providers, request, fresh_seed, known, optimized).plan()
+    return _Planner(catalog, providers, request, fresh_seed, known, optimized, percent_off).plan()
 
 
 class _Planner:
@@ -66,6 +68,7 @@ class _Planner:
         fresh_seed: int,
         known: Known,
         optimized: str | None,
+        percent_off: int,
     ) -> None:
         self.catalog, self.providers, self.request, self.known = catalog, providers, request, known
         controls, parts = read_controls({"inputs": request.inputs, "options": request.options})
@@ -73,7 +76,12 @@ class _Planner:
         intent = catalog.data.intents.get(self.intent or "")
         needs = frozenset(intent.needs) if intent is not None else frozenset()
         self.asked = Asked(
-            controls=controls, parts=parts, needs=needs, fresh_seed=fresh_seed, optimized=optimized
+            controls=controls,
+            parts=parts,
+            needs=needs,
+            fresh_seed=fresh_seed,
+            optimized=optimized,
+            percent_off=percent_off,
         )
         self.planned: dict[str, Plan] = {}
         # An alias that is not known is told before anything else is.

@@ -152,7 +152,7 @@ REGION_STEP = "set AWS_REGION to the region of the bucket"
 SERVER_STEP = "see that AWS_ENDPOINT_URL is right and that the server runs"
 STEPS = {
     "NoSuchBucket": "make the bucket, or name another",
-    "AccessDenied": "allow this key s3:PutObject and s3:GetObject there",
+    "AccessDenied": "allow this key s3:PutObject, s3:GetObject, s3:DeleteObject and s3:ListBucket there",
     "InvalidAccessKeyId": KEY_STEP,
     "SignatureDoesNotMatch": KEY_STEP,
     "InvalidToken": KEY_STEP,

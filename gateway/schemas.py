@@ -1,12 +1,13 @@
 """What goes over the wire at the app-facing routes. camelCase outside, as the seeds have it."""
 
 from decimal import Decimal
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from litestar import Response
 from msgspec import Meta, Struct
 
+from gateway.delivery.asked import DeliveryRequest, DeliveryShown
 from providers.normalizer import ReportRow
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "GenerateRequest",
     "HealthView",
     "ImageView",
+    "JobCounts",
     "JobList",
     "JobView",
     "ModelList",
@@ -29,13 +31,18 @@ __all__ = [
     "RawRequest",
     "ReloadRequest",
     "RoutingView",
+    "Schedule",
+    "ScheduleView",
     "TemplateRequest",
+    "as_json",
     "json_response",
 ]
 
 
 MOST_LISTED = 8
 """Fallbacks that a request may list."""
+Schedule = Literal["now", "window"]
+"""When a job runs: at once, or together with others in the next batch window."""
 MOST_USER_ID = 200
 """Characters; the database keeps no more."""
 
@@ -56,6 +63,11 @@ class GenerateRequest(Struct, frozen=True, kw_only=True, rename="camel", forbid_
     fallbacks: Annotated[tuple[str, ...], Meta(max_length=MOST_LISTED)] | None = None
     """Other models that may serve when the first is not available or fails, in order. Without it, under
     an intent, its other models that cost no more; `[]`: none."""
+    schedule: Schedule | None = None
+    """`now`, for premium accounts, or `window`: with others in the next batch window, which may cost less.
+    Without it: `now` for premium accounts, `window` for normal ones."""
+    delivery: DeliveryRequest | None = None
+    """How its end is told, beside the job's own page."""
 
 
 class RawRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -73,8 +85,12 @@ class TemplateRequest(Struct, frozen=True, kw_only=True, rename="camel", forbid_
     variables: dict[str, Any] = {}
     options: dict[str, Any] = {}
     user_id: Annotated[str, Meta(max_length=MOST_USER_ID)] | None = None
+    delivery: DeliveryRequest | None = None
+    """How the end of its job is told, beside the job's own page."""
     template: str | None = None
     """The template's name once more, as the seed document writes it; must agree with the path."""
+    schedule: Schedule | None = None
+    """As in `POST /api/images/generate`."""
 
 
 class AdoptRequest(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
@@ -148,6 +164,15 @@ class QuoteView(Struct, frozen=True, kw_only=True, rename="camel"):
     """Never more than this is charged."""
 
 
+class ScheduleView(Struct, frozen=True, kw_only=True, rename="camel"):
+    """What a job of a batch window costs, against what it would cost at once."""
+
+    cost_now: Decimal
+    """US dollars, were it run at once."""
+    cost_then: Decimal
+    """US dollars in its window: what it is quoted."""
+
+
 class PassedOverView(Struct, frozen=True, kw_only=True, rename="camel"):
     """A model that came first and could not serve."""
 
@@ -171,6 +196,13 @@ class JobView(Struct, frozen=True, kw_only=True, rename="camel"):
     job_id: str
     status: str
     """scheduled, queued, running, storing, completed, failed, canceled or unknown"""
+    runs_at: str | None
+    """The batch window that it waits for, or ran in; null for one that ran at once."""
+    place: int | None
+    """Among those that wait for that window, from 1, as things stand; those that one call of a pipeline can
+    serve are taken along with the first of them. Null when it does not wait."""
+    schedule: ScheduleView | None
+    """Null for a job without a window."""
     model: str
     provider: str
     image_url: str | None
@@ -189,6 +221,8 @@ class JobView(Struct, frozen=True, kw_only=True, rename="camel"):
     progress: ProgressView | None
     error: ErrorView | None
     user_id: str | None
+    delivery: DeliveryShown | None
+    """How its end is told, where somebody asked for that."""
     registry_version: str
     created_at: str
     completed_at: str | None
@@ -200,6 +234,14 @@ class JobList(Struct, frozen=True, kw_only=True, rename="camel"):
     jobs: tuple[JobView, ...]
     next_cursor: str | None
     """Give it as `cursor` for the next page; null on the last."""
+
+
+class JobCounts(Struct, frozen=True, kw_only=True, rename="camel"):
+    """How many jobs there are."""
+
+    total: int
+    by_status: dict[str, int]
+    """Each status, also one that no job has."""
 
 
 class AdminJobView(JobView, frozen=True, kw_only=True, rename="camel"):
@@ -233,6 +275,10 @@ class EstimateView(Struct, frozen=True, kw_only=True, rename="camel"):
     currency: str
     price: str
     """The price it was worked out from, for people."""
+    runs_at: str | None
+    """The batch window that it would run in; null: at once."""
+    schedule: ScheduleView | None
+    """What its window is worth; null: it would run at once."""
     width: int | None
     height: int | None
     num_images: int
@@ -292,12 +338,17 @@ class HealthView(Struct, frozen=True, kw_only=True, rename="camel"):
 _encoder = msgspec.json.Encoder(decimal_format="number")
 
 
+def as_json(body: Struct | dict[str, Any]) -> bytes:
+    """A struct as the JSON that leaves."""
+    return _encoder.encode(body)
+
+
 def json_response(
     body: Struct | dict[str, Any], status: int = 200, headers: dict[str, str] | None = None
 ) -> Response[Any]:
     """A struct as a JSON response. Encoded here, so handlers may declare what it holds."""
     return Response(
-        content=_encoder.encode(body),
+        content=as_json(body),
         status_code=status,
         media_type="application/json",
         headers=headers or {},

@@ -57,6 +57,10 @@ class Signer:
         """43 characters for a URL: HMAC-SHA256 in base64url."""
         return _sign(self._keys[0], text)
 
+    def derive(self, name: str) -> tuple[bytes, ...]:
+        """A key of 32 bytes for a name, from each secret: the first is the one to sign with."""
+        return tuple(hmac.digest(key, name.encode(), "sha256") for key in self._keys)
+
     def verify(self, text: str, signature: str) -> bool:
         """Whether one of our secrets signed this text for this purpose."""
         given = signature.encode()

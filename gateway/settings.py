@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
-from gateway.accounts.rules import SignupRule
+from gateway.accounts.rules import MOST_RESEND_S, SignupRule
 from gateway.mail.smtp_url import SmtpUrl, read_smtp_url
 from gateway.network import Network, read_networks
 from gateway.setting_table import SETTINGS, Setting
@@ -61,6 +61,11 @@ class Settings(Struct, frozen=True, kw_only=True):
     jobs_normal: int
     """Jobs that such an account may have waiting or under way."""
     jobs_premium: int
+    batch_window_s: float
+    batch_side_by_side: int
+    """Jobs of windows that a process runs at once."""
+    batch_discount: int
+    """Percent."""
     link_ttl_s: int
     trusted_proxies: tuple[Network, ...]
     public_url: str
@@ -73,7 +78,13 @@ class Settings(Struct, frozen=True, kw_only=True):
     input_buckets: tuple[str, ...]
     sync_wait_s: float
     job_timeout_s: float
+    resend_window_s: int
+    """In it equal requests without an Idempotency-Key are one; 0: none is."""
     shutdown_grace_s: float
+    image_days: int
+    """Days that pictures are kept after their job ended; 0: for ever."""
+    upload_days: int
+    """Days that uploads and fetched inputs are kept; 0: for ever."""
     log_level: str
     optimizer: str
     """`provider:model`; empty: none."""
@@ -145,6 +156,9 @@ def load_settings(env: Mapping[str, str] | None = None) -> Settings:
         premium_days=_integer(values, "GATEWAY_PREMIUM_DAYS", 1, 3650),
         jobs_normal=_integer(values, "GATEWAY_JOBS_NORMAL", 1, 100_000),
         jobs_premium=_integer(values, "GATEWAY_JOBS_PREMIUM", 1, 100_000),
+        batch_window_s=_seconds(values, "GATEWAY_BATCH_WINDOW_S"),
+        batch_side_by_side=_integer(values, "GATEWAY_BATCH_SIDE_BY_SIDE", 1, 1000),
+        batch_discount=_integer(values, "GATEWAY_BATCH_DISCOUNT", 0, 100),
         link_ttl_s=_integer(values, "GATEWAY_LINK_TTL_S", 1, 31_536_000),
         trusted_proxies=_networks(values, "GATEWAY_TRUSTED_PROXIES"),
         public_url=public_url,
@@ -154,7 +168,10 @@ def load_settings(env: Mapping[str, str] | None = None) -> Settings:
         input_buckets=tuple(_bucket(text) for text in _listed(values["GATEWAY_INPUT_BUCKETS"])),
         sync_wait_s=_seconds(values, "GATEWAY_SYNC_WAIT_S"),
         job_timeout_s=_seconds(values, "GATEWAY_JOB_TIMEOUT_S", low=1),
+        resend_window_s=_integer(values, "GATEWAY_RESEND_WINDOW_S", 0, MOST_RESEND_S),
         shutdown_grace_s=_seconds(values, "GATEWAY_SHUTDOWN_GRACE_S"),
+        image_days=_integer(values, "GATEWAY_IMAGE_DAYS", 0, 36_500),
+        upload_days=_integer(values, "GATEWAY_UPLOAD_DAYS", 0, 36_500),
         log_level=_one_of(values, "GATEWAY_LOG_LEVEL", ("debug", "info", "warning", "error")),
         optimizer=values["GATEWAY_OPTIMIZER"],
         fal_run_url=values["FAL_RUN_URL"],

@@ -1,29 +1,45 @@
 """Where pictures are kept: an object store by URL, through obstore."""
 
+import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from urllib.parse import SplitResult, unquote, urlsplit
 
 import obstore
+from msgspec import Struct
 from obstore.store import LocalStore, MemoryStore, ObjectStore
 
 from gateway.s3 import AT_START, AT_WORK, S3Login, explain, open_bucket
 from gateway.settings import BUCKET
 
-__all__ = ["ImageStore", "StorageError", "open_store"]
+__all__ = ["ImageStore", "StorageError", "StoredFile", "open_store"]
 
 PREFIX = re.compile(r"(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*/?")
 CHECK_KEY = "start-check"
 PARTS_AT_ONCE = 4
 """Of 5 MiB each: how much of a large file is in memory, and must go up before a request times out."""
 
+PAGE = 1000
+"""Files in a page of a listing: as many as an S3 server gives at once."""
+UNFINISHED = re.compile(r"[^#]+#[0-9]+")
+"""How obstore names a file that it is still writing."""
+
 FAULTS = (obstore.exceptions.BaseError, OSError)
 
 
 class StorageError(Exception):
     """The store cannot be opened or used; the message says why, and holds no secret."""
+
+
+class StoredFile(Struct, frozen=True, kw_only=True):
+    """A file in the store, as a listing shows it."""
+
+    key: str
+    byte_size: int
+    written_at: int
+    """By the store's own clock, in milliseconds UTC."""
 
 
 class ImageStore:
@@ -63,7 +79,7 @@ class ImageStore:
             found = await obstore.get_async(self._store, key)
             return bytes(await found.bytes_async())
         except FAULTS as error:
-            if isinstance(error, FileNotFoundError) and "NoSuchBucket" not in str(error):
+            if _is_missing(error):
                 return None
             raise self._fault(f"{key} could not be read", error) from None
 
@@ -73,25 +89,106 @@ class ImageStore:
         Raises:
             StorageError: the store refused or is away.
         """
-        listed = []
+        return [file.key async for page in self.pages(prefix) for file in page]
+
+    async def pages(self, prefix: str, size: int = PAGE) -> AsyncIterator[list[StoredFile]]:
+        """Every file whose key starts with a prefix, page after page, in no order.
+
+        Args:
+            prefix: a folder, or a path below it.
+            size: files in a page.
+
+        Raises:
+            StorageError: the store refused or is away.
+        """
         try:
-            async for page in obstore.list(self._store, prefix):
-                listed += [item["path"] for item in page]
+            async for page in obstore.list(self._store, prefix, chunk_size=size):
+                yield [
+                    StoredFile(
+                        key=item["path"],
+                        byte_size=item["size"],
+                        written_at=int(item["last_modified"].timestamp() * 1000),
+                    )
+                    for item in page
+                ]
         except FAULTS as error:
             raise self._fault("the keys could not be listed", error) from None
-        return listed
+
+    async def has(self, key: str) -> bool:
+        """Whether there are bytes of a key.
+
+        Raises:
+            StorageError: the store refused or is away.
+        """
+        try:
+            await obstore.head_async(self._store, key)
+        except FAULTS as error:
+            if _is_missing(error):
+                # A server says so of a missing bucket too, until it is asked for the bytes.
+                return await self.get(key) is not None
+            raise self._fault(f"{key} could not be looked for", error) from None
+        return True
+
+    async def delete(self, key: str) -> None:
+        """Remove a key; one that is not there is no error.
+
+        Raises:
+            StorageError: the store refused or is away.
+        """
+        try:
+            await obstore.delete_async(self._store, key)
+        except FAULTS as error:
+            if not _is_missing(error):
+                raise self._fault(f"{key} could not be removed", error) from None
+
+    async def sweep_unfinished(self, folders: tuple[str, ...], before: int) -> int:
+        """Remove what a process that was killed left half written, where the store is a folder: no
+        listing shows it. How many files they were.
+
+        Args:
+            folders: where to look.
+            before: those written before, in milliseconds UTC.
+
+        Raises:
+            StorageError: one cannot be removed.
+        """
+        root = self._store.prefix if isinstance(self._store, LocalStore) else None
+        if root is None:
+            return 0
+        try:
+            return await asyncio.to_thread(_sweep, [Path(root) / name for name in folders], before)
+        except OSError as error:
+            raise self._fault("a file that was half written could not be removed", error) from None
 
     def _fault(self, what: str, error: Exception) -> StorageError:
         why = explain(error, self._login) if self._login is not None else str(error).partition("\n")[0]
         return StorageError(f"{what}: {why}")
 
 
-def open_store(url: str, env: Mapping[str, str] = MappingProxyType({})) -> ImageStore:
+def _is_missing(error: Exception) -> bool:
+    """Whether a fault says that there is no such key, rather than no such bucket."""
+    return isinstance(error, FileNotFoundError) and "NoSuchBucket" not in str(error)
+
+
+def _sweep(folders: list[Path], before: int) -> int:
+    swept = 0
+    for folder in folders:
+        for path in folder.iterdir() if folder.is_dir() else ():
+            if UNFINISHED.fullmatch(path.name) and path.stat().st_mtime * 1000 < before:
+                path.unlink(missing_ok=True)
+                swept += 1
+    return swept
+
+
+def open_store(
+    url: str, env: Mapping[str, str] = MappingProxyType({}), *, to_write: bool = True
+) -> ImageStore:
     """Open the store of a URL, and try it. Blocks: with S3 for some 10 seconds at most.
 
     Args:
         url: `file:///folder` (made when missing), `s3://bucket/prefix` or `memory://`.
         env: has the variables for S3 (`gateway.s3.S3Login`).
+        to_write: else nothing is made or tried, and the first read says what is wrong.
 
     Raises:
         StorageError: another scheme, or a folder or bucket that cannot be used.
@@ -100,7 +197,7 @@ def open_store(url: str, env: Mapping[str, str] = MappingProxyType({})) -> Image
     if parts.scheme == "memory":
         return ImageStore(MemoryStore())
     if parts.scheme == "s3":
-        return _open_s3(parts, env)
+        return _open_s3(parts, env, to_write=to_write)
     if parts.scheme != "file" or parts.netloc or not parts.path.startswith("/"):
         # The URL may hold a key: only its scheme is repeated.
         raise StorageError(
@@ -108,13 +205,16 @@ def open_store(url: str, env: Mapping[str, str] = MappingProxyType({})) -> Image
         )
     folder = Path(unquote(parts.path))
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        if to_write:
+            folder.mkdir(parents=True, exist_ok=True)
+        elif not folder.is_dir():
+            raise StorageError(f"{folder}, where pictures are kept, is not there")
     except OSError as error:
         raise StorageError(f"{folder} cannot be used to store pictures: {error}") from error
     return ImageStore(LocalStore(folder))
 
 
-def _open_s3(parts: SplitResult, env: Mapping[str, str]) -> ImageStore:
+def _open_s3(parts: SplitResult, env: Mapping[str, str], *, to_write: bool) -> ImageStore:
     bucket, prefix = parts.netloc, parts.path
     if not (BUCKET.fullmatch(bucket) and PREFIX.fullmatch(prefix)) or parts.query or parts.fragment:
         raise StorageError(
@@ -126,7 +226,8 @@ def _open_s3(parts: SplitResult, env: Mapping[str, str]) -> ImageStore:
     except ValueError as error:
         raise StorageError(f"GATEWAY_STORAGE_URL is in S3, but {error}") from error
     below = prefix.strip("/") or None
-    _check(bucket, login, below)
+    if to_write:
+        _check(bucket, login, below)
     return ImageStore(open_bucket(bucket, login, AT_WORK, below), login)
 
 

@@ -8,8 +8,9 @@ from msgspec import Struct
 
 from billing.money import json_number
 from gateway.ambient import iso
+from gateway.delivery.asked import DeliveryShown
 from gateway.jobs.live import Live
-from gateway.jobs.records import AttemptRow, ImageRow, JobRow
+from gateway.jobs.records import UNDER_WAY, AttemptRow, ImageRow, JobRow, Progress
 from gateway.planning import Plan, price_words, usable
 from gateway.schemas import (
     AdminJobView,
@@ -21,25 +22,29 @@ from gateway.schemas import (
     ModelView,
     QuoteView,
     RouteView,
+    ScheduleView,
 )
 from providers.base import MediaRef
 from providers.discovery import Providers
 from registry.jsonschema import input_names, model_schema
 from registry.schema import Model, Price, Route, Term
 
-__all__ = ["admin_job_view", "estimate_view", "job_view", "model_view"]
+__all__ = ["admin_job_view", "estimate_view", "image_view", "job_view", "model_view", "shown_status"]
 
 CURRENCY = "USD"
 
 
 def job_view(job: JobRow, live: Live | None, link: Callable[[str], str]) -> JobView:
     """A job as its owner sees it; `link` makes the link to a picture."""
-    ended = job.completed_at is not None
-    images = tuple(_image(image, link(image.id)) for image in job.images)
+    told = _told(job, live)
+    images = tuple(image_view(image, link(image.id)) for image in job.images)
     error = ErrorView(code=job.error_code, message=job.error_message or "") if job.error_code else None
     return JobView(
         job_id=job.id,
-        status=job.status if ended or live is None or live.status is None else live.status,
+        status=shown_status(job.status, told),
+        runs_at=None if job.runs_at is None else iso(job.runs_at),
+        place=job.place,
+        schedule=_schedule(job.runs_at, job.admitted.cost_now_micros, job.quote_micros),
         model=job.model,
         provider=job.provider,
         image_url=images[0].url if images else None,
@@ -57,13 +62,28 @@ def job_view(job: JobRow, live: Live | None, link: Callable[[str], str]) -> JobV
         attempts=tuple(_attempt(job, attempt) for attempt in job.attempts),
         warnings=job.warnings,
         revised_prompt=_revised_prompt(job),
-        progress=None if ended or live is None else live.progress,
+        progress=None if told is None else told.shown,
         error=error,
         user_id=job.end_user,
+        delivery=_delivery(job),
         registry_version=job.registry_version,
         created_at=iso(job.created_at),
         completed_at=iso(job.completed_at) if job.completed_at is not None else None,
     )
+
+
+def _schedule(runs_at: int | None, now_micros: int | None, then_micros: int) -> ScheduleView | None:
+    """What waiting is worth; None for what does not wait."""
+    if runs_at is None:
+        return None
+    cost_now = then_micros if now_micros is None else now_micros
+    return ScheduleView(cost_now=json_number(cost_now), cost_then=json_number(then_micros))
+
+
+def _delivery(job: JobRow) -> DeliveryShown | None:
+    if job.delivery is None:
+        return None
+    return DeliveryShown(email=job.delivery.email, webhook_id=job.delivery.webhook)
 
 
 def _revised_prompt(job: JobRow) -> str | None:
@@ -77,7 +97,20 @@ def admin_job_view(view: JobView, account_id: str) -> AdminJobView:
     return AdminJobView(**msgspec.structs.asdict(view), account_id=account_id)
 
 
-def _image(image: ImageRow, url: str) -> ImageView:
+def shown_status(status: str, told: Progress | None) -> str:
+    """A job's status as its owner sees it: what runs it may know it finer than it is stored."""
+    return told.status if told is not None and told.status and status in UNDER_WAY else status
+
+
+def _told(job: JobRow, live: Live | None) -> Progress | None:
+    """What is told of a job: by this process if that runs it, else by another one in the database."""
+    if job.completed_at is not None:
+        return None
+    return (None if live is None else live.told()) or job.progress
+
+
+def image_view(image: ImageRow, url: str) -> ImageView:
+    """A picture as its owner sees it."""
     return ImageView(
         id=image.id,
         url=url,
@@ -103,8 +136,13 @@ def _attempt(job: JobRow, attempt: AttemptRow) -> AttemptView:
     )
 
 
-def estimate_view(plan: Plan) -> EstimateView:
-    """What a plan would cost and send."""
+def estimate_view(plan: Plan, runs_at: int | None = None) -> EstimateView:
+    """What a plan would cost and send.
+
+    Args:
+        plan: of the request.
+        runs_at: the window that it would wait for, in milliseconds UTC.
+    """
     first = plan.candidates[0]
     return EstimateView(
         model=plan.model.id,
@@ -118,6 +156,8 @@ def estimate_view(plan: Plan) -> EstimateView:
         fallbacks=plan.fallbacks,
         currency=CURRENCY,
         price=price_words(plan.price),
+        runs_at=None if runs_at is None else iso(runs_at),
+        schedule=_schedule(runs_at, plan.full_micros, plan.quote.price_micros),
         width=first.width,
         height=first.height,
         num_images=first.num_images,

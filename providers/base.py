@@ -20,6 +20,7 @@ __all__ = [
     "Call",
     "CallsBack",
     "Failed",
+    "Group",
     "Handle",
     "ImageBytes",
     "ImageUrl",
@@ -32,6 +33,7 @@ __all__ = [
     "RemoteImage",
     "Running",
     "Succeeded",
+    "TakesGroups",
     "Unavailable",
     "Waiting",
     "Webhook",
@@ -85,6 +87,14 @@ def revive_media(value: Any) -> Any:
     return [revive_media(item) for item in value] if isinstance(value, list) else value
 
 
+class Group(Struct, frozen=True, kw_only=True):
+    """Calls that are made at about the same time, and that a provider may run as one."""
+
+    id: str
+    size: int
+    """Calls that it has at most: one that is canceled never comes."""
+
+
 class Call(Struct, frozen=True, kw_only=True):
     """One attempt at a route."""
 
@@ -102,6 +112,8 @@ class Call(Struct, frozen=True, kw_only=True):
     """An address of ours to be called when the job has ended: a secret of this attempt. A provider
     that calls nobody does without.
     """
+    group: Group | None = None
+    """Of calls that differ in their texts and seeds alone; for a provider that is a `TakesGroups`."""
 
 
 class Handle(Struct, frozen=True, kw_only=True):
@@ -146,6 +158,8 @@ class Running(Struct, frozen=True, kw_only=True):
     steps: int | None = None
     phase: str | None = None
     """`load`, `denoise`, `decode` and the like; for people."""
+    logs: tuple[str, ...] = ()
+    """Every line of its log so far, oldest first, of a provider that has one."""
 
 
 class Succeeded(Struct, frozen=True, kw_only=True):
@@ -158,6 +172,8 @@ class Succeeded(Struct, frozen=True, kw_only=True):
     """A decimal in the provider's own unit, as text: it is money."""
     revised_prompt: str | None = None
     """The prompt that was drawn, as the provider says."""
+    logs: tuple[str, ...] = ()
+    """Every line of its log, oldest first, of a provider that has one."""
 
 
 class Failed(Struct, frozen=True, kw_only=True):
@@ -253,6 +269,15 @@ class Provider(Protocol):
 
     async def aclose(self) -> None:
         """Close connections. Idempotent."""
+        ...
+
+
+@runtime_checkable
+class TakesGroups(Provider, Protocol):
+    """A provider that runs calls of one `Group` as one. Each keeps its own submit, handle and end."""
+
+    def group_limit(self, route: Route, payload: Mapping[str, Any], num_images: int) -> int:
+        """How many calls like this one may make up a group; 1: each runs by itself. No I/O."""
         ...
 
 

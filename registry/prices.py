@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from registry.schema import Price
 
-__all__ = ["MEGAPIXEL", "image_dollars", "megapixels", "price_for"]
+__all__ = ["MEGAPIXEL", "image_dollars", "megapixels", "price_for", "reduced"]
 
 MEGAPIXEL = 1 << 20
 """Pixels in a megapixel as fal and litellm count them; with 1,000,000 a 1024x1024 image would
@@ -31,6 +31,18 @@ def price_for(price: Price, effective: Mapping[str, Any]) -> Price:
         if all(_same(effective.get(name), value) for name, value in rate.when.items()):
             return Price(per_image=rate.per_image, per_megapixel=rate.per_megapixel)
     return replace(price, rates=())
+
+
+def reduced(price: Price, percent: int) -> Price:
+    """A price without conditions, less so many percent; exact, and rounded like any other when it is charged.
+
+    Args:
+        price: of `price_for`.
+        percent: 0 to 100.
+    """
+    rates = ("per_image", "per_megapixel", "first_megapixel", "per_gpu_second")
+    given = {name: rate for name in rates if (rate := getattr(price, name)) is not None}
+    return replace(price, **{name: rate * (100 - percent) / 100 for name, rate in given.items()})
 
 
 def _same(sent: Any, value: str | bool | int) -> bool:

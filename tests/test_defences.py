@@ -12,6 +12,7 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("billing", "gateway", "providers", "registry", "templates", "tests")
 PEOPLE = "tests/gateway/accounts/test_people.py::"
+HOOKS = "tests/gateway/delivery/test_webhooks.py::"
 NOT_FALS = "tests/gateway/test_callbacks.py::test_what_is_not_fals_word_to_us_has_no_effect"
 
 # what it is against, file, what stands there, what an attacker would like, the test
@@ -95,6 +96,27 @@ DEFENCES = [
         "    if not call.ours:",
         "    if False:",
         "tests/gateway/test_callbacks.py::test_without_a_user_id_an_operator_is_told",
+    ),
+    (
+        "a webhook whose name leads into our network when it is called",
+        "gateway/media/guarded.py",
+        "if not addresses or not (target.allowed or all(self._public(address) for address in addresses)):",
+        "if not addresses:",
+        HOOKS + "test_a_name_that_became_private_is_not_called",
+    ),
+    (
+        "a webhook that sends us elsewhere",
+        "gateway/delivery/poster.py",
+        "allow_redirects=False",
+        "allow_redirects=True",
+        HOOKS + "test_a_redirect_is_not_followed",
+    ),
+    (
+        "mail to an address that somebody else gave",
+        "gateway/delivery/intake.py",
+        "        if self._verified:",
+        "        if True:",
+        "tests/gateway/delivery/test_intake.py::test_no_mail_to_addresses_that_nobody_proved",
     ),
 ]
 

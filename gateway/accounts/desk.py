@@ -13,7 +13,7 @@ from gateway.ambient import Ambient
 from gateway.db.engine import Database
 from gateway.limits import Limit
 from gateway.mail.letters import Letter
-from gateway.mail.outbox import put_letter
+from gateway.mail.put import put_letter
 from gateway.problems import Problem, too_many
 from gateway.secret import Signer
 from registry.errors import Fault

@@ -1,5 +1,7 @@
 """Everything that has to do with people, put together from the settings."""
 
+from collections.abc import Callable
+
 from gateway.accounts.desk import Desk
 from gateway.accounts.invites import Invites
 from gateway.accounts.passwords import Passwords
@@ -9,9 +11,6 @@ from gateway.accounts.sessions import Sessions
 from gateway.accounts.signup import Signups
 from gateway.ambient import Ambient
 from gateway.db.engine import Database
-from gateway.mail.letters import Letters
-from gateway.mail.sender import Sender
-from gateway.mail.transport import FileTransport, SmtpTransport
 from gateway.secret import Signer
 from gateway.settings import Settings
 
@@ -21,7 +20,7 @@ PURPOSES = ("verify", "reset", "invite")
 
 
 class Office:
-    """Accounts, sign-up, sessions, passwords, invitations and the mail.
+    """Accounts, sign-up, sessions, passwords and invitations.
 
     Args:
         settings: the settings.
@@ -29,17 +28,20 @@ class Office:
         db: keeps it all.
         ambient: time, ids and randomness.
         release: lets the jobs of an account that became premium run.
+        wake_mail: called when there is a letter to send.
     """
 
     def __init__(
-        self, settings: Settings, secrets: tuple[bytes, ...], db: Database, ambient: Ambient, release: Release
+        self,
+        settings: Settings,
+        secrets: tuple[bytes, ...],
+        db: Database,
+        ambient: Ambient,
+        release: Release,
+        wake_mail: Callable[[], None],
     ) -> None:
         signers = {purpose: Signer(secrets, purpose) for purpose in PURPOSES}
-        letters = Letters(signers, settings.public_url, settings.email_from)
-        folder = settings.data_dir / "mail"
-        transport = SmtpTransport(settings.smtp) if settings.smtp else FileTransport(folder)
-        self.sender = Sender(db, ambient, letters, transport)
-        desk = Desk(db, ambient, Passwords(), signers, self.sender.wake)
+        desk = Desk(db, ambient, Passwords(), signers, wake_mail)
         self.accounts = Accounts(db, ambient, _premium(settings), release)
         self.signups = Signups(desk, settings.signup)
         self.sessions = Sessions(desk)

@@ -63,6 +63,8 @@ class Principal(Struct, frozen=True, kw_only=True):
     session: str | None = None
     """The digest of the session that was sent."""
     address: str = "-"
+    resend_window_s: int | None = None
+    """As its account has it."""
 
     @property
     def actor(self) -> Actor:
@@ -166,6 +168,7 @@ class Gatekeeper:
             admin=account.admin,
             scopes=EVERYTHING,
             address=caller.address,
+            resend_window_s=account.resend_window_s,
         )
 
     def _check_key(self, key: KeyRow) -> None:

@@ -39,6 +39,8 @@ class AccountRow(Struct, frozen=True, kw_only=True):
     tier_until: int | None = None
     """Milliseconds UTC; None: for good."""
     closed_at: int | None = None
+    resend_window_s: int | None = None
+    """In it equal requests without an Idempotency-Key are one; None: as the settings say."""
 
     def tier_at(self, at: int) -> str:
         """The tier that holds at a time, in milliseconds UTC."""

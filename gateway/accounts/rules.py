@@ -1,8 +1,11 @@
-"""Who may sign up, as a setting says it."""
+"""What settings say of accounts: who may sign up, and how long a resend window may be."""
 
 from msgspec import Struct
 
-__all__ = ["SignupRule"]
+__all__ = ["MOST_RESEND_S", "SignupRule"]
+
+MOST_RESEND_S = 3600
+"""Seconds that equal requests without an Idempotency-Key may be one."""
 
 
 class SignupRule(Struct, frozen=True, kw_only=True):

@@ -3,7 +3,7 @@
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
-from msgspec import Meta, Struct, structs
+from msgspec import UNSET, Meta, Struct, UnsetType, structs
 
 from billing.money import json_number
 from gateway.accounts.audit import AuditRow
@@ -11,6 +11,7 @@ from gateway.accounts.keys import PREFIX, NewKey
 from gateway.accounts.logins import InviteRow
 from gateway.accounts.passwords import MAX_LENGTH, MIN_LENGTH
 from gateway.accounts.rows import KeyRow
+from gateway.accounts.rules import MOST_RESEND_S
 from gateway.accounts.scopes import Scope
 from gateway.accounts.service import AMOUNTS, MAX_TOP_UP_USD, Funded
 from gateway.ambient import iso
@@ -104,6 +105,9 @@ class ChangeRequest(Struct, frozen=True, kw_only=True, rename="camel", forbid_un
     admin: bool | None = None
     closed: bool | None = None
     """A closed account keeps what it has, and nobody gets in."""
+    resend_window_s: Annotated[int, Meta(ge=0, le=MOST_RESEND_S)] | UnsetType | None = UNSET
+    """Seconds in which equal requests without an Idempotency-Key are one; 0: never; null: as
+    GATEWAY_RESEND_WINDOW_S says."""
 
 
 class LoginRequest(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
@@ -192,6 +196,8 @@ class AccountView(Struct, frozen=True, kw_only=True, rename="camel"):
     """Null: for good."""
     admin: bool
     closed_at: str | None
+    resend_window_s: int | None
+    """Null: as the gateway's settings say."""
     balance: BalanceView
     created_at: str
 
@@ -243,6 +249,7 @@ def account_view(funded: Funded, at: int) -> AccountView:
         tier_until=_iso(account.tier_until) if account.tier_at(at) == account.tier else None,
         admin=account.admin,
         closed_at=_iso(account.closed_at),
+        resend_window_s=account.resend_window_s,
         balance=BalanceView(
             available=json_number(balance.available_micros),
             available_micros=balance.available_micros,

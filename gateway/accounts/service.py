@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
 
-from msgspec import Struct, structs
+from msgspec import UNSET, Struct, UnsetType, structs
 from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
@@ -61,6 +61,8 @@ class Change(Struct, frozen=True, kw_only=True):
     """How long the tier holds; for good when not given."""
     admin: bool | None = None
     closed: bool | None = None
+    resend_window_s: int | UnsetType | None = UNSET
+    """None: from now on as the settings say."""
 
 
 class Accounts:
@@ -162,6 +164,8 @@ class Accounts:
             values["admin"] = change.admin
         if change.closed is not None:
             values["closed_at"] = at if change.closed else None
+        if change.resend_window_s is not UNSET:
+            values["resend_window_s"] = change.resend_window_s
 
         def write(conn: Connection) -> AccountRow | None:
             row = change_account(conn, account_id, **values)
@@ -315,7 +319,10 @@ class Accounts:
 
 def _said(change: Change) -> dict[str, object]:
     """What a change changes, for the audit log."""
-    return {name: value for name, value in structs.asdict(change).items() if value is not None}
+    said = {name: value for name, value in structs.asdict(change).items() if value is not None}
+    if change.resend_window_s is None:
+        said["resend_window_s"] = None
+    return {name: value for name, value in said.items() if value is not UNSET}
 
 
 def _no_account(account_id: str) -> Problem:

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from gateway.accounts.rules import MOST_RESEND_S
 from gateway.accounts.scopes import SCOPES
 from gateway.accounts.service import AMOUNTS, is_amount
 from gateway.cli.connect import open_gateway
@@ -18,6 +19,7 @@ from gateway.settings import load_settings
 
 __all__ = ["account", "admin", "keys"]
 
+AS_SET = "default"
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="As JSON.")
 
 
@@ -32,6 +34,17 @@ def _usd(context: click.Context, parameter: click.Parameter, value: str | None) 
     if not is_amount(dollars):
         raise click.BadParameter(f"{value!r} is no amount. Give {AMOUNTS}: 12.50, say.", context, parameter)
     return f"{dollars:f}"
+
+
+def _window(context: click.Context, parameter: click.Parameter, value: str | None) -> int | str | None:
+    """Seconds, or that the account has no window of its own."""
+    if value is None or value == AS_SET:
+        return value
+    if not value.isdecimal() or len(value) > 4 or int(value) > MOST_RESEND_S:
+        raise click.BadParameter(
+            f"{value!r} is neither 0 to {MOST_RESEND_S} nor {AS_SET}.", context, parameter
+        )
+    return int(value)
 
 
 @click.group()
@@ -81,6 +94,13 @@ def list_accounts(as_json: bool) -> None:
 @click.option("--days", type=click.IntRange(1, 3650), help="How long the tier holds; for good if not given.")
 @click.option("--admin/--no-admin", default=None, help="May its keys and its people call /api/admin.")
 @click.option("--close/--open", "closed", default=None, help="Nobody gets in; what it has stays.")
+@click.option(
+    "--resend-window",
+    metavar="SECONDS",
+    callback=_window,
+    help="Equal requests without an Idempotency-Key within so many seconds are one; 0: never; default: as "
+    "GATEWAY_RESEND_WINDOW_S says.",
+)
 @AS_JSON
 def change_account(
     account_id: str,
@@ -88,15 +108,18 @@ def change_account(
     days: int | None,
     admin: bool | None,
     closed: bool | None,
+    resend_window: int | str | None,
     as_json: bool,
 ) -> None:
-    """Change ACCOUNT_ID: its tier, its rights, or whether anybody gets in."""
-    body = {"tier": tier, "tierDays": days, "admin": admin, "closed": closed}
-    said = {name: value for name, value in body.items() if value is not None}
+    """Change ACCOUNT_ID: its tier, its rights, whether anybody gets in, its resend window."""
+    body = {"tier": tier, "tierDays": days, "admin": admin, "closed": closed, "resendWindowS": resend_window}
+    said: dict[str, Any] = {name: value for name, value in body.items() if value is not None}
     if not said or (days is not None and tier is None):
         raise click.UsageError(
-            "Say what to change: --tier (and --days), --admin, --no-admin, --close, --open."
+            "Say what to change: --tier (and --days), --admin, --no-admin, --close, --open, --resend-window."
         )
+    if resend_window == AS_SET:
+        said["resendWindowS"] = None
     found = _call("PATCH", f"/api/admin/accounts/{account_id}", said)
     if as_json:
         click.echo(json.dumps(found, indent=2))
@@ -104,7 +127,9 @@ def change_account(
     until = f" until {found['tierUntil']}" if found["tierUntil"] else ""
     rights = ", admin" if found["admin"] else ""
     state = f", closed {found['closedAt']}" if found["closedAt"] else ""
-    click.echo(f"{found['tier']}{until}{rights}{state}")
+    own = found["resendWindowS"]
+    window = "" if own is None else f", resend window {own} s"
+    click.echo(f"{found['tier']}{until}{rights}{state}{window}")
 
 
 @account.command("invite")

@@ -43,7 +43,11 @@ async def running_gateway(settings: Settings) -> AsyncIterator[GatewayClient | N
     """
     url, key = _where(settings)
     async with httpx.AsyncClient(base_url=url, timeout=30, trust_env=False, headers=_bearer(key)) as http:
-        yield GatewayClient(http) if await _answers(http, needed=settings.api_key is not None) else None
+        yield (
+            GatewayClient(http, streams=True)
+            if await _answers(http, needed=settings.api_key is not None)
+            else None
+        )
 
 
 def _where(settings: Settings) -> tuple[str, str | None]:

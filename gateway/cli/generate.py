@@ -36,11 +36,16 @@ FLAGS = ("size", "steps", "guidance", "seed", "n", "negative_prompt")
 @click.option("-n", type=int, help="How many pictures.")
 @click.option("--negative-prompt", help="What it should not show.")
 @click.option("-p", "--param", multiple=True, metavar="NAME=VALUE", help="Any other input of the model.")
+@click.option(
+    "--schedule",
+    type=click.Choice(["now", "window"]),
+    help="Run it at once (premium accounts), or with others in the next batch window.",
+)
 @click.option("--estimate", is_flag=True, help="Say what it would cost and send; spend nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the job as JSON on stdout.")
 def generate(
     prompt: str, output: str | None, model: str | None, intent: str | None, fallback: tuple[str, ...],
-    param: tuple[str, ...], estimate: bool, as_json: bool, **flags: Any,
+    param: tuple[str, ...], schedule: str | None, estimate: bool, as_json: bool, **flags: Any,
 ) -> None:  # fmt: skip
     """Make an image of PROMPT.
 
@@ -48,7 +53,13 @@ def generate(
     """
     inputs = {"prompt": prompt, **{name: flags[name] for name in FLAGS if flags[name] is not None}}
     inputs.update(read_params(param))
-    body = {"inputs": inputs, "model": model, "intent": intent, "fallbacks": list(fallback) or None}
+    body = {
+        "inputs": inputs,
+        "model": model,
+        "intent": intent,
+        "fallbacks": list(fallback) or None,
+        "schedule": schedule,
+    }
     body = {name: value for name, value in body.items() if value is not None}
     asyncio.run(_run(body, output, estimate, as_json))
 
@@ -82,9 +93,10 @@ def _failure(job: dict[str, Any]) -> GatewayFailure:
         )
         return GatewayFailure({"code": "job_unknown", "detail": detail}, 202)
     if job["status"] == "scheduled":
+        when = f" and runs at {job['runsAt']}, as number {job['place']} of those" if job["runsAt"] else ""
         detail = (
-            f"{job['jobId']} waits for its turn, as jobs of normal accounts do: `gateway jobs` shows it, and "
-            "`DELETE /api/jobs/<id>` takes it back; a premium account's run at once"
+            f"{job['jobId']} waits for its turn{when}: `gateway jobs` shows it, and `DELETE /api/jobs/<id>` "
+            "takes it back. Jobs of normal accounts do; a premium account's run at once"
         )
         return GatewayFailure({"code": "job_scheduled", "detail": detail}, 202)
     error = job.get("error") or {"code": job["status"], "message": f"the job is {job['status']}"}

@@ -12,6 +12,7 @@ from rich.table import Table
 from gateway.cli.connect import open_gateway, running_gateway
 from gateway.db.engine import open_database
 from gateway.jobs import queries
+from gateway.jobs.queries import JobFilter
 from gateway.schemas import AdminJobList
 from gateway.settings import Settings, load_settings
 from gateway.views import admin_job_view, job_view
@@ -20,7 +21,9 @@ __all__ = ["jobs"]
 
 
 @click.group(invoke_without_command=True)
-@click.option("--status", help="Of this status alone: queued, running, completed, failed, canceled, unknown.")
+@click.option(
+    "--status", help="Of this status alone: scheduled, queued, running, completed, failed, canceled, unknown."
+)
 @click.option("--limit", type=click.IntRange(1, 100), default=20, show_default=True, help="How many.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @click.pass_context
@@ -75,7 +78,8 @@ async def _list(settings: Settings, status: str | None, limit: int) -> dict[str,
     # Nobody runs: the file is read, and no job is resumed by looking at it.
     database = open_database(settings.database_url)
     try:
-        rows = await database.read(lambda c: queries.list_jobs(c, None, limit=limit, status=status))
+        only = JobFilter(statuses=(status,) if status else ())
+        rows = await database.read(lambda c: queries.list_jobs(c, None, limit=limit, only=only))
     finally:
         await database.aclose()
 

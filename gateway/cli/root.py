@@ -7,12 +7,15 @@ import rich_click as click
 from gateway import __version__
 from gateway.cli.accounts import account, admin, keys
 from gateway.cli.backend import backend
+from gateway.cli.doctor import doctor
 from gateway.cli.errors import known_failure
 from gateway.cli.generate import generate
 from gateway.cli.jobs import jobs
+from gateway.cli.outbox import outbox
 from gateway.cli.registry import models, registry
 from gateway.cli.route import route
 from gateway.cli.run import config, engine, serve
+from gateway.cli.webhooks import webhooks
 
 __all__ = ["cli", "main"]
 
@@ -28,6 +31,8 @@ for command in (
     engine,
     generate,
     jobs,
+    outbox,
+    webhooks,
     account,
     admin,
     keys,
@@ -36,6 +41,7 @@ for command in (
     route,
     registry,
     config,
+    doctor,
 ):
     cli.add_command(command)
 

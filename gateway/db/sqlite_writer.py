@@ -29,6 +29,10 @@ __all__ = ["Item", "Writer"]
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
+PATIENCE_MS = 250
+"""How long a checkpoint of a log that has grown waits for the reads under way. Reads that overlap keep
+one that does not wait from ever getting through."""
+
 
 class Item(Generic[T]):
     """One function on its way through the writer, and what became of it."""
@@ -63,6 +67,8 @@ class Writer:
         self._connection: Connection | None = None
         self._driver: sqlite3.Connection | None = None
         self._dirty = False
+        self._stuck = False
+        """The log could not be emptied the last time, and the log of the process says so."""
         self._in_function = False
         for name in ("commit", "rollback"):
             event.listen(self._engine, name, self._refuse_in_function)
@@ -98,7 +104,7 @@ class Writer:
         _answer(batch)
         self._dirty = True
         if self._wal_size() > self._checkpoint_above:
-            self._checkpoint()
+            self._checkpoint(PATIENCE_MS)
 
     def _transact(self, batch: list[Item[Any]]) -> list[Item[Any]]:
         """Run the functions in one transaction; returns those that must run again, each alone.
@@ -171,20 +177,24 @@ class Writer:
         except FileNotFoundError:
             return 0
 
-    def _checkpoint(self) -> None:
-        """Move the log into the database and empty it, without waiting for readers.
+    def _checkpoint(self, patience_ms: int = 0) -> None:
+        """Move the log into the database and empty it, when the readers under way are done in time.
 
-        When a reader is in the way the log stays; the next try is after another idle while, or
-        one limit further on.
+        A reader that stays in the way leaves the log as it is; the next try is after another idle
+        while, or one limit further on.
         """
         self._dirty = False
         if self._driver is None:
             return
         try:
-            self._driver.execute("PRAGMA busy_timeout=0")
+            self._driver.execute(f"PRAGMA busy_timeout={patience_ms}")
             self._driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-        except sqlite3.Error:
-            logger.warning("The database's log could not be emptied; it stays valid.", exc_info=True)
+            self._stuck = False
+        except sqlite3.Error as error:
+            # Once: on a full disk it would be said each second.
+            if not self._stuck:
+                logger.warning("The database's log cannot be emptied now; it stays valid: %s", error)
+            self._stuck = True
         finally:
             self._driver.execute(f"PRAGMA busy_timeout={self._busy_timeout_ms}")
         left = self._wal_size()

@@ -193,6 +193,9 @@ job = Table(
     # How its end is told: gateway.jobs.records.Delivery
     Column("delivery", Text),
     Index("ix_job_account_created", "account_id", "created_at", "id"),
+    # Lists and counts of one status; everybody's jobs.
+    Index("ix_job_account_status", "account_id", "status", "created_at", "id"),
+    Index("ix_job_created", "created_at", "id"),
     Index("ix_job_key", "key_id"),
     # Jobs that have not ended: the start-up sweep reads these alone.
     Index(

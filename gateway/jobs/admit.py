@@ -8,13 +8,19 @@ from sqlalchemy import Connection, func, insert, select, update
 from billing import ledger
 from billing.money import usd
 from gateway.db.tables import account, job
-from gateway.jobs.records import Admitted, NewAttempt
+from gateway.faults import point
+from gateway.jobs import idempotency
+from gateway.jobs.leases import lease
+from gateway.jobs.records import Admitted, Delivery, NewAttempt
 from gateway.jobs.store import as_text, insert_attempt
-from gateway.schemas import RoutingView
+from gateway.media.expiry import hold_media
+from gateway.schemas import RoutingView, Schedule
 from providers.normalizer import ReportRow
 
-__all__ = ["BudgetExhausted", "NewJob", "TooManyJobs", "admit", "release_scheduled"]
+__all__ = ["FIRST_FENCE", "BudgetExhausted", "NewJob", "TooManyJobs", "admit", "release_scheduled"]
 
+FIRST_FENCE = 1
+"""Of a job whose first owner is the process that let it in."""
 OPEN = ("scheduled", "queued", "running", "storing")
 """What counts against the jobs that an account may have at once. `unknown` is not its fault."""
 
@@ -39,10 +45,22 @@ class NewJob(msgspec.Struct, frozen=True, kw_only=True):
     """Or `scheduled`: it waits, and nothing of it runs."""
     key_id: str | None = None
     """The API key that it came with."""
+    owner: str | None = None
+    """The process that drives it from the start, under the fence `FIRST_FENCE`."""
     key_budget_micros: int | None = None
     """The most that the key's jobs may cost in all."""
+    runs_at: int | None = None
+    """The window that it waits for, in milliseconds UTC."""
+    group_key: str | None = None
+    """`gateway.jobs.groups.group_key` of it."""
+    delivery: Delivery | None = None
+    """How its end is told."""
     max_open: int | None = None
     """Jobs that the account may have under way or waiting, with this one."""
+    media_keys: tuple[str, ...] = ()
+    """Of its references."""
+    claim: idempotency.Claim | None = None
+    """What its request is known by when it comes again."""
 
 
 class TooManyJobs(Exception):
@@ -74,11 +92,17 @@ def admit(conn: Connection, new: NewJob, at: int) -> None:
     """Let a job in: its row, its hold and its first attempt, or nothing.
 
     Raises:
+        Repeated: its request was let in before.
         InsufficientFunds: the account cannot pay the ceiling.
         BudgetExhausted: the API key may not.
         TooManyJobs: the account has enough of them.
+        MediaGone: an upload of its was removed meanwhile.
     """
+    if new.claim is not None:
+        idempotency.take(conn, new.claim, at)
+    hold_media(conn, new.media_keys)
     _check_limits(conn, new)
+    point("admit.checked")
     conn.execute(
         insert(job).values(
             id=new.id,
@@ -97,10 +121,17 @@ def admit(conn: Connection, new: NewJob, at: int) -> None:
             ceiling_micros=new.ceiling_micros,
             deadline_at=new.deadline_at,
             created_at=at,
+            owner=new.owner,
+            lease_until=None if new.owner is None else lease(conn),
+            fence=0 if new.owner is None else FIRST_FENCE,
+            runs_at=new.runs_at,
+            group_key=new.group_key,
+            delivery=None if new.delivery is None else as_text(new.delivery),
         )
     )
     ledger.place_hold(conn, job_id=new.id, account_id=new.account_id, amount_micros=new.ceiling_micros, at=at)
     insert_attempt(conn, new.id, new.attempt, at)
+    point("admit.written")
 
 
 def _check_limits(conn: Connection, new: NewJob) -> None:
@@ -124,7 +155,8 @@ def _check_limits(conn: Connection, new: NewJob) -> None:
 
 
 def release_scheduled(conn: Connection, account_id: str, at: int) -> list[str]:
-    """Let an account's waiting jobs run; their ids, oldest first.
+    """Let the jobs of an account run that wait because of its tier; their ids, oldest first. One that was
+    asked to wait (`schedule: window`) does.
 
     Args:
         conn: inside a transaction.
@@ -133,8 +165,21 @@ def release_scheduled(conn: Connection, account_id: str, at: int) -> list[str]:
             up none while it waited.
     """
     mine = (job.c.account_id == account_id, job.c.status == "scheduled")
-    deadline_at = at + job.c.deadline_at - job.c.created_at
-    released = update(job).where(*mine).values(status="queued", deadline_at=deadline_at)
-    # Of one statement: another process that releases the same account gets the others, or none.
-    rows = conn.execute(released.returning(job.c.created_at, job.c.id)).all()
-    return [row.id for row in sorted(rows)]
+    found = conn.execute(select(job.c.id, job.c.request).where(*mine).order_by(job.c.created_at, job.c.id))
+    wanted = [str(row.id) for row in found if _wish.decode(row.request).schedule is None]
+    # Not one that another process takes out of its window now: it runs there.
+    free = select(job.c.id).where(job.c.id.in_(wanted), *mine).with_for_update(skip_locked=True)
+    locked = set(conn.execute(free).scalars())
+    ids = [found for found in wanted if found in locked]
+    values = {"status": "queued", "deadline_at": at + job.c.deadline_at - job.c.created_at, "runs_at": None}
+    conn.execute(update(job).where(job.c.id.in_(ids)).values(**values))
+    return ids
+
+
+class _Wish(msgspec.Struct):
+    """Of a stored request, when it wants to run."""
+
+    schedule: Schedule | None = None
+
+
+_wish = msgspec.json.Decoder(_Wish)

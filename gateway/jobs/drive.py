@@ -13,7 +13,9 @@ from msgspec import Struct
 from sqlalchemy import Connection
 
 from billing.pricing import charge
+from gateway.faults import point
 from gateway.jobs import store, taken
+from gateway.jobs.leases import fenced
 from gateway.jobs.line import Line
 from gateway.jobs.live import Live
 from gateway.jobs.records import AttemptRow, JobRow, NewAttempt
@@ -53,13 +55,15 @@ class Drive:
         job: its stored state.
         tools: what it takes.
         live: where its progress shows.
-        recovered: it was found at a start, so a provider may have lost it for no fault of its own.
+        fence: of the lease that this process has on it.
+        recovered: another process had it, so a provider may have lost it for no fault of its own.
     """
 
-    def __init__(self, job: JobRow, tools: Tools, live: Live, *, recovered: bool) -> None:
+    def __init__(self, job: JobRow, tools: Tools, live: Live, *, fence: int, recovered: bool) -> None:
         self.job = job
         self.tools = tools
         self.live = live
+        self.fence = fence
         self.recovered = recovered
         self.attempts = list(job.attempts)
         self.numbers = itertools.count(job.attempts[-1].number + 1)
@@ -67,6 +71,7 @@ class Drive:
         self.ends: dict[int, _End] = {}
         """Of the candidate's calls that have ended, by their place."""
         self.gate = asyncio.Semaphore(SIDE_BY_SIDE)
+        live.restore(job.progress)
         if job.cancel_requested:
             live.cancel.set()
 
@@ -101,6 +106,7 @@ class Drive:
         at = self.tools.ambient.now_ms()
         ended = [(self.attempts[-1].id, error)] if lost is None else lost
         await self.write(lambda c: store.end_without_images(c, self.job.id, ended, error, at))
+        point("fail.committed")
 
     async def leave_unknown(self, lost: Sequence[store.Lost], asked: Sequence[AttemptRow]) -> bool:
         """Leave the job to whoever finds out what became of its submits; the hold is kept.
@@ -148,6 +154,7 @@ class Drive:
         if end.share is not None:
             share, at = end.share, self.tools.ambient.now_ms()
             await self.write(lambda c: store.keep_share(c, self.job.id, share, at))
+            point("share.kept")
             self.live.images = (self.live.images or 0) + len(share.images)
         self.ends[index] = msgspec.structs.replace(end, share=None)
 
@@ -165,6 +172,7 @@ class Drive:
             last,
             self.tools,
             self.live,
+            write=self.write,
             recovered=self.recovered,
             tries=max(1, len(mine)),
             next_number=self.numbers.__next__,
@@ -226,9 +234,11 @@ class Drive:
         )
         at = self.tools.ambient.now_ms()
         shares = [end.share for end in ends if end.share is not None]
+        point("complete.begun")
         await self.write(
             lambda c: store.complete(c, self.job.id, shares, charged, at, lost=lost, warnings=warnings)
         )
+        point("complete.committed")
 
     def of_candidate(self) -> tuple[str, ...]:
         """What to say when it was not the first candidate that served."""
@@ -260,8 +270,12 @@ class Drive:
         self.attempts.append(AttemptRow.opened(new, at))
 
     async def write(self, fn: Callable[[Connection], T]) -> T:
-        """A write that waits for the database."""
-        return await write_until_done(self.tools.db, fn)
+        """A write that waits for the database.
+
+        Raises:
+            LeaseLost: another process drives the job; nothing was written.
+        """
+        return await write_until_done(self.tools.db, lambda c: fenced(c, self.job.id, self.fence, fn))
 
 
 def _is_asked(end: _End) -> bool:

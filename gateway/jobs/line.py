@@ -6,15 +6,17 @@ handle is polled. Every step that a crash could tear is one transaction of `gate
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from itertools import chain, repeat
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import msgspec
 from sqlalchemy import Connection
 
-from gateway.jobs import store
+from gateway.faults import point
+from gateway.jobs import store, taken
+from gateway.jobs.leases import LeaseLost
 from gateway.jobs.live import Live
 from gateway.jobs.outputs import OutputNotStored
 from gateway.jobs.records import AttemptRow, JobRow, NewAttempt, NewImage
@@ -30,8 +32,19 @@ __all__ = ["CANCEL_PATIENCE_S", "MAX_TRIES", "Line"]
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
+
+class Write(Protocol):
+    """Writes for a job that this process drives."""
+
+    def __call__(self, fn: Callable[[Connection], T]) -> Awaitable[T]:
+        """As `Database.write`, however long the database is away; `LeaseLost` when it drives it no more."""
+        ...
+
+
 MAX_TRIES = 3
 """Attempts at one call, where the error allows another."""
+WATCHED_S = 0.5
+"""Seconds between looks at a job that somebody follows, at most."""
 CANCEL_PATIENCE_S = 30.0
 """How long a canceled job may take to say so before it is called canceled anyway."""
 
@@ -44,7 +57,8 @@ class Line:
         attempt: the last attempt at the call.
         tools: what it takes.
         live: where its progress shows.
-        recovered: it was found at a start, so a provider may have lost it for no fault of its own.
+        write: writes as long as this process has the job, and raises `LeaseLost` then.
+        recovered: another process had it, so a provider may have lost it for no fault of its own.
         tries: attempts at the call, this one with them.
         next_number: gives the number of a further attempt of the job.
     """
@@ -56,11 +70,12 @@ class Line:
         tools: Tools,
         live: Live,
         *,
+        write: Write,
         recovered: bool,
         tries: int,
         next_number: Callable[[], int],
     ) -> None:
-        self.job, self.attempt, self.tools, self.live = job, attempt, tools, live
+        self.job, self.attempt, self.tools, self.live, self.write = job, attempt, tools, live, write
         self.recovered, self.tries, self.next_number = recovered, tries, next_number
         self.candidate: Candidate = job.admitted.candidates[attempt.route_index]
         self.call: PlannedCall = self.candidate.calls[attempt.call_index]
@@ -118,12 +133,33 @@ class Line:
             if isinstance(answer, Succeeded):
                 return answer
             handle = answer
-            await self.write(lambda c: store.accept_attempt(c, self.job.id, self.attempt.id, answer))
+            await self.keep_handle(answer)
         return await self.poll(handle)
+
+    async def keep_handle(self, handle: Handle) -> None:
+        """Store a handle, before the first poll.
+
+        Raises:
+            LeaseLost: another process drives the job. It may have called the submit one without an answer:
+                here is the answer, and the job is followed from there.
+        """
+        point("submit.answered")
+        try:
+            await self.write(lambda c: store.accept_attempt(c, self.job.id, self.attempt.id, handle))
+        except LeaseLost:
+            deadline_at = self.job.deadline_at
+            await write_until_done(
+                self.tools.db,
+                lambda c: taken.note_taken(c, self.job.id, self.attempt.id, handle, deadline_at),
+            )
+            raise
+        point("submit.kept")
 
     async def submit(self) -> Handle | Succeeded:
         """One submit; repeated on a lost answer only where the provider promises to know it again."""
+        point("submit.planned")
         await self.write(lambda c: store.send_attempt(c, self.attempt.id))
+        point("submit.noted")
         call = Call(
             id=self.attempt.id,
             route=self.candidate.route,
@@ -132,6 +168,7 @@ class Line:
             timeout_s=max(1.0, self.seconds_left()),
             media=self.tools.media,
             webhook=self.tools.webhooks.address(self.provider.type, self.attempt.id),
+            group=self.job.group if self.alone and self.attempt.route_index == 0 else None,
         )
         unknown: SubmitUnknown | None = None
         for pause in (*self.tools.resend_pauses_s, None):
@@ -171,7 +208,8 @@ class Line:
                 raise ProviderTimeout(
                     "The job did not end in time. Nothing was charged.", provider=handle.provider
                 )
-            await self.pause(self.tools.cadence.delay_s(self.attempt.endpoint, now - started))
+            delay_s = self.tools.cadence.delay_s(self.attempt.endpoint, now - started)
+            await self.pause(min(delay_s, WATCHED_S) if self.live.watched else delay_s)
 
     async def ask_cancel(self, handle: Handle) -> bool:
         """Pass the wish to cancel on; False when the provider did not take it now."""
@@ -195,18 +233,17 @@ class Line:
             return None
         match poll:
             case Succeeded():
+                point("poll.succeeded")
+                self.live.log(self.attempt.id, poll.logs)
                 return poll
             case Failed():
                 raise poll.error
             case Waiting():
-                self.show(ProgressView(phase="queued", position=poll.position))
+                self.live.show(ProgressView(phase="queued", position=poll.position))
             case Running():
-                self.show(ProgressView(phase=poll.phase, step=poll.step, steps=poll.steps))
+                self.live.log(self.attempt.id, poll.logs)
+                self.live.show(ProgressView(phase=poll.phase, step=poll.step, steps=poll.steps))
         return None
-
-    def show(self, progress: ProgressView) -> None:
-        """Let the caller see how far it is."""
-        self.live.progress = msgspec.structs.replace(progress, images=self.live.images)
 
     async def pause(self, seconds: float) -> None:
         """Wait for the next look. A nudge ends the wait, and a new wish to cancel is one."""
@@ -231,7 +268,7 @@ class Line:
         before = sum(call.num_images for call in self.candidate.calls[: self.attempt.call_index])
         if not self.alone:  # more than it was asked for would take the place of another call's
             done = msgspec.structs.replace(done, images=done.images[: self.call.num_images])
-        return await self.tools.collector.collect(
+        images = await self.tools.collector.collect(
             self.job.id,
             done,
             provider=self.attempt.provider,
@@ -239,6 +276,8 @@ class Line:
             first=before,
             vector=self.candidate.route.output == "vector",
         )
+        point("pictures.stored")
+        return images
 
     async def wait_for_store(self, error: OutputNotStored) -> None:
         """The store did not take a picture, which we owe the provider for: wait for another try.
@@ -287,7 +326,3 @@ class Line:
     def seconds_left(self) -> float:
         """Seconds until the job's deadline."""
         return (self.job.deadline_at - self.tools.ambient.now_ms()) / 1000
-
-    async def write(self, fn: Callable[[Connection], T]) -> T:
-        """A write that waits for the database."""
-        return await write_until_done(self.tools.db, fn)

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 
 import httpx
 
+from gateway.faults import point
 from gateway.jobs.records import NewImage
 from gateway.storage import ImageStore, StorageError
 from gateway.verify import BrokenImage, Verified, verify_image
@@ -121,6 +122,7 @@ class Collector:
             raise MalformedOutput(
                 f"The provider's picture is broken: {error}. Nothing was charged.", provider=provider
             ) from error
+        point("picture.fetched")
         return data, verified, digest, image.seed
 
     async def _keep(
@@ -138,6 +140,7 @@ class Collector:
         key = f"images/{found}.{verified.extension}"
         while (refused := await self._put(key, data, verified.content_type, provider)) is not None:
             await wait(refused)
+        point("picture.stored")
         return NewImage(
             id=found,
             position=position,

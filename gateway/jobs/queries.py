@@ -4,20 +4,55 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, RowMapping, select, tuple_
+from msgspec import Struct
+from sqlalchemy import ColumnElement, Connection, RowMapping, Select, and_, func, select, tuple_
 
-from gateway.db.tables import attempt, image, job
-from gateway.jobs.records import TERMINAL, AttemptRow, ImageRow, JobRow, decode_admitted
+from gateway.db.tables import attempt, image, job, progress
+from gateway.jobs import windows
+from gateway.jobs.records import (
+    TERMINAL,
+    UNDER_WAY,
+    AttemptRow,
+    Delivery,
+    ImageRow,
+    JobRow,
+    Progress,
+    decode_admitted,
+)
 from gateway.schemas import RoutingView
 from providers.base import Handle
 from providers.normalizer import ReportRow
 
-__all__ = ["find_image", "find_job", "list_jobs", "open_job_ids", "waiting_accounts"]
+__all__ = [
+    "EVERY",
+    "JobFilter",
+    "count_jobs",
+    "find_image",
+    "find_job",
+    "images_of",
+    "list_jobs",
+    "waiting_accounts",
+]
+
+
+class JobFilter(Struct, frozen=True, kw_only=True):
+    """Which jobs; what is not given does not matter."""
+
+    statuses: tuple[str, ...] = ()
+    """One of these; empty: any."""
+    model: str | None = None
+    end_user: str | None = None
+    created_from: int | None = None
+    """Then or later, in milliseconds UTC."""
+    created_before: int | None = None
+
+
+EVERY = JobFilter()
 
 
 def find_job(conn: Connection, job_id: str, account_id: str | None = None) -> JobRow | None:
     """A job; None when it is not there, or not the account's. Without an account: any (an admin's, ours)."""
-    query = select(job).where(job.c.id == job_id)
+    query = _jobs().where(job.c.id == job_id)
     if account_id is not None:
         query = query.where(job.c.account_id == account_id)
     row = conn.execute(query).mappings().first()
@@ -29,7 +64,7 @@ def list_jobs(
     account_id: str | None,
     *,
     limit: int,
-    status: str | None = None,
+    only: JobFilter = EVERY,
     before: tuple[int, str] | None = None,
 ) -> list[JobRow]:
     """An account's jobs, or everybody's (for an admin), newest first.
@@ -38,14 +73,10 @@ def list_jobs(
         conn: the connection.
         account_id: whose; None for everybody's.
         limit: at most so many.
-        status: of this status alone.
+        only: which of them.
         before: (created_at, id) of the last job of the page before.
     """
-    query = select(job)
-    if account_id is not None:
-        query = query.where(job.c.account_id == account_id)
-    if status is not None:
-        query = query.where(job.c.status == status)
+    query = _jobs().where(*_matching(account_id, only))
     if before is not None:
         query = query.where(tuple_(job.c.created_at, job.c.id) < tuple_(*before))
     rows = (
@@ -54,11 +85,22 @@ def list_jobs(
     return _job(conn, rows)
 
 
-def open_job_ids(conn: Connection) -> list[str]:
-    """Jobs that are under way, oldest first."""
-    under_way = (job.c.status.not_in(TERMINAL), job.c.status != "scheduled")
-    query = select(job.c.id).where(*under_way).order_by(job.c.created_at, job.c.id)
-    return [str(found) for found in conn.execute(query).scalars()]
+def count_jobs(conn: Connection, account_id: str | None, only: JobFilter = EVERY) -> dict[str, int]:
+    """How many of an account's jobs, or of everybody's, have each status; one that none has is left out."""
+    query = select(job.c.status, func.count()).where(*_matching(account_id, only)).group_by(job.c.status)
+    return {str(status): int(count) for status, count in conn.execute(query)}
+
+
+def _matching(account_id: str | None, only: JobFilter) -> list[ColumnElement[bool]]:
+    equal = ((job.c.account_id, account_id), (job.c.model, only.model), (job.c.end_user, only.end_user))
+    conditions = [column == value for column, value in equal if value is not None]
+    if only.statuses:
+        conditions.append(job.c.status.in_(only.statuses))
+    if only.created_from is not None:
+        conditions.append(job.c.created_at >= only.created_from)
+    if only.created_before is not None:
+        conditions.append(job.c.created_at < only.created_before)
+    return conditions
 
 
 def waiting_accounts(conn: Connection) -> list[str]:
@@ -76,6 +118,18 @@ def find_image(conn: Connection, image_id: str, account_id: str | None) -> Image
     return _image(row) if row is not None else None
 
 
+def images_of(conn: Connection, job_id: str) -> list[ImageRow]:
+    """The pictures that a job has so far, in their order."""
+    query = select(image).where(image.c.job_id == job_id).order_by(image.c.position)
+    return [_image(row) for row in conn.execute(query).mappings()]
+
+
+def _jobs() -> Select[Any]:
+    """Jobs, and what is told of those under way."""
+    told = and_(progress.c.job_id == job.c.id, job.c.status.in_(UNDER_WAY))
+    return select(job, progress.c.body.label("told")).outerjoin_from(job, progress, told)
+
+
 def _job(conn: Connection, rows: Sequence[RowMapping]) -> list[JobRow]:
     ids = [row["id"] for row in rows]
     attempts: dict[str, list[AttemptRow]] = {found: [] for found in ids}
@@ -86,18 +140,32 @@ def _job(conn: Connection, rows: Sequence[RowMapping]) -> list[JobRow]:
     by_position = select(image).where(image.c.job_id.in_(ids)).order_by(image.c.position)
     for row in conn.execute(by_position).mappings():
         images[row["job_id"]].append(_image(row))
-    return [_build(row, attempts[row["id"]], images[row["id"]]) for row in rows]
+    places = windows.places_of(conn, [row["id"] for row in rows if row["status"] == "scheduled"])
+    under_way = [row["batch_id"] for row in rows if row["batch_id"] and row["status"] not in TERMINAL]
+    groups = windows.groups_of(conn, under_way)
+    return [
+        msgspec.structs.replace(
+            _build(row, attempts[row["id"]], images[row["id"]]),
+            place=places.get(row["id"]),
+            group=groups.get(row["batch_id"]),
+        )
+        for row in rows
+    ]
 
 
 def _build(row: RowMapping, attempts: list[AttemptRow], images: list[ImageRow]) -> JobRow:
     plain: dict[str, Any] = {
-        name: row[name] for name in JobRow.__struct_fields__ if name in row and name not in ("report",)
+        name: row[name]
+        for name in JobRow.__struct_fields__
+        if name in row and name not in ("report", "delivery")
     }
     decoded = {
         "admitted": decode_admitted(row["request"]),
         "report": msgspec.json.decode(row["report"], type=tuple[ReportRow, ...]),
         "warnings": msgspec.json.decode(row["warnings"], type=tuple[str, ...]),
         "routing": msgspec.json.decode(row["routing"], type=RoutingView),
+        "progress": msgspec.json.decode(row["told"], type=Progress) if row["told"] else None,
+        "delivery": msgspec.json.decode(row["delivery"], type=Delivery) if row["delivery"] else None,
     }
     return JobRow(**{**plain, **decoded, "attempts": tuple(attempts), "images": tuple(images)})
 

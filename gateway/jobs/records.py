@@ -6,23 +6,28 @@ import msgspec
 from msgspec import Struct
 
 from gateway.planning import Candidate
-from gateway.schemas import RoutingView
-from providers.base import Handle, revive_media
+from gateway.schemas import ProgressView, RoutingView, Schedule
+from providers.base import Group, Handle, revive_media
 from providers.calls import PlannedCall
 from providers.normalizer import ReportRow
 
 __all__ = [
     "TERMINAL",
+    "UNDER_WAY",
     "Admitted",
     "AttemptRow",
+    "Delivery",
     "ImageRow",
     "JobRow",
     "NewAttempt",
     "NewImage",
+    "Progress",
     "decode_admitted",
 ]
 
 TERMINAL = frozenset({"completed", "failed", "canceled"})
+UNDER_WAY = frozenset({"queued", "running"})
+"""Some process works at it."""
 
 
 class Admitted(Struct, frozen=True, kw_only=True):
@@ -33,6 +38,10 @@ class Admitted(Struct, frozen=True, kw_only=True):
     inputs: dict[str, Any]
     options: dict[str, Any]
     candidates: tuple[Candidate, ...]
+    schedule: Schedule | None = None
+    """As the request says."""
+    cost_now_micros: int | None = None
+    """Of a job that waits for a window: what it would have cost at once."""
 
 
 def decode_admitted(text: str) -> Admitted:
@@ -44,6 +53,15 @@ def decode_admitted(text: str) -> Admitted:
 
 def _revived(calls: tuple[PlannedCall, ...]) -> tuple[PlannedCall, ...]:
     return tuple(msgspec.structs.replace(call, payload=revive_media(call.payload)) for call in calls)
+
+
+class Delivery(Struct, frozen=True, kw_only=True):
+    """How a job's end is told, beside the job's own page."""
+
+    email: bool = False
+    """To the account's address."""
+    webhook: str | None = None
+    """The id of the endpoint that is called."""
 
 
 class NewAttempt(Struct, frozen=True, kw_only=True):
@@ -111,6 +129,7 @@ class ImageRow(Struct, frozen=True, kw_only=True):
     content_type: str
     width: int
     height: int
+    byte_size: int
     sha256: str
     seed: int | None
 
@@ -127,6 +146,20 @@ class NewImage(Struct, frozen=True, kw_only=True):
     byte_size: int
     sha256: str
     seed: int | None
+
+
+class Progress(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What the process that runs a job tells of it: the body of a row of `progress`."""
+
+    status: str | None = None
+    """Finer than the job's own: `storing`."""
+    shown: ProgressView | None = None
+    lines: tuple[str, ...] = ()
+    """The end of its log."""
+    logged: int = 0
+    """Lines of its log in all."""
+    read: dict[str, int] = {}
+    """Of those, how many are of each attempt."""
 
 
 class JobRow(Struct, frozen=True, kw_only=True):
@@ -155,3 +188,12 @@ class JobRow(Struct, frozen=True, kw_only=True):
     completed_at: int | None
     attempts: tuple[AttemptRow, ...]
     images: tuple[ImageRow, ...]
+    progress: Progress | None = None
+    """As the process that runs it stored it last."""
+    runs_at: int | None = None
+    """The batch window that it waits for, or ran in."""
+    place: int | None = None
+    """In that window, from 1, while it waits."""
+    group: Group | None = None
+    """With which others it was taken out of its window."""
+    delivery: Delivery | None = None

@@ -1,12 +1,16 @@
-"""Runs jobs: one task each, all of them in this process's event loop."""
+"""Runs jobs: one task each, all of them in this process's event loop, each under a lease of its own."""
 
 import asyncio
 import logging
+from collections.abc import Mapping
+from contextlib import suppress
 
-from gateway.jobs import queries
+from gateway.db.engine import DatabaseError
+from gateway.faults import point
+from gateway.jobs import leases, queries
 from gateway.jobs.drive import Drive
 from gateway.jobs.live import Live
-from gateway.jobs.tools import Tools, read_until_done
+from gateway.jobs.tools import Tools, read_until_done, write_until_done
 from providers.errors import ProviderError
 
 __all__ = ["Runner"]
@@ -25,29 +29,39 @@ class Runner:
     """Starts jobs, waits for them, cancels them."""
 
     def __init__(self, tools: Tools) -> None:
+        self.owner = tools.ambient.new_id("own")
+        """Who holds the leases of jobs that run here."""
         self._tools = tools
         self._live: dict[str, Live] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._broken: set[str] = set()
         self._released = asyncio.Event()
         self._closed = False
 
-    def start(self, job_id: str, *, recovered: bool = False) -> None:
-        """Run a job that is in the database; nothing if it runs already, or after `aclose`: then
-        the next start resumes it.
+    def start(self, job_id: str, *, fence: int | None = None, recovered: bool = False) -> None:
+        """Run a job that is in the database; nothing if it runs here already, if another process drives it,
+        or after `aclose`: then the next start resumes it.
+
+        Args:
+            job_id: the job.
+            fence: of the lease that this process has on it; None: it has none yet.
+            recovered: another process had it before.
         """
         if job_id in self._tasks or self._closed:
             return
         live = self._live[job_id] = Live()
-        task = asyncio.create_task(self._run(job_id, live, recovered), name=f"job {job_id}")
+        task = asyncio.create_task(self._run(job_id, live, fence, recovered), name=f"job {job_id}")
         self._tasks[job_id] = task
         task.add_done_callback(lambda done: self._forget(job_id, live, done))
 
-    async def resume(self) -> int:
-        """Go on with every job that a former process left; how many they are."""
-        job_ids = await self._tools.db.read(queries.open_job_ids)
-        for job_id in job_ids:
-            self.start(job_id, recovered=True)
-        return len(job_ids)
+    def running(self) -> list[str]:
+        """The jobs that run here."""
+        return list(self._tasks)
+
+    def take_broken(self) -> list[str]:
+        """Jobs that could not be ended here since the last call, and are to be tried again."""
+        found, self._broken = list(self._broken), set()
+        return found
 
     async def wait(self, job_id: str, seconds: float) -> None:
         """Wait until a job ends here, the time is up, or everybody is let go."""
@@ -61,6 +75,12 @@ class Runner:
             for wait in waits:
                 wait.cancel()
 
+    async def pause(self, seconds: float) -> None:
+        """Wait for so long, or until everybody is let go."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._released.wait()
+
     def release(self) -> None:
         """Let everybody who waits go, for the process is about to stop; jobs run on."""
         self._released.set()
@@ -68,6 +88,11 @@ class Runner:
     def live(self, job_id: str) -> Live | None:
         """What is known of a job that runs here."""
         return self._live.get(job_id)
+
+    @property
+    def lives(self) -> Mapping[str, Live]:
+        """What is known of each job that runs here."""
+        return self._live
 
     def cancel(self, job_id: str) -> None:
         """Tell a job that runs here that its end is wanted. The wish itself is in the database."""
@@ -92,25 +117,48 @@ class Runner:
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
+        if running:
+            await self._hand_over()
 
-    async def _run(self, job_id: str, live: Live, recovered: bool) -> None:
-        job = await read_until_done(self._tools.db, lambda c: queries.find_job(c, job_id))
-        if job is None or job.status in ("completed", "failed", "canceled"):
-            return
-        if job.status == "unknown":
-            return  # the operator's, until somebody finds out what became of it
-        drive = Drive(job, self._tools, live, recovered=recovered)
+    async def _hand_over(self) -> None:
+        """Let others have the jobs that did not end here, at once."""
         try:
-            await drive.run()
-        except Exception:
-            # A fault of ours must not leave a hold open: the job ends, and the log says why.
-            log.exception("job %s broke", job_id)
-            await drive.fail(InternalFailure("Something broke here. Nothing was charged; the log has it."))
+            await self._tools.db.write(lambda c: leases.let_go(c, self.owner))
+        except DatabaseError as error:
+            log.warning("jobs are handed over when their leases run out: %s", error)
+
+    async def _run(self, job_id: str, live: Live, fence: int | None, recovered: bool) -> None:
+        db = self._tools.db
+        if fence is None:
+            fence = await write_until_done(db, lambda c: leases.claim(c, job_id, self.owner))
+        if fence is None:
+            return  # ended, the operator's to settle, or another process's
+        point("job.claimed")
+        job = await read_until_done(db, lambda c: queries.find_job(c, job_id))
+        if job is None or job.status not in leases.DRIVEN:
+            return
+        drive = Drive(job, self._tools, live, fence=fence, recovered=recovered)
+        try:
+            try:
+                await drive.run()
+            except Exception as error:
+                if leases.is_lost(error):
+                    raise
+                # A fault of ours must not leave a hold open: the job ends, and the log says why.
+                log.exception("job %s broke", job_id)
+                await drive.fail(
+                    InternalFailure("Something broke here. Nothing was charged; the log has it.")
+                )
+        except Exception as error:
+            if not leases.is_lost(error):
+                raise
+            log.warning("job %s: this process was too late, and another drives it by now", job_id)
 
     def _forget(self, job_id: str, live: Live, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and task.exception() is not None:
-            log.error("job %s could not be ended and is resumed at the next start", job_id,
-                      exc_info=task.exception())  # fmt: skip
-        live.done.set()
+            log.error("job %s could not be ended and is tried again", job_id, exc_info=task.exception())
+            self._broken.add(job_id)
+        live.end()
         self._live.pop(job_id, None)
         self._tasks.pop(job_id, None)
+        self._tools.ended()

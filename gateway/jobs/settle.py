@@ -30,7 +30,7 @@ def adopt(
     changed = conn.execute(
         update(job)
         .where(job.c.id == job_id, job.c.status == "unknown")
-        .values(status="running", deadline_at=deadline_at)
+        .values(status="running", deadline_at=deadline_at, owner=None, lease_until=None)
     )
     if changed.rowcount != 1:
         return False

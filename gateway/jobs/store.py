@@ -13,7 +13,9 @@ from sqlalchemy import Connection, insert, select, update
 
 from billing import ledger
 from gateway.db.tables import attempt, image, job
-from gateway.jobs.records import TERMINAL, NewAttempt, NewImage
+from gateway.delivery.events import tell_end
+from gateway.faults import point
+from gateway.jobs.records import TERMINAL, Delivery, NewAttempt, NewImage
 from gateway.planning import Candidate
 from providers.base import Handle
 from providers.errors import JobCanceled, ProviderError, SubmitUnknown
@@ -154,7 +156,9 @@ def mark_unknown(conn: Connection, job_id: str, lost: Sequence[Lost], at: int) -
     """A submit got no answer: the hold is kept until somebody finds out what became of it."""
     _lose(conn, lost, at)
     conn.execute(
-        update(job).where(job.c.id == job_id, job.c.status.not_in(TERMINAL)).values(status="unknown")
+        update(job)
+        .where(job.c.id == job_id, job.c.status.not_in(TERMINAL))
+        .values(status="unknown", owner=None, lease_until=None)
     )
 
 
@@ -179,6 +183,7 @@ def keep_share(conn: Connection, job_id: str, share: Share, at: int) -> bool:
     if owner is None:
         return False
     _insert_share(conn, job_id, owner, share, at)
+    point("share.written")
     return True
 
 
@@ -230,6 +235,7 @@ def complete(
     for share in shares:
         _insert_share(conn, job_id, owner, share, at)
     _lose(conn, lost, at)
+    point("complete.written")
     return True
 
 
@@ -242,6 +248,7 @@ def end_without_images(
         return False
     ledger.release(conn, job_id=job_id, at=at)
     _lose(conn, lost, at)
+    point("fail.written")
     return True
 
 
@@ -253,7 +260,7 @@ def _end(
     at: int,
     error: ProviderError | None = None,
 ) -> str | None:
-    """Move a job to a terminal state unless it is in one; its account, or None."""
+    """Move a job to a terminal state unless it is in one, and have it told; its account, or None."""
     changed = conn.execute(
         update(job)
         .where(job.c.id == job_id, job.c.status.not_in(TERMINAL))
@@ -261,6 +268,8 @@ def _end(
             status=status,
             charge_micros=charge_micros,
             completed_at=at,
+            owner=None,
+            lease_until=None,
             error_code=error.code if error else None,
             error_message=error.message if error else None,
             error_status=error.http_status if error else None,
@@ -268,7 +277,11 @@ def _end(
     )
     if changed.rowcount != 1:
         return None
-    return str(conn.execute(select(job.c.account_id).where(job.c.id == job_id)).scalar_one())
+    ended = conn.execute(select(job.c.account_id, job.c.delivery).where(job.c.id == job_id)).one()
+    if ended.delivery is not None:
+        delivery = msgspec.json.decode(ended.delivery, type=Delivery)
+        tell_end(conn, job_id, ended.account_id, delivery, status, at)
+    return str(ended.account_id)
 
 
 def request_cancel(conn: Connection, job_id: str, account_id: str, at: int) -> str | None:
@@ -279,6 +292,7 @@ def request_cancel(conn: Connection, job_id: str, account_id: str, at: int) -> s
     mine = job.c.id == job_id, job.c.account_id == account_id
     conn.execute(update(job).where(*mine, job.c.status.not_in(TERMINAL)).values(cancel_requested=True))
     status = conn.execute(select(job.c.status).where(*mine)).scalar_one_or_none()
+    point("cancel.written")
     if status == "scheduled":
         error = JobCanceled("It was canceled while it waited.")
         opened = conn.execute(select(attempt.c.id).where(attempt.c.job_id == job_id)).scalars().all()

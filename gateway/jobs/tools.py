@@ -45,6 +45,8 @@ class Tools(msgspec.Struct, frozen=True, kw_only=True):
     """Has the address that a provider may call."""
     outliers: Outliers
     """Who is left alone for a while."""
+    ended: Callable[[], None] = lambda: None
+    """Called when this process is done with a job: there may be somebody to tell."""
 
 
 async def write_until_done(db: Database, fn: Callable[[Connection], T]) -> T:

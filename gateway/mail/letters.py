@@ -5,9 +5,10 @@ that whoever reads the database, or a copy of it, cannot follow a link.
 """
 
 from email.message import EmailMessage
+from email.policy import SMTP
 from email.utils import format_datetime
 from importlib import resources
-from typing import Literal
+from typing import Any, Literal
 
 import jinja2
 from msgspec import Struct
@@ -16,6 +17,9 @@ from gateway.ambient import moment
 from gateway.secret import Signer
 
 __all__ = ["LINKS", "Letter", "Letters", "Link"]
+
+# Lines as SMTP has them, and no byte that a server might not take: the rest is encoded.
+_POLICY = SMTP.clone(cte_type="7bit")
 
 # Read once, here: a gateway that answers reads no file.
 _TEMPLATES = {
@@ -90,24 +94,46 @@ class Letters:
         """
         link = letter.link
         values = {
+            "hours": link.hours if link else None,
+            "link": f"{self._public_url}{LINKS[link.purpose]}#{self.token(link)}" if link else None,
+        }
+        return self.compose(letter.name, SUBJECTS[letter.name], values, recipient, id_, at)
+
+    def compose(
+        self, name: str, subject: str, values: dict[str, Any], recipient: str, id_: str, at: int
+    ) -> EmailMessage:
+        """A message of a template's text and HTML.
+
+        Args:
+            name: the template's.
+            subject: one line.
+            values: what the template asks for, beside what is the same in all.
+            recipient: the address.
+            id_: as in `write`.
+            at: as in `write`.
+        """
+        shared = {
             "address": recipient,
             "host": self._public_url.partition("://")[2],
             "public_url": self._public_url,
-            "hours": link.hours if link else None,
-            "link": f"{self._public_url}{LINKS[link.purpose]}#{self.token(link)}" if link else None,
-            "subject": SUBJECTS[letter.name],
+            "subject": subject,
         }
-        message = EmailMessage()
+        message = EmailMessage(policy=_POLICY)
         message["From"] = self._sender
         message["To"] = recipient
-        message["Subject"] = SUBJECTS[letter.name]
+        message["Subject"] = subject
         message["Date"] = format_datetime(moment(at))
-        message["Message-ID"] = f"<{id_}@{self._sender.rpartition('@')[2].rstrip('>')}>"
+        message["Message-ID"] = f"<{id_}@{self.domain}>"
         # Automatic, so that no holiday notice answers (RFC 3834).
         message["Auto-Submitted"] = "auto-generated"
-        text = self._templates.get_template(f"{letter.name}.txt.jinja").render(values)
-        # As it is, so that a link can be copied from an .eml file.
-        message.set_content(text, cte="7bit")
-        html = self._templates.get_template(f"{letter.name}.html.jinja").render(values)
+        text = self._templates.get_template(f"{name}.txt.jinja").render(shared | values)
+        # As it is where it can be, so that a link can be copied from an .eml file.
+        message.set_content(text, cte="7bit" if text.isascii() else "quoted-printable")
+        html = self._templates.get_template(f"{name}.html.jinja").render(shared | values)
         message.add_alternative(html, subtype="html")
         return message
+
+    @property
+    def domain(self) -> str:
+        """What ids in messages end with."""
+        return self._sender.rpartition("@")[2].rstrip(">")

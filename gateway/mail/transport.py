@@ -3,6 +3,7 @@
 import asyncio
 import ssl
 from email.message import EmailMessage
+from email.policy import SMTP, SMTPUTF8
 from pathlib import Path
 from typing import Protocol
 
@@ -14,11 +15,14 @@ __all__ = [
     "FileTransport",
     "Refused",
     "SmtpTransport",
+    "TooLarge",
     "Transport",
     "Undelivered",
 ]
 
 TIMEOUT_S = 30.0
+EXCEEDED = 552
+"""RFC 5321: the message is too large, or the mailbox is full."""
 
 
 class Undelivered(Exception):
@@ -27,6 +31,10 @@ class Undelivered(Exception):
 
 class Refused(Exception):
     """Never: the server says that this letter, or this address, is not taken (SMTP 5xx)."""
+
+
+class TooLarge(Refused):
+    """Perhaps a smaller letter is taken."""
 
 
 class Transport(Protocol):
@@ -62,7 +70,7 @@ class FileTransport:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         name = str(message["Message-ID"]).strip("<>").partition("@")[0]
         aside = self._folder / f".{name}.part"
-        aside.write_bytes(message.as_bytes())
+        aside.write_bytes(message.as_bytes(policy=message.policy.clone(linesep="\n")))
         aside.chmod(0o600)
         aside.replace(self._folder / f"{name}.eml")
 
@@ -78,9 +86,18 @@ class SmtpTransport:
         """Send it. A password or a letter never goes over an open network unencrypted."""
         url = self._url
         local = url.host in ("127.0.0.1", "localhost", "::1")
+        sender, recipient = (message[name].addresses[0].addr_spec for name in ("From", "To"))
+        wide = not (sender + recipient).isascii()
+        # A picture's half second of work: not in the loop that answers requests.
+        content = await asyncio.to_thread(
+            message.as_bytes, policy=(SMTPUTF8 if wide else SMTP).clone(cte_type="7bit")
+        )
         try:
             await aiosmtplib.send(
-                message,
+                content,
+                sender=sender,
+                recipients=[recipient],
+                mail_options=["SMTPUTF8"] if wide else [],
                 hostname=url.host,
                 port=url.port,
                 username=url.user,
@@ -98,7 +115,7 @@ class SmtpTransport:
         except aiosmtplib.SMTPAuthenticationError as error:
             raise Undelivered(f"the server refuses GATEWAY_SMTP_URL's user ({error.code})") from error
         except aiosmtplib.SMTPResponseException as error:
-            kind = Refused if error.code >= 500 else Undelivered
+            kind = TooLarge if error.code == EXCEEDED else Refused if error.code >= 500 else Undelivered
             raise kind(f"the server answered {error.code}") from error
         except (aiosmtplib.SMTPException, OSError) as error:
             raise Undelivered(f"{url.host}:{url.port}: {type(error).__name__}") from error

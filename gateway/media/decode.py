@@ -11,7 +11,8 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
-from gateway.media.errors import MediaRefused
+from gateway.media.errors import DISK_FULL, MediaRefused
+from gateway.storage import StorageError
 
 __all__ = ["Checked", "Inspector", "Kind", "worker_command"]
 
@@ -62,6 +63,7 @@ class Inspector:
 
         Raises:
             MediaRefused: it is not to be kept; says why.
+            StorageError: the disk has no room for it.
         """
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._threads, self._run, kind, source, result)
@@ -81,6 +83,8 @@ class Inspector:
             raise MediaRefused("it takes too long to read") from error
         if ended.returncode < 0:
             raise MediaRefused("it takes too much time or memory to read")
+        if ended.returncode == DISK_FULL:
+            raise StorageError("an input could not be written to the disk: no space is left")
         if ended.returncode:
             # Not the file's fault, or a fault that we have to learn of.
             raise RuntimeError(f"the media worker broke: {ended.stderr[-2000:].decode(errors='replace')}")

@@ -1,6 +1,9 @@
 """What refuses a user's picture or weights."""
 
-__all__ = ["MediaRefused", "MediaTooLarge"]
+__all__ = ["DISK_FULL", "MediaRefused", "MediaTooLarge"]
+
+DISK_FULL = 74
+"""With what the worker ends that had no room for its result."""
 
 
 class MediaRefused(Exception):

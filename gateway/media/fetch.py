@@ -1,94 +1,37 @@
-"""The one guarded fetch of a user's URL.
-
-Each hop: the URL is read once, its name looked up once, every address held to `is_public`, and
-a socket is only made for an address that was checked. So a name that answers differently the
-second time is never asked a second time. TLS still verifies the name. Nothing of ours goes with
-the request: no cookie, no credential, no proxy.
-"""
+"""The one guarded fetch of a user's URL: each hop of it is a connection of `Guarded`."""
 
 import asyncio
-import functools
 import logging
-import socket
 import ssl
 from collections.abc import Callable, Collection
-from concurrent.futures import ThreadPoolExecutor
-from ipaddress import IPv4Address, IPv6Address, ip_address
-from typing import Any
 
 import aiohttp
-import httpx
-from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
-from gateway.media.addresses import PORTS, Target, is_public, literal, read_target
+from gateway.media.addresses import PORTS, Target, is_public
 from gateway.media.errors import MediaRefused
+from gateway.media.guarded import Address, Guarded, Lookup, reason, system_lookup
 from gateway.media.spool import Spool
 
-__all__ = ["Fetcher", "Lookup", "system_lookup"]
+__all__ = ["Fetcher"]
 
 log = logging.getLogger(__name__)
 
-Address = IPv4Address | IPv6Address
-Lookup = Callable[[str, int], Collection[str]]
-"""A name and a port to addresses, as text; blocks; OSError when there are none."""
-
 MAX_REDIRECTS = 5
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
-CONNECT_S = 10.0
-SILENCE_S = 15.0
 CHUNK = 1 << 16
 HEADERS = {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": "image-gateway"}
-
-
-def system_lookup(host: str, port: int) -> list[str]:
-    """The system's resolver."""
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return [str(sockaddr[0]) for *_, sockaddr in found]
-
-
-class _Pinned(AbstractResolver):
-    """Answers every name with the addresses that were checked."""
-
-    def __init__(self, addresses: list[Address]) -> None:
-        self._addresses = addresses
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
-    ) -> list[ResolveResult]:
-        return [
-            ResolveResult(
-                hostname=host,
-                host=str(address),
-                port=port,
-                family=socket.AF_INET if address.version == 4 else socket.AF_INET6,
-                proto=socket.IPPROTO_TCP,
-                flags=socket.AI_NUMERICHOST,
-            )
-            for address in self._addresses
-        ]
-
-    async def close(self) -> None:
-        """Nothing is open."""
-
-
-def _socket_for(addresses: frozenset[Address], info: Any) -> socket.socket:
-    """A socket to a checked address: whatever aiohttp was led to, it connects nowhere else."""
-    family, kind, proto, _, sockaddr = info
-    if ip_address(sockaddr[0]) not in addresses:
-        raise OSError(f"{sockaddr[0]} was not checked")
-    return socket.socket(family, kind, proto)
 
 
 class Fetcher:
     """Fetches users' URLs.
 
     Args:
-        allow: GATEWAY_FETCH_ALLOW: host and port pairs that may be private, and plain HTTP.
-        lookup: resolves names; a seam for tests.
-        public: which addresses are of the open internet; a seam for tests.
-        ports: which ports are; a seam for tests.
-        ssl_context: what is trusted; by default httpx's certificates, or `SSL_CERT_FILE`.
+        allow: as in `Guarded`, and so are the others.
+        lookup: resolves names.
+        public: which addresses are of the open internet.
+        ports: which ports are.
+        ssl_context: what is trusted.
     """
 
     def __init__(
@@ -100,17 +43,11 @@ class Fetcher:
         ports: Collection[int] = PORTS,
         ssl_context: ssl.SSLContext | None = None,
     ) -> None:
-        self._allow = frozenset(allow)
-        self._lookup = lookup
-        self._public = public
-        self._ports = ports
-        self._ssl_context = ssl_context
-        # Its own threads: a name server that does not answer must not hold up anything else.
-        self._threads = ThreadPoolExecutor(8, thread_name_prefix="resolve")
+        self._guarded = Guarded(allow, lookup=lookup, public=public, ports=ports, ssl_context=ssl_context)
 
     def close(self) -> None:
         """Give the threads back."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._guarded.close()
 
     async def fetch(self, url: str, spool: Spool, *, deadline_s: float) -> None:
         """Bring what is behind a URL into a spool.
@@ -132,7 +69,7 @@ class Fetcher:
 
     async def _follow(self, url: str, spool: Spool) -> None:
         for _ in range(MAX_REDIRECTS + 1):
-            target = read_target(url, self._allow, self._ports)
+            target = self._guarded.read(url)
             location = await self._hop(target, spool)
             if location is None:
                 return
@@ -141,56 +78,15 @@ class Fetcher:
 
     async def _hop(self, target: Target, spool: Spool) -> str | None:
         """One request: the body into the spool, or where it redirects to."""
-        addresses = await self._addresses(target)
-        connector = aiohttp.TCPConnector(
-            resolver=_Pinned(addresses),
-            socket_factory=functools.partial(_socket_for, frozenset(addresses)),
-            ssl=await self._trusted(),
-            use_dns_cache=False,
-            force_close=True,
-        )
-        timeout = aiohttp.ClientTimeout(sock_connect=CONNECT_S, sock_read=SILENCE_S)
         try:
             async with (
-                aiohttp.ClientSession(
-                    connector=connector,
-                    cookie_jar=aiohttp.DummyCookieJar(),
-                    auto_decompress=False,
-                    trust_env=False,
-                    timeout=timeout,
-                ) as session,
+                self._guarded.session(target) as session,
                 session.get(target.url, headers=HEADERS, allow_redirects=False) as response,
             ):
                 return await _take(response, spool)
         except (aiohttp.ClientError, OSError, ValueError) as error:
             log.info("a reference at %s was not fetched: %r", target.host, error)
-            raise MediaRefused(f"{target.host} did not give it: {_reason(error)}") from error
-
-    async def _addresses(self, target: Target) -> list[Address]:
-        """The checked addresses of a hop.
-
-        Raises:
-            MediaRefused: there are none, or one of them may not be reached.
-        """
-        known = literal(target.host)
-        if known is not None:
-            addresses: list[Address] = [known]
-        else:
-            loop = asyncio.get_running_loop()
-            try:
-                found = await loop.run_in_executor(self._threads, self._lookup, target.host, target.port)
-            except (OSError, UnicodeError) as error:
-                raise MediaRefused(f"{target.host} has no address") from error
-            addresses = [ip_address(text) for text in dict.fromkeys(found)]
-        # One that is private is enough: a name with both is made to get at the private one.
-        if not addresses or not (target.allowed or all(self._public(address) for address in addresses)):
-            raise MediaRefused(f"{target.host} is not on the open internet")
-        return addresses
-
-    async def _trusted(self) -> ssl.SSLContext:
-        if self._ssl_context is None:
-            self._ssl_context = await asyncio.to_thread(httpx.create_ssl_context)
-        return self._ssl_context
+            raise MediaRefused(f"{target.host} did not give it: {reason(error)}") from error
 
 
 async def _take(response: aiohttp.ClientResponse, spool: Spool) -> str | None:
@@ -216,14 +112,3 @@ def _joined(target: Target, location: str) -> str:
         return str(target.url.join(URL(location, encoded=location.isascii())))
     except ValueError as error:
         raise MediaRefused("its host redirects to what is no URL") from error
-
-
-def _reason(error: Exception) -> str:
-    """In few words, nothing of our network."""
-    if isinstance(error, aiohttp.ClientSSLError | ssl.SSLError):
-        return "its certificate or TLS is not right"
-    if isinstance(error, TimeoutError):
-        return "it was silent too long"
-    if isinstance(error, aiohttp.ClientConnectorError):
-        return "no connection"
-    return "the answer broke off"

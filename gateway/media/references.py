@@ -1,7 +1,7 @@
 """From a plan's references to our copies of them: each fetched once, before anything is spent."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -17,7 +17,7 @@ from providers.calls import PlannedCall
 from registry.errors import Fault, InvalidInputs, pointer
 from registry.schema import Term
 
-__all__ = ["SHOWN_DATA", "bring_references", "shown_inputs"]
+__all__ = ["SHOWN_DATA", "bring_references", "keys_of", "shown_inputs"]
 
 SHOWN_DATA = 60
 """Characters of a `data:` URL that are kept, of up to a million."""
@@ -83,6 +83,20 @@ def _with_media(call: PlannedCall, found: Mapping[Wanted, MediaRef]) -> PlannedC
     return msgspec.structs.replace(
         call, payload=_replaced(call.payload, lambda ref, kind: found[ref.url, kind])
     )
+
+
+def keys_of(candidates: Iterable[Candidate]) -> tuple[str, ...]:
+    """The keys of what the candidates' payloads refer to, each once."""
+    found: dict[str, None] = {}
+
+    def note(ref: MediaRef, kind: Kind) -> MediaRef:
+        if ref.key is not None:
+            found[ref.key] = None
+        return ref
+
+    for candidate in candidates:
+        _replaced([call.payload for call in candidate.calls], note)
+    return tuple(found)
 
 
 def shown_inputs(inputs: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gateway.media.errors import MediaRefused
+from gateway.media.errors import DISK_FULL, MediaRefused
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
@@ -141,6 +141,10 @@ def main(kind: str, source: str, result: str) -> None:
         answer = {"refused": str(error)}
     except (MemoryError, RecursionError):
         answer = {"refused": "it takes too much memory to read"}
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        sys.exit(DISK_FULL)
     sys.stdout.write(json.dumps(answer))
 
 

@@ -10,21 +10,44 @@ from gateway.access import ADMIN
 from gateway.answers import may, takes
 from gateway.bodies import read_body
 from gateway.core import Core
-from gateway.routes.jobs import Cursor, Limit, Status, job_page
-from gateway.schemas import AdminJobList, AdminJobView, AdoptRequest, FailRequest, json_response
+from gateway.jobs.queries import JobFilter
+from gateway.routes.job_filter import FILTERED
+from gateway.routes.jobs import Cursor, Limit, job_counts, job_page
+from gateway.schemas import (
+    AdminJobList,
+    AdminJobView,
+    AdoptRequest,
+    FailRequest,
+    JobCounts,
+    json_response,
+)
 from gateway.views import admin_job_view
 
-__all__ = ["adopt_job", "all_jobs", "any_job", "fail_job"]
+__all__ = ["adopt_job", "all_jobs", "any_job", "count_all_jobs", "fail_job"]
 
 
-@get("/api/admin/jobs", summary="Everybody's jobs", tags=["Operators"], opt=ADMIN)
+@get("/api/admin/jobs", summary="Everybody's jobs", tags=["Operators"], opt=ADMIN, dependencies=FILTERED)
 async def all_jobs(
-    core: NamedDependency[Core], limit: Limit = 20, cursor: Cursor = None, status: Status = None
+    core: NamedDependency[Core], only: NamedDependency[JobFilter], limit: Limit = 20, cursor: Cursor = None
 ) -> Response[AdminJobList]:
     """Every account's jobs, newest first: `?status=unknown` are those that wait for you."""
-    page, more = await job_page(core, None, limit, cursor, status)
+    page, more = await job_page(core, None, limit, cursor, only)
     jobs = tuple(admin_job_view(core.view(job), job.account_id) for job in page)
     return json_response(AdminJobList(jobs=jobs, next_cursor=more))
+
+
+@get(
+    "/api/admin/jobs/counts",
+    summary="How many jobs there are",
+    tags=["Operators"],
+    opt=ADMIN,
+    dependencies=FILTERED,
+)
+async def count_all_jobs(
+    core: NamedDependency[Core], only: NamedDependency[JobFilter]
+) -> Response[JobCounts]:
+    """How many jobs of everybody there are of each status, by the same filters as the list has."""
+    return json_response(await job_counts(core, None, only))
 
 
 @get("/api/admin/jobs/{job_id:str}", summary="Anybody's job", tags=["Operators"], opt=ADMIN)

@@ -96,9 +96,17 @@ async def change_account(
     core: NamedDependency[Core],
     principal: NamedDependency[Principal],
 ) -> Response[AccountView]:
-    """Grant a tier, for good or for so many days; make or unmake an admin; close or open an account."""
+    """Grant a tier, for good or for so many days; make or unmake an admin; close or open an account; say
+    within how long equal requests are one.
+    """
     body = await read_body(request, ChangeRequest)
-    change = Change(tier=body.tier, tier_days=body.tier_days, admin=body.admin, closed=body.closed)
+    change = Change(
+        tier=body.tier,
+        tier_days=body.tier_days,
+        admin=body.admin,
+        closed=body.closed,
+        resend_window_s=body.resend_window_s,
+    )
     return _shown(core, await core.accounts.change(account_id, change, principal.actor))
 
 

@@ -10,9 +10,10 @@ from gateway.accounts.principals import Principal
 from gateway.answers import makes_job
 from gateway.bodies import read_body, read_wait
 from gateway.core import Core
+from gateway.jobs.records import JobRow
 from gateway.planning import usable
 from gateway.problems import Problem
-from gateway.routes.images import job_answer
+from gateway.routes.images import claim_of, job_answer
 from gateway.schemas import GenerateRequest, RawRequest
 from registry.errors import Fault, InvalidInputs, UnknownModel, pointer
 from registry.schema import Model
@@ -41,19 +42,23 @@ async def generate_raw(
     Waits until the job ends, unless `Prefer: wait=N` says otherwise.
     """
     body = await read_body(request, RawRequest)
-    supported = diffusers_models(core)
-    model = _find(core, body.model_id, supported)
-    unified = GenerateRequest(model=model.id, inputs={"prompt": body.inputs}, options=dict(body.parameters))
     wait_s = read_wait(request, core.settings.job_timeout_s)
-    try:
-        _refuse_several(core, unified)
-        job = await core.generate(unified, principal, wait_s, now=True)
-    except InvalidInputs as error:
-        raise InvalidInputs([_here(fault) for fault in error.faults]) from error
+    claim = await claim_of(request, core, principal, wait_s)
+
+    async def make() -> JobRow:
+        unified = _unified(core, body)
+        try:
+            _refuse_several(core, unified)
+            return await core.generate(unified, principal, wait_s, now=True, claim=claim)
+        except InvalidInputs as error:
+            raise InvalidInputs([_here(fault) for fault in error.faults]) from error
+
+    answer = await core.resends.once(claim, principal, wait_s, make)
+    job = answer.job
     if job.status != "completed":
-        return job_answer(core, job)
+        return job_answer(core, answer)
     row, data = await core.image(job.images[0].id, principal.account_id)
-    headers = {"X-Job-Id": job.id, "X-Cost-Usd": usd(job.charge_micros or 0)}
+    headers = {"X-Job-Id": job.id, "X-Cost-Usd": usd(job.charge_micros or 0), **answer.headers}
     if row.seed is not None:
         headers["X-Seed"] = str(row.seed)
     return Response(content=data, media_type=row.content_type, headers=headers)
@@ -75,6 +80,16 @@ async def list_diffusers_models(core: NamedDependency[Core]) -> dict[str, Any]:
             }
         )
     return {"models": models}
+
+
+def _unified(core: Core, body: RawRequest) -> GenerateRequest:
+    """The same request as `/api/images/generate` takes it.
+
+    Raises:
+        UnknownModel, Problem: as `_find`.
+    """
+    model = _find(core, body.model_id, diffusers_models(core))
+    return GenerateRequest(model=model.id, inputs={"prompt": body.inputs}, options=dict(body.parameters))
 
 
 def _find(core: Core, name: str, supported: dict[str, Model]) -> Model:

@@ -27,10 +27,13 @@ async def live() -> HealthView:
     responses={503: ResponseSpec(HealthView, description="It cannot: `checks` says why")},
 )
 async def ready(core: NamedDependency[Core]) -> Response[HealthView]:
-    """200 when requests can be served: the database answers and the process is not stopping."""
+    """200 when requests can be served: the database answers and takes writes, the process is not stopping."""
     checks = {"database": "ok"}
     try:
         await core.db.read(lambda c: c.execute(text("select 1")).scalar_one())
+        fault = await core.probe.fault()
+        if fault is not None:
+            checks["database"] = f"takes no writes: {fault}"
     except DatabaseError:
         checks["database"] = "does not answer"
     if core.stopping:

@@ -9,17 +9,18 @@ from litestar.params import FromPath, QueryParameter
 from gateway.access import LINK, READ, principal
 from gateway.accounts.principals import Principal
 from gateway.answers import makes_job, may
-from gateway.bodies import read_body, read_wait
+from gateway.bodies import read_body, read_idempotency_key, read_wait
 from gateway.core import Core
+from gateway.jobs.idempotency import Claim
 from gateway.jobs.records import JobRow
 from gateway.problems import Problem, provider_problem
+from gateway.resends import Answer
 from gateway.schemas import EstimateView, GenerateRequest, JobView, json_response
 from gateway.verify import extension_of
 from gateway.verify_svg import SVG
-from gateway.views import estimate_view
 from providers.errors import ProviderError, by_code
 
-__all__ = ["estimate", "generate", "image", "job_answer"]
+__all__ = ["claim_of", "estimate", "generate", "image", "job_answer"]
 
 
 POLICY = "sandbox; default-src 'none'"
@@ -27,18 +28,41 @@ SVG_POLICY = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src da
 """An SVG is styled within itself, and nothing of it runs."""
 
 
-def job_answer(core: Core, job: JobRow) -> Response[Any]:
+async def claim_of(
+    request: Request[Any, Any, Any], core: Core, caller: Principal, wait_s: float
+) -> Claim | None:
+    """What a request whose body was read is known by when it comes again.
+
+    Raises:
+        Problem: `bad_idempotency_key`.
+    """
+    given = read_idempotency_key(request)
+    return core.resends.claim(caller, given, request.scope["path"], await request.body(), wait_s)
+
+
+def job_answer(core: Core, answer: Answer) -> Response[Any]:
     """A job as the answer of the request that made it: 200 with its images, 202 while it goes on.
 
     Raises:
         Problem: it failed.
     """
+    job = answer.job
     where = {"Location": f"{core.settings.public_url}/api/jobs/{job.id}"}
     if job.status == "completed":
-        return json_response(core.view(job))
+        return json_response(core.view(job), headers=answer.headers)
     if job.status in ("failed", "canceled"):
-        raise failure(job)
-    return json_response(core.view(job), 202, {**where, "Retry-After": "1"})
+        problem = failure(job)
+        problem.headers |= answer.headers
+        raise problem
+    again = {"Retry-After": str(_look_again_s(core, job))}
+    return json_response(core.view(job), 202, {**where, **again, **answer.headers})
+
+
+def _look_again_s(core: Core, job: JobRow) -> int:
+    """Seconds until it is worth another look."""
+    if job.status != "scheduled" or job.runs_at is None:
+        return 1
+    return max(1, -(-(job.runs_at - core.ambient.now_ms()) // 1000))
 
 
 def failure(job: JobRow) -> Problem:
@@ -65,13 +89,21 @@ async def generate(
     """Make images with a model, or for an intent.
 
     Waits up to GATEWAY_SYNC_WAIT_S for the images; `Prefer: wait=N` or `respond-async` says
-    otherwise. When the wait runs out the answer is 202 with the job and its Location.
+    otherwise. When the wait runs out the answer is 202 with the job and its Location. With an
+    `Idempotency-Key` it may be sent again: the same job answers, and nothing is paid for twice.
+
+    A job of a normal account, or one with `schedule: window`, waits for the next batch window: the answer
+    is 202 at once, with `runsAt` and its `place`, and what it costs then and would cost now.
     """
     body = await read_body(request, GenerateRequest)
     if dry_run:
-        return json_response(estimate_view(core.plan(body)))
+        return json_response(core.estimate(body, principal))
     wait_s = read_wait(request, core.settings.sync_wait_s)
-    return job_answer(core, await core.generate(body, principal, wait_s))
+    claim = await claim_of(request, core, principal, wait_s)
+    answer = await core.resends.once(
+        claim, principal, wait_s, lambda: core.generate(body, principal, wait_s, claim=claim)
+    )
+    return job_answer(core, answer)
 
 
 @post(
@@ -79,12 +111,14 @@ async def generate(
     status_code=200,
     summary="What it would cost and send",
     tags=["Images"],
-    opt=READ | may("unknown_model", "invalid_inputs"),
+    opt=READ | may("unknown_model", "invalid_inputs", "premium_required"),
 )
-async def estimate(request: Request[Any, Any, Any], core: NamedDependency[Core]) -> Response[EstimateView]:
+async def estimate(
+    request: Request[Any, Any, Any], core: NamedDependency[Core], principal: NamedDependency[Principal]
+) -> Response[EstimateView]:
     """The price of a request, what would be sent, and an account of each parameter. Spends nothing."""
     body = await read_body(request, GenerateRequest)
-    return json_response(estimate_view(core.plan(body)))
+    return json_response(core.estimate(body, principal))
 
 
 @get(

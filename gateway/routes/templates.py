@@ -11,8 +11,9 @@ from gateway.accounts.principals import Principal
 from gateway.answers import makes_job
 from gateway.bodies import read_body, read_wait
 from gateway.core import Core
+from gateway.jobs.records import JobRow
 from gateway.problems import Problem
-from gateway.routes.images import job_answer
+from gateway.routes.images import claim_of, job_answer
 from gateway.schemas import GenerateRequest, JobView, TemplateRequest
 from registry.errors import InvalidInputs
 from templates.engine import Template
@@ -42,6 +43,21 @@ async def run_template(
 ) -> Response[JobView]:
     """Make a template's picture from its variables. Answers as `/api/images/generate` does."""
     body = await read_body(request, TemplateRequest)
+    wait_s = read_wait(request, core.settings.sync_wait_s)
+    claim = await claim_of(request, core, principal, wait_s)
+
+    async def make() -> JobRow:
+        return await core.generate(_unified(core, name, body), principal, wait_s, claim=claim)
+
+    return job_answer(core, await core.resends.once(claim, principal, wait_s, make))
+
+
+def _unified(core: Core, name: str, body: TemplateRequest) -> GenerateRequest:
+    """The request that a template makes of its variables.
+
+    Raises:
+        Problem: `unknown_template`, `invalid_variables`.
+    """
     template = core.templates.templates.get(name)
     if template is None or body.template not in (None, name):
         known = list(core.templates.templates)
@@ -54,15 +70,15 @@ async def run_template(
         rendered = template.render(body.variables, body.options)
     except InvalidInputs as error:
         raise Problem("invalid_variables", str(error), errors=list(error.faults)) from error
-    unified = GenerateRequest(
+    return GenerateRequest(
         model=rendered.model,
         intent=rendered.intent,
         inputs=rendered.inputs,
         options=body.options,
         user_id=body.user_id,
+        schedule=body.schedule,
+        delivery=body.delivery,
     )
-    job = await core.generate(unified, principal, read_wait(request, core.settings.sync_wait_s))
-    return job_answer(core, job)
 
 
 def _shown(template: Template) -> dict[str, Any]:

@@ -57,6 +57,7 @@ _START_TIMEOUT_S = 600
 # Of this folder a container gets all but what talks to it.
 _GATEWAY_SIDE = {
     "address",
+    "gather",
     "job",
     "local",
     "modal_client",

@@ -1,6 +1,7 @@
 """Several jobs at once: those that can share a call of a pipeline do."""
 
 import dataclasses
+import logging
 import time
 from collections.abc import Sequence
 from functools import partial
@@ -14,6 +15,8 @@ from providers.diffusers_modal.runner import Runner, bare
 from providers.diffusers_modal.wire import Done, EngineJob, ErrorRecord, Picture, PipelineSpec
 
 __all__ = ["run"]
+
+_logger = logging.getLogger(__name__)
 
 Answers = dict[int, Done | ErrorRecord]
 
@@ -109,6 +112,7 @@ def _together(runner: Runner, items: list[_Item], load_seconds: float, turn: Tur
     """Run jobs of one shape in one call; should that fail, each half in one of its own."""
     if len(items) == 1:
         return {items[0].index: runner.alone(items[0].job, load_seconds, turn)}
+    _logger.info("%d jobs share a call: %s", len(items), ", ".join(item.job.id for item in items))
     started = time.monotonic()
     watch = Watch([item.job for item in items], turn)
     made = runner.told(items[0].job.id, lambda: _call(runner, items, Progress(1, turn.on_progress, watch)))

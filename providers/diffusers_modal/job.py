@@ -9,7 +9,7 @@ from providers.errors import RequestRejected
 from registry.schema import Pipeline
 from registry.sizes import parse_size
 
-__all__ = ["MAX_LORA_BYTES", "engine_job", "pipeline_spec"]
+__all__ = ["LORAS", "MAX_LORA_BYTES", "engine_job", "pipeline_spec"]
 
 MAX_LORA_BYTES = 256 << 20
 """Of one LoRA: it goes to the engine with the job. SDXL's have 20 to 200 MiB."""

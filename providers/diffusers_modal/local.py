@@ -1,7 +1,7 @@
 """A client of an engine process, on this machine or another."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from providers.diffusers_modal.wire import (
     Reply,
     Request,
     Submit,
+    SubmitMany,
     Welcome,
     WireError,
     decode_reply,
@@ -95,8 +96,15 @@ class EngineClient:
             RequestRejected: it is too large, or holds what the wire cannot carry.
             ProviderUnavailable, CredentialsRejected, ProviderFailed: it was not taken.
         """
+        await self._submit(Submit(job=job))
+
+    async def submit_many(self, jobs: Sequence[EngineJob]) -> None:
+        """Hand over jobs to be run together, once: all are taken, or none. Raises as `submit` does."""
+        await self._submit(SubmitMany(jobs=tuple(jobs)))
+
+    async def _submit(self, request: Submit | SubmitMany) -> None:
         try:
-            reply = await self._ask(Submit(job=job))
+            reply = await self._ask(request)
         except _NoReplyError as error:
             raise SubmitUnknown(
                 "The engine was sent the job and gave no answer.", provider=self._provider, raw=error.raw

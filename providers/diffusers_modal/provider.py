@@ -7,15 +7,19 @@ or with `DIFFUSERS_TARGET=local` on that engine too. Which of the two has a job,
 
 import functools
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
+
+from msgspec.structs import replace
 
 from providers.base import (
     Call,
     Failed,
     Handle,
     ImageBytes,
+    MediaRef,
     Poll,
     ProviderContext,
     Running,
@@ -24,7 +28,8 @@ from providers.base import (
     Waiting,
 )
 from providers.diffusers_modal import wire
-from providers.diffusers_modal.job import engine_job
+from providers.diffusers_modal.gather import Gatherer
+from providers.diffusers_modal.job import LORAS, engine_job
 from providers.diffusers_modal.local import EngineClient, address_in, fixed_address
 from providers.diffusers_modal.remote import ModalBackend
 from providers.errors import (
@@ -58,6 +63,9 @@ _LOST = (
 )
 MODAL_CALL = "fc-"
 """How the ids of Modal's function calls begin."""
+MOST_PICTURES = 8
+"""That one call of a pipeline draws. What does not fit into a GPU is tried again by halves; on a CPU the
+whole engine may go before that."""
 
 
 class DiffusersModalProvider:
@@ -70,6 +78,7 @@ class DiffusersModalProvider:
         self._client = client
         self._modal = modal
         self._target = target
+        self._gatherer = Gatherer()
 
     @classmethod
     def unavailable(cls, context: ProviderContext, route: Route) -> Unavailable | None:
@@ -106,14 +115,43 @@ class DiffusersModalProvider:
         """Our engine knows its jobs by our id; Modal makes a call of each spawn."""
         return _on_engine(route, self._target)
 
+    def group_limit(self, route: Route, payload: Mapping[str, Any], num_images: int) -> int:
+        """See `providers.base.TakesGroups.group_limit`: with pictures or LoRAs each runs by itself."""
+        alone = payload.get(LORAS) or any(isinstance(value, MediaRef) for value in payload.values())
+        return 1 if alone else max(1, MOST_PICTURES // num_images)
+
     async def submit(self, call: Call) -> Handle | Succeeded:
-        """See `providers.base.Provider.submit`."""
+        """See `providers.base.Provider.submit`; a call of a group goes with the others of it."""
         job = await engine_job(call, self._name)
-        if _on_engine(call.route, self._target):
+        group = call.group
+        if group is None or group.size == 1:
+            return await self._alone(call.route, job)
+        if self.group_limit(call.route, call.payload, call.num_images) == 1:
+            return await self._alone(call.route, job)
+        return await self._gatherer.submit(group, job, partial(self._together, call.route))
+
+    async def _alone(self, route: Route, job: wire.EngineJob) -> Handle:
+        if _on_engine(route, self._target):
             await self._client.submit(job)
-            return Handle(provider=self._name, remote_id=call.id)
-        tier = _tier(call.route)
-        return self._modal_handle(tier, await self._modal.submit(tier, job), call.id)
+            return Handle(provider=self._name, remote_id=job.id)
+        tier = _tier(route)
+        return self._modal_handle(tier, await self._modal.submit(tier, job), job.id)
+
+    async def _together(self, route: Route, jobs: Sequence[wire.EngineJob]) -> Sequence[Handle]:
+        """Submit jobs as one; a handle each."""
+        if len(jobs) == 1:  # the others did not come
+            return [await self._alone(route, jobs[0])]
+        if _on_engine(route, self._target):
+            await self._client.submit_many(jobs)
+            return [Handle(provider=self._name, remote_id=job.id) for job in jobs]
+        tier = _tier(route)
+        call_id = await self._modal.submit_many(tier, jobs)
+        handles = (self._modal_handle(tier, call_id, job.id) for job in jobs)
+        size = str(len(jobs))
+        return [
+            replace(handle, extra={**handle.extra, "place": str(place), "size": size})
+            for place, handle in enumerate(handles)
+        ]
 
     def handle_for(self, route: Route, remote_id: str) -> Handle:
         """The handle of an engine's job, whose id is the attempt's, or of a Modal function call.
@@ -139,7 +177,8 @@ class DiffusersModalProvider:
         if tier is None:
             reply = await self._client.poll(handle.remote_id)
         else:
-            reply = await self._modal.poll(tier, handle.remote_id, handle.extra.get("job", ""))
+            job_id, place = handle.extra.get("job", ""), _place(handle)
+            reply = await self._modal.poll(tier, handle.remote_id, job_id, place)
         match reply:
             case wire.Queued(position=position):
                 return Waiting(position=position)
@@ -164,12 +203,13 @@ class DiffusersModalProvider:
             ProviderUnavailable: the engine or Modal could not be asked.
         """
         if "tier" in handle.extra:
-            await self._modal.cancel(handle.remote_id)
+            await self._modal.cancel(handle.remote_id, _place(handle), int(handle.extra.get("size", "1")))
         else:
             await self._client.cancel(handle.remote_id)
 
     async def aclose(self) -> None:
         """Close the connection to Modal; to an engine none is open between requests."""
+        await self._gatherer.aclose()
         await self._modal.aclose()
 
     def _succeeded(self, done: wire.Done) -> Succeeded:
@@ -237,6 +277,11 @@ def _tier_unavailable(env: Mapping[str, str], tier: str) -> Unavailable | None:
 def _on_engine(route: Route, target: str) -> bool:
     """Whether a route runs on an engine process rather than on Modal."""
     return target == "local" or _tier(route) == "local"
+
+
+def _place(handle: Handle) -> int | None:
+    """Of a job in the group that is one function call of Modal's; None when it has one of its own."""
+    return int(handle.extra["place"]) if "place" in handle.extra else None
 
 
 def _tier(route: Route) -> str:

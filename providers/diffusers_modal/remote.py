@@ -10,7 +10,7 @@ import contextlib
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -45,6 +45,9 @@ _SLOW = 1_000_000
 """Bytes a second that an upload has at least."""
 _WATCHED = 4096
 """Calls whose last news are remembered; the oldest are forgotten first."""
+_KEPT = 4
+"""Results of groups that are held for those of their jobs that have not asked yet."""
+_CANCELED = ErrorRecord(code="canceled", message="The job was canceled.")
 
 
 class FetchProgress(Struct, frozen=True, kw_only=True):
@@ -73,6 +76,10 @@ class _Watch(Struct):
     latest: Queued | Running | None = None
     look_at: float = 0.0
     canceled: bool = False
+    given_up: set[int] = msgspec.field(default_factory=set)
+    """Places in the group whose jobs were canceled, while the call goes on for the others."""
+    asking: asyncio.Lock = msgspec.field(default_factory=asyncio.Lock)
+    """One of a group's jobs fetches the result of all."""
 
 
 class ModalBackend:
@@ -106,6 +113,7 @@ class ModalBackend:
         self._methods: dict[str, Any] = {}
         self._board: Any = None
         self._watches: OrderedDict[str, _Watch] = OrderedDict()
+        self._results: OrderedDict[str, Any] = OrderedDict()
         self._stats: dict[str, tuple[float, TierStats]] = {}
 
     async def greet(self) -> None:
@@ -126,12 +134,22 @@ class ModalBackend:
             TargetUnavailable: the backend is not deployed.
             CredentialsRejected, RateLimited, ProviderUnavailable, ProviderFailed: not taken.
         """
-        method = await self._method(tier, "generate")
+        data = msgspec.msgpack.encode(job)
+        return await self._spawn(tier, "generate", data, len(data))
+
+    async def submit_many(self, tier: str, jobs: Sequence[EngineJob]) -> str:
+        """Hand jobs to a tier that are to run together, once: one function call, whose id is returned. The
+        place of a job in `jobs` is what `poll` and `cancel` know it by. Raises as `submit` does.
+        """
+        data = [msgspec.msgpack.encode(job) for job in jobs]
+        return await self._spawn(tier, "generate_many", data, sum(map(len, data)))
+
+    async def _spawn(self, tier: str, name: str, data: bytes | list[bytes], size: int) -> str:
+        method = await self._method(tier, name)
         # Now a connection that is down is found out before anything was sent.
         await self._connection.assure(self._ask_s)
-        data = msgspec.msgpack.encode(job)
         try:
-            async with asyncio.timeout(self._ask_s + self._transfer_s + len(data) / _SLOW):
+            async with asyncio.timeout(self._ask_s + self._transfer_s + size / _SLOW):
                 call = await method.spawn.aio(data)
         except TimeoutError as error:
             raise SubmitUnknown(
@@ -144,20 +162,35 @@ class ModalBackend:
         self._connection.heard()
         return str(call.object_id)
 
-    async def poll(self, tier: str, call_id: str, job_id: str) -> Reply:
+    async def poll(self, tier: str, call_id: str, job_id: str, place: int | None = None) -> Reply:
         """`Queued`, `Running`, `Done` or an `ErrorRecord`; one look, without waiting.
 
         Args:
             tier: where it was submitted.
             call_id: what `submit` returned, in this process or another.
             job_id: the job's own id, for its progress; empty when it is not known.
+            place: in the group that `submit_many` was given.
 
         Raises:
             ProviderUnavailable: Modal could not be asked, or the result not be fetched.
             CredentialsRejected: it refused the token.
         """
-        modal, client = await self._connection.open()
         watch = self._watch(call_id)
+        if place in watch.given_up:
+            return _CANCELED
+        if place is None:
+            data = await self._result(call_id, watch)
+        else:
+            async with watch.asking:
+                data = self._results.get(call_id) or await self._result(call_id, watch)
+                self._keep(call_id, data)
+        if isinstance(data, ErrorRecord):
+            return data
+        return await self._not_yet(tier, job_id, watch) if data is None else self._answer(data, place)
+
+    async def _result(self, call_id: str, watch: _Watch) -> Any:
+        """What a call returned; None while it goes on."""
+        modal, client = await self._connection.open()
         call = modal.FunctionCall.from_id(call_id, client=client)
         try:
             async with asyncio.timeout(self._ask_s + self._transfer_s) as deadline:
@@ -174,19 +207,36 @@ class ModalBackend:
             return record
         else:
             self._connection.heard()
-            return self._answer(data)
+            return data
         self._connection.heard()
-        return await self._not_yet(tier, job_id, watch)
+        return None
 
-    async def cancel(self, call_id: str) -> None:
+    def _keep(self, call_id: str, data: Any) -> None:
+        """Hold a group's result for its other jobs, so that it is not fetched for each."""
+        if isinstance(data, list):
+            self._results[call_id] = data
+            while len(self._results) > _KEPT:
+                self._results.popitem(last=False)
+
+    async def cancel(self, call_id: str, place: int | None = None, size: int = 1) -> None:
         """Ask for a call's end; unknown and ended calls are no error.
+
+        Args:
+            call_id: as for `poll`.
+            place: in a group: the call goes on while another of its jobs is wanted.
+            size: jobs of the group.
 
         Raises:
             ProviderUnavailable: Modal could not be asked.
             CredentialsRejected: it refused the token.
         """
+        watch = self._watch(call_id)
+        if place is not None:
+            watch.given_up.add(place)
+            if len(watch.given_up) < size:
+                return
         modal, client = await self._connection.open()
-        self._watch(call_id).canceled = True
+        watch.canceled = True
         try:
             await self._within(self._ask_s, modal.FunctionCall.from_id(call_id, client=client).cancel.aio())
         except Exception as error:
@@ -284,10 +334,10 @@ class ModalBackend:
             self._watches.popitem(last=False)
         return watch
 
-    def _answer(self, data: Any) -> Done | ErrorRecord:
+    def _answer(self, data: Any, place: int | None) -> Done | ErrorRecord:
         try:
-            return _answers.decode(data)
-        except (msgspec.DecodeError, TypeError, UnicodeDecodeError) as error:
+            return _answers.decode(data if place is None else data[place])
+        except (msgspec.DecodeError, TypeError, LookupError, UnicodeDecodeError) as error:
             _logger.warning("the backend's answer cannot be read: %s", error)
             return ErrorRecord(code="engine_failed", message="The GPU backend's answer cannot be read.")
 

@@ -1,4 +1,5 @@
-"""The engine on a socket: many may ask, one job runs at a time, in the order of arrival.
+"""The engine on a socket: many may ask, one job runs at a time, in the order of arrival; those that were
+handed over together run together.
 
 What is kept of ended jobs: their answers, for an hour, and no more than 64 of them or 512 MiB;
 past that the oldest goes first. A poll of a job that is gone says `unknown_job`.
@@ -11,7 +12,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
@@ -35,6 +36,7 @@ from providers.diffusers_modal.wire import (
     Request,
     Running,
     Submit,
+    SubmitMany,
     Welcome,
     WireError,
     decode_hello,
@@ -59,6 +61,8 @@ class _Job:
         self.id = job.id
         self._work: EngineJob | None = job
         self.deadline = time.monotonic() + job.timeout_s
+        self.mates: tuple[_Job, ...] = (self,)
+        """With which it runs, itself included."""
         self.stop = threading.Event()
         self.progress: Running | None = None
         self.answer: Done | ErrorRecord | None = None
@@ -117,7 +121,7 @@ class EngineServer:
         self._jobs: dict[str, _Job] = {}
         self._queue: deque[_Job] = deque()
         self._ended: deque[_Job] = deque()
-        self._running: _Job | None = None
+        self._running: list[_Job] = []
         self._wake = asyncio.Event()
         self._closing = False
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="engine")
@@ -154,8 +158,8 @@ class EngineServer:
         self._closing = True
         for job in list(self._queue):
             self._cancel(job.id)
-        if self._running is not None:
-            self._running.stop.set()
+        for job in self._running:
+            job.stop.set()
         self._wake.set()
         _, busy = await asyncio.wait({self._task}, timeout=grace_s)
         self._worker.shutdown(wait=False)
@@ -170,26 +174,50 @@ class EngineServer:
                 self._wake.clear()
                 await self._wake.wait()
                 continue
-            job = self._running = self._queue.popleft()
-            answer = await self._run(job, job.take())
-            self._running = None
-            self._end(job, answer)
+            # Those of them that were canceled, or that ran before, are not in the queue.
+            jobs = [job for job in self._queue[0].mates if job in self._queue]
+            for job in jobs:
+                self._queue.remove(job)
+            self._running = jobs
+            answers = await self._run(jobs)
+            self._running = []
+            for job, answer in zip(jobs, answers, strict=True):
+                if job.answer is None:
+                    self._end(job, answer)
 
-    async def _run(self, job: _Job, work: EngineJob) -> Done | ErrorRecord:
+    async def _run(self, jobs: Sequence[_Job]) -> Sequence[Done | ErrorRecord]:
+        """Run jobs together; one answer each, in their order."""
+        now = time.monotonic()
+        late = ErrorRecord(code="timeout", message="The job's time was over before its turn came.")
+        works = {job: replace(job.take(), timeout_s=job.deadline - now) for job in jobs}
+        alive = [job for job in jobs if job.deadline > now]
+        if not alive:
+            return [late for _ in jobs]
+        answers = dict(zip(alive, await self._on_engine(alive, [works[job] for job in alive]), strict=True))
+        return [answers.get(job, late) for job in jobs]
+
+    async def _on_engine(
+        self, jobs: Sequence[_Job], works: Sequence[EngineJob]
+    ) -> Sequence[Done | ErrorRecord]:
         def progress(step: Running) -> None:
-            job.progress = step
+            for job in jobs:
+                job.progress = step
 
-        left = job.deadline - time.monotonic()
-        if left <= 0:
-            return ErrorRecord(code="timeout", message="The job's time was over before its turn came.")
-        work = replace(work, timeout_s=left)
+        def should_stop() -> bool:
+            return all(job.stop.is_set() for job in jobs)
+
         loop = asyncio.get_running_loop()
         try:
-            return await loop.run_in_executor(self._worker, self._engine.run, work, progress, job.stop.is_set)
+            if len(works) > 1:
+                run_many = self._engine.run_many
+                return await loop.run_in_executor(self._worker, run_many, works, progress, should_stop)
+            run = self._engine.run
+            return [await loop.run_in_executor(self._worker, run, works[0], progress, should_stop)]
         except Exception as error:
             # The engine promises not to raise; a server that dies of a bug helps nobody.
-            _logger.exception("job %s broke the engine", work.id)
-            return ErrorRecord(code="engine_failed", message=f"The engine failed: {type(error).__name__}.")
+            _logger.exception("the jobs %s broke the engine", [work.id for work in works])
+            record = ErrorRecord(code="engine_failed", message=f"The engine failed: {type(error).__name__}.")
+            return [record for _ in works]
 
     def _end(self, job: _Job, answer: Done | ErrorRecord) -> None:
         job.answer = answer
@@ -253,7 +281,9 @@ class EngineServer:
             case Health():
                 return self._health()
             case Submit(job=job):
-                return self._submit(job)
+                return self._submit([job])
+            case SubmitMany(jobs=jobs):
+                return self._submit(jobs)
             case Poll(id=id_):
                 return self._poll(id_)
             case Cancel(id=id_):
@@ -265,16 +295,18 @@ class EngineServer:
             version=self._version,
             model=self._engine.model,
             queued=len(self._queue),
-            running=int(self._running is not None),
+            running=len(self._running),
             device=self._engine.device,
             device_name=self._engine.device_name,
         )
 
-    def _submit(self, job: EngineJob) -> Accepted:
-        if job.id not in self._jobs:
-            self._jobs[job.id] = taken = _Job(job)
-            self._queue.append(taken)
-            self._wake.set()
+    def _submit(self, jobs: Sequence[EngineJob]) -> Accepted:
+        new = {job.id: _Job(job) for job in jobs if job.id not in self._jobs}
+        for taken in new.values():
+            taken.mates = tuple(new.values())
+        self._jobs.update(new)
+        self._queue.extend(new.values())
+        self._wake.set()
         return Accepted()
 
     def _poll(self, id_: str) -> Reply:
@@ -283,18 +315,22 @@ class EngineServer:
             return ErrorRecord(code="unknown_job", message="The engine does not know this job.")
         if job.answer is not None:
             return job.answer
-        if job is self._running:
+        if job in self._running:
             return job.progress or Running(phase="load")
-        return Queued(position=self._queue.index(job) + (self._running is not None))
+        return Queued(position=self._queue.index(job) + len(self._running))
 
     def _cancel(self, id_: str) -> Accepted:
         job = self._jobs.get(id_)
         if job is not None:
             job.stop.set()
+            canceled = ErrorRecord(code="canceled", message="The job was canceled.")
             if job in self._queue:
                 self._queue.remove(job)
                 job.take()
-                self._end(job, ErrorRecord(code="canceled", message="The job was canceled."))
+                self._end(job, canceled)
+            elif job in self._running and not all(mate.stop.is_set() for mate in self._running):
+                # The others' call goes on; what it makes for this one is dropped.
+                self._end(job, canceled)
         return Accepted()
 
 

@@ -37,6 +37,7 @@ __all__ = [
     "Request",
     "Running",
     "Submit",
+    "SubmitMany",
     "Welcome",
     "WireError",
     "decode_hello",
@@ -136,6 +137,12 @@ class Submit(Struct, frozen=True, kw_only=True, tag="submit"):
     job: EngineJob
 
 
+class SubmitMany(Struct, frozen=True, kw_only=True, tag="submit_many"):
+    """Take several jobs, to be run together; each is polled and canceled by its own id."""
+
+    jobs: tuple[EngineJob, ...]
+
+
 class Poll(Struct, frozen=True, kw_only=True, tag="poll"):
     """How is a job?"""
 
@@ -148,7 +155,7 @@ class Cancel(Struct, frozen=True, kw_only=True, tag="cancel"):
     id: str
 
 
-Request = Health | Submit | Poll | Cancel
+Request = Health | Submit | SubmitMany | Poll | Cancel
 
 
 class HealthReply(Struct, frozen=True, kw_only=True, tag="healthy"):

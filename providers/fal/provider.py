@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 from weakref import WeakValueDictionary
 
+from msgspec import structs
+
 from providers.base import (
     Call,
     Failed,
@@ -26,12 +28,12 @@ from providers.fal.addresses import Addresses, read_addresses
 from providers.fal.errors import of_result, of_run
 from providers.fal.link import Link, Timeouts
 from providers.fal.replies import Said
-from providers.fal.results import last_line, read_result
+from providers.fal.results import MOST_PHASE, log_lines, read_result
 from providers.http import create_client
 from registry.schema import Route
 
 if TYPE_CHECKING:
-    from fal_client import Completed
+    from fal_client import Completed, InProgress
 
     from providers.fal.queue import Queue
     from providers.fal.uploads import Uploads
@@ -199,8 +201,8 @@ class FalProvider:
         if isinstance(status, Queued):
             return Waiting(position=status.position)
         if isinstance(status, InProgress):
-            line = last_line(status.logs)
-            return Running(phase=self._link.clean(line) if line else None)
+            lines = self._lines(status)
+            return Running(phase=lines[-1][:MOST_PHASE] if lines else None, logs=lines)
         return await self._collect(queue, handle, status)
 
     async def _collect(self, queue: "Queue", handle: Handle, status: "Completed") -> Poll:
@@ -212,7 +214,7 @@ class FalProvider:
                 return self._ended(handle, of_run(_said(status), name))
             done = read_result(reply, self._addresses, name, status.metrics)
             self._canceled.discard(handle.remote_id)
-            return done
+            return structs.replace(done, logs=self._lines(status))
         if _not_ready(reply):
             return Running()
         error = of_result(reply, name)
@@ -221,6 +223,9 @@ class FalProvider:
         if error.retry_same:
             raise error  # the result could not be asked for: the next look does
         return self._ended(handle, error)
+
+    def _lines(self, status: "InProgress | Completed") -> tuple[str, ...]:
+        return tuple(self._link.clean(line) for line in log_lines(status.logs))
 
     def _ended(self, handle: Handle, error: ProviderError) -> Failed:
         if handle.remote_id in self._canceled:

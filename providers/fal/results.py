@@ -15,7 +15,7 @@ from providers.errors import MalformedOutput
 from providers.fal.addresses import Addresses
 from providers.fal.errors import content_rejected
 
-__all__ = ["last_line", "read_result"]
+__all__ = ["MOST_PHASE", "log_lines", "read_result"]
 
 MOST_PHASE = 200
 _DATA = re.compile(r"data:([\w.+-]+/[\w.+-]+)?(?:;[\w=.+-]+)*;base64,", re.ASCII)
@@ -69,16 +69,18 @@ def read_result(
     )
 
 
-def last_line(logs: Any) -> str | None:
-    """The last line of a job's log, at most 200 characters; None when there is none."""
-    for entry in reversed(logs) if isinstance(logs, list) else ():
-        message = entry.get("message") if isinstance(entry, dict) else None
-        # A progress bar rewrites its line after a carriage return.
-        lines = message.splitlines() if isinstance(message, str) else []
-        shown = [line.strip() for line in lines if line.strip()]
-        if shown:
-            return str(shown[-1][:MOST_PHASE])
-    return None
+def log_lines(logs: Any) -> tuple[str, ...]:
+    """The lines of a job's log; fal gives all of it at each look."""
+    entries = logs if isinstance(logs, list) else []
+    messages = [entry.get("message") if isinstance(entry, dict) else None for entry in entries]
+    texts = [message for message in messages if isinstance(message, str)]
+    return tuple(line for text in texts for line in map(_last_written, text.split("\n")) if line)
+
+
+def _last_written(line: str) -> str:
+    """What is left to be seen of a line: a progress bar rewrites it after a carriage return."""
+    written = [part.strip() for part in line.splitlines() if part.strip()]
+    return written[-1] if written else ""
 
 
 def _image(item: _Image, seed: int | None, addresses: Addresses, provider: str) -> RemoteImage:

@@ -34,8 +34,10 @@ ROUTES = {
     ("GET", "/images/{image_id}"): "link",
     ("POST", "/api/uploads"): "generate",
     ("GET", "/api/jobs"): "read",
+    ("GET", "/api/jobs/counts"): "read",
     ("GET", "/api/jobs/{job_id}"): "read",
     ("DELETE", "/api/jobs/{job_id}"): "generate",
+    ("GET", "/api/jobs/{job_id}/events"): "read",
     ("GET", "/api/models"): "read",
     ("GET", "/api/models/{model_id}"): "read",
     ("GET", "/api/intents"): "read",
@@ -64,6 +66,7 @@ ROUTES = {
     ("POST", "/api/admin/invites"): "admin",
     ("GET", "/api/admin/audit"): "admin",
     ("GET", "/api/admin/jobs"): "admin",
+    ("GET", "/api/admin/jobs/counts"): "admin",
     ("GET", "/api/admin/jobs/{job_id}"): "admin",
     ("POST", "/api/admin/jobs/{job_id}/adopt"): "admin",
     ("POST", "/api/admin/jobs/{job_id}/fail"): "admin",
@@ -74,6 +77,16 @@ ROUTES = {
     ("DELETE", "/api/admin/keys/{key_id}"): "admin",
     ("POST", "/api/admin/topup"): "admin",
     ("POST", "/webhooks/fal/{secret}"): "public",
+    ("GET", "/api/webhooks"): "manage",
+    ("POST", "/api/webhooks"): "manage",
+    ("GET", "/api/webhooks/{webhook_id}/secret"): "manage",
+    ("POST", "/api/webhooks/{webhook_id}/test"): "manage",
+    ("POST", "/api/webhooks/{webhook_id}/enable"): "manage",
+    ("DELETE", "/api/webhooks/{webhook_id}"): "manage",
+    ("GET", "/api/deliveries"): "read",
+    ("POST", "/api/deliveries/{delivery_id}/redeliver"): "generate",
+    ("GET", "/api/admin/outbox"): "admin",
+    ("POST", "/api/admin/outbox/{delivery_id}/redeliver"): "admin",
 }
 
 
@@ -223,6 +236,7 @@ async def test_what_is_anothers_is_not_there(app) -> None:
             ("DELETE", f"/api/keys/{keys[0].id}"),
             ("GET", "/api/jobs/job_of_ann"),
             ("DELETE", "/api/jobs/job_of_ann"),
+            ("GET", "/api/jobs/job_of_ann/events"),
             ("GET", "/images/img_of_ann"),
         ):
             answer = await http.request(method, path)

@@ -6,7 +6,7 @@ import pytest
 from litestar import Request
 from msgspec import Struct
 
-from gateway.bodies import decode_body, read_wait
+from gateway.bodies import KEY_LENGTH, decode_body, read_idempotency_key, read_wait
 from gateway.problems import Problem
 from gateway.schemas import GenerateRequest, RawRequest
 
@@ -148,3 +148,56 @@ def test_a_whole_number_of_any_size_is_read_as_it_is() -> None:
 def test_prefer(headers, seconds) -> None:
     scope: Any = {"type": "http", "headers": [(b"prefer", header.encode()) for header in headers]}
     assert read_wait(Request(scope), 30) == seconds
+
+
+def keyed(*headers: bytes) -> Request[Any, Any, Any]:
+    scope: Any = {"type": "http", "headers": [(b"idempotency-key", header) for header in headers]}
+    return Request(scope)
+
+
+@pytest.mark.parametrize(
+    ("header", "key"),
+    [
+        (b"7f5a1f0e-6a0b", "7f5a1f0e-6a0b"),
+        (b'"7f5a1f0e-6a0b"', "7f5a1f0e-6a0b"),
+        (b'  "k" ', "k"),
+        (b'k"', 'k"'),
+        (b'"a\\"b\\\\c"', 'a"b\\c'),
+        (b"!~", "!~"),
+        (b"k" * KEY_LENGTH, "k" * KEY_LENGTH),
+        (b'"' + b"k" * KEY_LENGTH + b'"', "k" * KEY_LENGTH),
+    ],
+)
+def test_an_idempotency_key(header, key) -> None:
+    assert read_idempotency_key(keyed(header)) == key
+
+
+def test_no_idempotency_key() -> None:
+    assert read_idempotency_key(keyed()) is None
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        (b"",),
+        (b" ",),
+        (b'""',),
+        (b'"k',),
+        (b'"k" ; a=1',),
+        (b'"k"k"',),
+        (b'"a\\b"',),
+        (b"a b",),
+        (b'"a b"',),
+        (b"k, k",),
+        (b"a\tb",),
+        ("schl\u00fcssel".encode(),),
+        (b"k" * (KEY_LENGTH + 1),),
+        (b"k", b"k"),
+    ],
+)
+def test_what_is_no_idempotency_key(headers) -> None:
+    with pytest.raises(Problem) as caught:
+        read_idempotency_key(keyed(*headers))
+    document = caught.value.document
+    assert (document.code, document.status) == ("bad_idempotency_key", 400)
+    assert "1 to 255 visible ASCII" in document.detail

@@ -55,5 +55,14 @@ def test_for_its_picture_alone(links) -> None:
         assert caught.value.document.code == "bad_link"
 
 
+def test_one_that_is_asked_to_live_longer_does_so_everywhere(links) -> None:
+    made, clock = links
+    plain = Links(SIGNER, "https://a.org", Ambient(now_ms=lambda: clock.now), None)
+    for one in (made, plain):
+        _, expires, signature = parts(one.signed("img_1", 3600))
+        assert int(expires) == clock.now // 1000 + 3600
+        made.check("img_1", expires, signature)
+
+
 def test_where_whoever_calls_is_the_operator_it_is_plain() -> None:
     assert Links(SIGNER, "https://a.org", Ambient(), None).image("img_1") == "https://a.org/images/img_1"

@@ -168,7 +168,22 @@ async def test_only_jobs_go_on(document) -> None:
         # Whose mail goes on.
         "/api/auth/signup",
         "/api/auth/reset",
+        "/api/deliveries/{delivery_id}/redeliver",
+        "/api/admin/outbox/{delivery_id}/redeliver",
     }
+
+
+async def test_what_makes_a_job_may_be_sent_again(document) -> None:
+    for path, method, operation in operations(document):
+        sent = {p["name"] for p in operation.get("parameters", []) if p["in"] == "header"}
+        makes_job = "Prefer" in sent
+        assert ("Idempotency-Key" in sent) == makes_job, (method, path)
+        marked = {
+            s
+            for s, answer in operation["responses"].items()
+            if "Idempotent-Replayed" in answer.get("headers", {})
+        }
+        assert marked == ({"200", "202"} if makes_job else set())
 
 
 async def test_the_raw_route_names_its_models(document) -> None:

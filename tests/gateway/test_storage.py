@@ -1,5 +1,7 @@
 """Pictures by key, in a folder, in memory or in a bucket."""
 
+import os
+import time
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
@@ -51,6 +53,72 @@ async def test_keys_by_prefix(store) -> None:
         await store.put(key, b"x", "image/png")
     assert sorted(await store.keys("images")) == ["images/a.png", "images/b.png"]
     assert set(await store.keys("")) - {"start-check"} == {"images/a.png", "images/b.png", "other/c.png"}
+
+
+async def test_pages_tell_size_and_the_stores_own_time(store) -> None:
+    before = time.time_ns() // 1_000_000
+    for number in range(3):
+        await store.put(f"images/{number}.png", b"x" * (number + 1), "image/png")
+    files = [file async for page in store.pages("images") for file in page]
+    assert {(file.key, file.byte_size) for file in files} == {
+        ("images/0.png", 1),
+        ("images/1.png", 2),
+        ("images/2.png", 3),
+    }
+    # S3 servers tell whole seconds.
+    assert all(before - 1000 <= file.written_at <= time.time_ns() // 1_000_000 for file in files)
+    assert [page async for page in store.pages("nothing")] == []
+
+
+async def test_more_keys_than_a_page_has(store) -> None:
+    wanted = {f"media/{number}" for number in range(12)}
+    for key in wanted:
+        await store.put(key, b"x", "text/plain")
+    pages = [page async for page in store.pages("media", size=5)]
+    assert [len(page) for page in pages] == [5, 5, 2]
+    assert {file.key for page in pages for file in page} == wanted
+
+
+async def test_delete_and_has(store) -> None:
+    for key in ("images/a.png", "images/b.png"):
+        await store.put(key, b"x", "image/png")
+    assert await store.has("images/a.png")
+    for _ in range(2):  # the second time there is nothing to remove
+        await store.delete("images/a.png")
+    assert not await store.has("images/a.png")
+    assert await store.get("images/a.png") is None
+    assert await store.keys("images") == ["images/b.png"]
+
+
+async def test_what_was_left_half_written_is_swept(tmp_path) -> None:
+    store = open_store(tmp_path.as_uri())
+    for folder in ("images", "media", "mine"):
+        (tmp_path / folder).mkdir()
+        for name in ("a.png", "a.png#1", "b.png#27", "c#d.png#1"):
+            (tmp_path / folder / name).write_bytes(b"x")
+            os.utime(tmp_path / folder / name, (1000, 1000))
+    (tmp_path / "images" / "new.png#1").write_bytes(b"x")
+    # obstore does not show them.
+    assert sorted(await store.keys("images")) == ["images/a.png", "images/c#d.png#1"]
+    assert await store.sweep_unfinished(("images", "media", "none"), 1_000_001) == 4
+    left = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file())
+    assert left == ["images/a.png", "images/c#d.png#1", "images/new.png#1", "media/a.png", "media/c#d.png#1",
+                    "mine/a.png", "mine/a.png#1", "mine/b.png#27", "mine/c#d.png#1"]  # fmt: skip
+    assert await open_store("memory://").sweep_unfinished(("images",), 1_000_001) == 0
+
+
+async def test_a_store_opened_to_be_read_makes_nothing(tmp_path, s3) -> None:
+    with pytest.raises(StorageError, match="is not there"):
+        open_store((tmp_path / "none").as_uri(), to_write=False)
+    assert not (tmp_path / "none").exists()
+    bucket = f"read-{next(NUMBERS)}"
+    make_bucket(s3.env, bucket, {"images/a.png": b"one"})
+    store = open_store(f"s3://{bucket}", s3.env, to_write=False)
+    assert await store.keys("") == ["images/a.png"]
+    nobody = open_store("s3://nobody-has-it", s3.env, to_write=False)
+    for call in (nobody.keys("images"), nobody.has("images/a.png"), nobody.delete("images/a.png")):
+        with pytest.raises(StorageError, match="NoSuchBucket"):
+            await call
 
 
 async def test_a_file_is_stored_as_its_bytes_are(store, tmp_path) -> None:

@@ -6,7 +6,7 @@ from support.scripted_provider import SCRIPTED_TYPES
 from support.small_registry import small_catalog
 
 from gateway.jobs.live import Live
-from gateway.jobs.records import Admitted, AttemptRow, ImageRow, JobRow
+from gateway.jobs.records import Admitted, AttemptRow, ImageRow, JobRow, Progress
 from gateway.planning import make_plan
 from gateway.schemas import GenerateRequest, ProgressView, RoutingView, json_response
 from gateway.views import estimate_view, job_view, model_view
@@ -34,7 +34,7 @@ RUNNING = JobRow(
     images=(),
 )  # fmt: skip
 IMAGE = ImageRow(id="img_1", position=0, storage_key="images/img_1.png", content_type="image/png", width=64, height=48,
-                 sha256="ab", seed=7)  # fmt: skip
+                 byte_size=9, sha256="ab", seed=7)  # fmt: skip
 COMPLETED = msgspec.structs.replace(
     RUNNING, status="completed", charge_micros=30_000, completed_at=1_763_683_201_500, images=(IMAGE,)
 )
@@ -82,7 +82,7 @@ def test_money_is_a_number_with_its_own_digits() -> None:
 
 def test_a_running_job_shows_its_progress() -> None:
     live = Live()
-    live.progress = ProgressView(phase="denoise", step=2, steps=9)
+    live.show(ProgressView(phase="denoise", step=2, steps=9))
     view = job_view(RUNNING, live, lambda image_id: f"{URL}/images/{image_id}")
     assert (view.status, view.progress.step, view.cost, view.image_url) == ("running", 2, None, None)
 
@@ -135,3 +135,17 @@ def test_what_can_be_used_now(providers, name, available, reason) -> None:
     view = model_view(CATALOG.model(name), CATALOG.vocabulary, providers)
     assert view.available is available
     assert view.unavailable_because is None if reason is None else reason in view.unavailable_because
+
+
+def test_of_a_job_that_another_process_runs_the_stored_progress_shows() -> None:
+    told = Progress(status="storing", shown=ProgressView(step=9, steps=9))
+    there = msgspec.structs.replace(RUNNING, progress=told)
+    view = job_view(there, None, str)
+    assert (view.status, view.progress) == ("storing", told.shown)
+    # What this process knows is newer; before it knows anything, the stored one is all there is.
+    live = Live()
+    assert job_view(there, live, str).progress == told.shown
+    live.show(ProgressView(step=1, steps=9))
+    assert (job_view(there, live, str).status, job_view(there, live, str).progress.step) == ("running", 1)
+    unknown = msgspec.structs.replace(there, status="unknown")
+    assert job_view(unknown, None, str).status == "unknown"

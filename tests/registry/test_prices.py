@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from registry.prices import MEGAPIXEL, image_dollars, megapixels, price_for
+from registry.prices import MEGAPIXEL, image_dollars, megapixels, price_for, reduced
 from registry.schema import Price, Rate
 
 
@@ -99,6 +99,22 @@ def test_the_first_megapixel_may_cost_more() -> None:
     assert [image_dollars(price, edge, 1024) for edge in (512, 1024, 1025, 3072)] == [
         Decimal(dollars) for dollars in ("0.03", "0.03", "0.045", "0.06")
     ]
+
+
+@pytest.mark.parametrize(
+    ("row", "percent", "dollars"),
+    [
+        ({"per_image": "0.03"}, 20, "0.024"),
+        ({"per_image": "0.03"}, 100, "0"),
+        ({"per_megapixel": "0.01", "first_megapixel": "0.03"}, 50, "0.025"),
+        ({"per_megapixel": "0.015"}, 1, "0.04455"),
+        ({"per_gpu_second": "0.0005", "typical_seconds": "6"}, 10, "0.0027"),
+    ],
+)
+def test_a_price_that_is_reduced(row: dict[str, str], percent: int, dollars: str) -> None:
+    price = Price(**{name: Decimal(value) for name, value in row.items()})
+    assert image_dollars(reduced(price, percent), 3072, 1024) == Decimal(dollars)
+    assert reduced(price, 0) == price
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,14 @@ def own_gateway(tmp_path: Path) -> Iterator[Callable[..., GatewayProcess]]:
         running.close()
 
 
+@pytest.fixture
+def database_env(request: pytest.FixtureRequest, database_kind: str) -> dict[str, str]:
+    """The settings of a gateway on a database of the test's kind, an empty one."""
+    if database_kind == "sqlite":
+        return {}
+    return {"GATEWAY_DATABASE_URL": request.getfixturevalue("database_url"), "GATEWAY_SECRET": "s" * 32}
+
+
 @pytest.fixture(scope="module")
 def fal() -> Iterator[LoopbackFal]:
     """A loopback fal for a file's stories; a call against its protocol fails them."""

@@ -25,7 +25,9 @@ def png() -> bytes:
 def closed(fal: LoopbackFal, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
     """A gateway that asks for keys; its books are checked."""
     folder = tmp_path_factory.mktemp("closed") / "data"
-    running = GatewayProcess(folder, GATEWAY_AUTH="required", **fal.env()).start()
+    running = GatewayProcess(
+        folder, GATEWAY_AUTH="required", GATEWAY_BATCH_WINDOW_S="86400", **fal.env()
+    ).start()
     yield running
     running.check_books()
     running.close()

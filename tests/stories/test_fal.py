@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 from support.gateway_process import GatewayProcess, until
 from support.loopback_fal import LoopbackFal
+from support.sse import read_events
 
 Own = Callable[..., GatewayProcess]
 BODY = {"model": "flux-dev", "inputs": {"prompt": "a fox", "size": "256x192", "seed": 7}}
@@ -38,6 +39,17 @@ def test_a_paid_image_its_cost_and_one_invoice(paid: GatewayProcess, fal: Loopba
 def test_several_images_are_priced_each(paid: GatewayProcess) -> None:
     job = paid.generate(body("three", num_images=3)).json()
     assert (len(job["images"]), job["cost"]) == (3, 0.09)
+
+
+def test_the_log_of_a_job_is_told_live(paid: GatewayProcess, fal: LoopbackFal) -> None:
+    job_id = paid.generate(body("told live"), Prefer="respond-async").json()["jobId"]
+    with paid.http.stream("GET", f"/api/jobs/{job_id}/events") as response:
+        events = list(read_events(response.iter_lines()))
+    assert (events[-1].name, events[-1].data["status"]) == ("done", "completed")
+    lines = [line for event in events if event.name == "log" for line in event.data["lines"]]
+    assert lines == [
+        f"look {number}" for number in range(fal.queued + 1, fal.invoices("told live")[0].looks + 1)
+    ]
 
 
 def test_an_intent_goes_to_the_best_that_has_a_key(paid: GatewayProcess, fal: LoopbackFal) -> None:

@@ -27,7 +27,11 @@ def mailbox() -> Iterator[Mailbox]:
 def gateway(mailbox: Mailbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
     data = tmp_path_factory.mktemp("people") / "data"
     running = GatewayProcess(
-        data, GATEWAY_AUTH="required", GATEWAY_TRUSTED_PROXIES="127.0.0.1", **mailbox.env()
+        data,
+        GATEWAY_AUTH="required",
+        GATEWAY_TRUSTED_PROXIES="127.0.0.1",
+        GATEWAY_BATCH_WINDOW_S="86400",
+        **mailbox.env(),
     ).start()
     yield running
     running.close()

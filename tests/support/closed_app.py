@@ -16,9 +16,9 @@ __all__ = ["client", "closed_app", "litestar"]
 
 
 @asynccontextmanager
-async def closed_app(data_dir: Path) -> AsyncIterator[Guard]:
-    """The whole application, started."""
-    app = create_app(load_settings({"GATEWAY_DATA_DIR": str(data_dir), "GATEWAY_AUTH": "required"}))
+async def closed_app(data_dir: Path, **env: str) -> AsyncIterator[Guard]:
+    """The whole application, started, with more settings."""
+    app = create_app(load_settings({"GATEWAY_DATA_DIR": str(data_dir), "GATEWAY_AUTH": "required", **env}))
     assert isinstance(app, Guard)
     async with running(app):
         yield app

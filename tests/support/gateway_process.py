@@ -48,6 +48,8 @@ class GatewayProcess:
 
     def __init__(self, data_dir: Path, **env: str) -> None:
         self.data_dir = data_dir
+        self.store = data_dir / "store"
+        """Where its pictures are files, if they are."""
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.env = clean_environment(GATEWAY_DATA_DIR=str(data_dir), GATEWAY_PORT=str(self.port), **env)
@@ -159,6 +161,24 @@ class GatewayProcess:
         ) as db:
             return db.execute(sql).fetchall()
 
+    def execute(self, sql: str) -> None:
+        """Change the database of a gateway that does not run."""
+        assert self.process is None or self.process.poll() is not None
+        with contextlib.closing(sqlite3.connect(self.data_dir / "gateway.db")) as db, db:
+            db.execute(sql)
+
+    def change(self, sql: str) -> None:
+        """Change the database of a gateway that does not run."""
+        url = self.env.get("GATEWAY_DATABASE_URL", "")
+        if url.startswith("postgresql:"):
+            import psycopg
+
+            with psycopg.connect(url) as server:
+                server.execute(sql)  # type: ignore[call-overload]  # not a literal
+            return
+        with contextlib.closing(sqlite3.connect(self.data_dir / "gateway.db")) as db, db:
+            db.execute(sql)
+
     def check_books(self) -> None:
         """The ledger sums to zero, each ended job's hold has ended, each image row has its file."""
         assert self.query("select coalesce(sum(amount_micros), 0) from ledger_entry") == [(0,)]
@@ -173,6 +193,6 @@ class GatewayProcess:
             )
             == []
         )
-        files = {path.name for path in (self.data_dir / "store" / "images").glob("*")}
+        files = {path.name for path in (self.store / "images").glob("*")}
         rows = {key.removeprefix("images/") for (key,) in self.query("select storage_key from image")}
         assert rows <= files

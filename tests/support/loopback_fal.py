@@ -271,7 +271,8 @@ class LoopbackFal(HttpServer):
         await asyncio.sleep(0)  # another request may come in here, and is seen
         job.asking -= 1
         job.looks += 1
-        logs = [{"message": f"look {job.looks}", "level": "INFO", "source": "USER", "timestamp": "t"}]
+        run = range(self.queued + 1, job.looks + 1)  # all of the log so far, at each look
+        logs = [{"message": f"look {n}", "level": "INFO", "source": "USER", "timestamp": "t"} for n in run]
         asked = request.query.get("logs") in (["true"], ["1"])
         common = {"logs": logs if asked else None, **self._urls(job)}
         over = job.canceled or job.finished

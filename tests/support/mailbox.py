@@ -14,11 +14,14 @@ __all__ = ["Mailbox", "link_of"]
 
 
 class Mailbox:
-    """Use it as a context manager. `refuse` is what it answers instead of taking a mail, while it is set."""
+    """Use it as a context manager. `refuse` is what it answers instead of taking a mail, while it is set;
+    `most_bytes` is the size of a mail that it takes.
+    """
 
     def __init__(self) -> None:
         self.mails: list[EmailMessage] = []
         self.refuse: str | None = None
+        self.most_bytes: int | None = None
         self._controller = Controller(self, hostname="127.0.0.1", port=free_port())
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802  # aiosmtpd's name
@@ -26,6 +29,8 @@ class Mailbox:
         if self.refuse is not None:
             return self.refuse
         content: Any = envelope.content
+        if self.most_bytes is not None and len(content) > self.most_bytes:
+            return "552 5.3.4 Message too big"
         mail = message_from_bytes(content, policy=default)
         assert isinstance(mail, EmailMessage)
         self.mails.append(mail)

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 from pwdlib import PasswordHash
@@ -22,8 +23,8 @@ from gateway.accounts.service import Change
 from gateway.accounts.sessions import ABSOLUTE_MS, IDLE_MS, Sessions
 from gateway.accounts.signup import VERIFY_HOURS, Signups
 from gateway.db.tables import account, login, outbox, session
-from gateway.mail import outbox as rows
-from gateway.mail.letters import Letters
+from gateway.delivery import outbox as rows
+from gateway.mail.letters import Letter, Letters
 from gateway.problems import Problem
 from gateway.secret import Signer
 
@@ -76,11 +77,12 @@ class World:
 
     async def mails(self, name: str) -> list[str]:
         """The recipients of the letters of a name, and the tokens of their links."""
-        found = await self.db.read(lambda c: rows.due(c, self.clock.now + 10**12, limit=100))
+        found = await self.db.read(lambda c: rows.due(c, "email", self.clock.now + 10**12, limit=100))
+        letters = [(one, msgspec.json.decode(one.message, type=Letter)) for one in found]
         return [
-            self.letters.token(one.letter.link) if one.letter.link else one.recipient
-            for one in found
-            if one.letter.name == name
+            self.letters.token(letter.link) if letter.link else one.recipient
+            for one, letter in letters
+            if letter.name == name
         ]
 
     async def ann(self) -> str:

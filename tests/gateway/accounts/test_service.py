@@ -149,6 +149,15 @@ async def test_what_is_premium_for_good_stays_so(selling, ann) -> None:
     assert (await selling.top_up(ann, Decimal(9), None, BY)).account.tier_until is None
 
 
+async def test_a_resend_window_is_ones_own_until_it_is_the_settings_again(accounts, ann) -> None:
+    for seconds in (60, 0, None):
+        changed = await accounts.change(ann, Change(resend_window_s=seconds), BY)
+        assert changed.account.resend_window_s == seconds
+        assert (await accounts.change(ann, Change(admin=False), BY)).account.resend_window_s == seconds
+        said = (await accounts.audit_log(ann, None, 2))[1].detail
+        assert said == {"resend_window_s": seconds}
+
+
 async def test_what_waits_of_a_new_premium_account_is_let_go(db, clock) -> None:
     released = []
 

@@ -30,6 +30,7 @@ COMMANDS = [
     ["registry", "check"],
     ["registry", "import"],
     ["config"],
+    ["doctor"],
 ]
 Run = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -18,6 +18,7 @@ from gateway.accounts.principals import OPERATOR
 from gateway.ambient import Ambient
 from gateway.core import Core, Parts
 from gateway.db.engine import Database, open_database
+from gateway.jobs.keeper import adopt_all
 from gateway.jobs.outputs import Collector
 from gateway.jobs.records import JobRow
 from gateway.jobs.runner import Runner
@@ -90,6 +91,10 @@ class World:
         """Stop driving in the middle of things, and start again from what is stored."""
         await self.core.runner.aclose(0)
         self.new_process()
+
+    async def resume(self) -> int:
+        """Go on with what former processes left."""
+        return await adopt_all(self.db, self.core.runner)
 
     async def submit(self, model: str = "solo", **inputs: object) -> str:
         return await self.core.admission.submit(

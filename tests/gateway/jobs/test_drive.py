@@ -150,7 +150,7 @@ async def test_a_lost_reply_is_never_sent_again(world) -> None:
     assert tries(job) == [("first", "unknown", "provider_submit_unknown")]
     assert await world.money() == (0, PRICE)
     await world.restart()
-    await world.core.runner.resume()
+    await world.resume()
     assert (await world.ended(job.id)).status == "unknown"
     assert len(world.script().calls) == 1
 
@@ -203,7 +203,7 @@ async def test_a_deadline_that_passed_while_we_were_down_still_looks_once(world)
     await world.restart()
     world.clock.ahead_s += 1801
     world.script().answers(poll=[done()])
-    await world.core.runner.resume()
+    await world.resume()
     await charged(world, await world.ended(job_id))
 
 
@@ -212,7 +212,7 @@ async def test_nothing_is_sent_after_the_deadline(world) -> None:
     job_id = await world.submit()
     world.new_process()
     world.clock.ahead_s += 1801
-    await world.core.runner.resume()
+    await world.resume()
     await failed(world, await world.ended(job_id), "provider_timeout")
     assert world.script().calls == []
 

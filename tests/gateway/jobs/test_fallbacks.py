@@ -105,7 +105,7 @@ async def test_a_restart_goes_on_with_the_model_that_serves(world) -> None:
     body = GenerateRequest(model="solo", inputs={"prompt": "a cat"}, fallbacks=("dear",))
     job_id = await world.core.admission.submit(body, premium())
     world.new_process()
-    await world.core.runner.resume()
+    await world.resume()
     job = await world.ended(job_id)
     await charged(world, job, 50_000)
     await world.restart()

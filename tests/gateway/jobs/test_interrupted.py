@@ -27,7 +27,7 @@ async def test_cancel_before_it_is_sent(world) -> None:
     job_id = await world.submit()
     assert (await world.core.cancel(job_id, OPERATOR)).status == "queued"
     world.new_process()
-    await world.core.runner.resume()
+    await world.resume()
     await failed(world, await world.ended(job_id), "canceled", "canceled")
     assert world.script().calls == []
 
@@ -112,14 +112,14 @@ async def left_behind(world: Any, model: str, submit: list[Any], poll: tuple[Any
 async def test_a_stored_handle_is_polled_and_not_submitted_again(world) -> None:
     job_id = await left_behind(world, "solo", [handle()], (Gate(),))
     world.script().answers(poll=[done()])
-    assert await world.core.runner.resume() == 1
+    assert await world.resume() == 1
     await charged(world, await world.ended(job_id))
     assert len(world.script().calls) == 1
 
 
 async def test_stopped_while_sending_is_unknown(world) -> None:
     job_id = await left_behind(world, "solo", [Gate()])
-    await world.core.runner.resume()
+    await world.resume()
     job = await world.ended(job_id)
     assert (job.status, len(world.script().calls)) == ("unknown", 1)
     assert await world.money() == (0, PRICE)
@@ -133,14 +133,14 @@ async def test_canceled_and_stopped_while_sending_is_unknown_too(world) -> None:
     await world.core.runner.aclose(0)
     await world.core.cancel(job_id, OPERATOR)
     world.new_process()
-    await world.core.runner.resume()
+    await world.resume()
     assert (await world.ended(job_id)).status == "unknown"
 
 
 async def test_stopped_while_sending_to_one_that_knows_it_again(world) -> None:
     job_id = await left_behind(world, "sure", [Gate()])
     world.script("sure").answers([done()])
-    await world.core.runner.resume()
+    await world.resume()
     await charged(world, await world.ended(job_id))
     assert len({call.id for call in world.script("sure").calls}) == 1
 
@@ -153,7 +153,7 @@ async def test_a_job_lost_while_we_ran_fails(world) -> None:
 async def test_a_job_lost_while_we_were_down_runs_once_more(world) -> None:
     job_id = await left_behind(world, "sure", [handle("sure")], (Gate(),))
     world.script("sure").answers([done()], [Failed(error=JobLost("gone", retry_after=0))])
-    await world.core.runner.resume()
+    await world.resume()
     job = await world.ended(job_id)
     await charged(world, job)
     assert tries(job) == [("sure", "failed", "provider_lost_job"), ("sure", "succeeded", None)]
@@ -176,7 +176,7 @@ async def test_a_job_let_in_while_we_stop_waits_for_the_next_start(world) -> Non
     assert (await world.ended(job_id)).status == "queued"
     world.new_process()
     world.script().answers([done()])
-    await world.core.runner.resume()
+    await world.resume()
     await charged(world, await world.ended(job_id))
 
 

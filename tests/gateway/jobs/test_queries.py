@@ -1,15 +1,18 @@
 """Reading jobs back: pages, owners, and what is stored comes back as it was."""
 
 from base64 import b64encode
+from collections import Counter
 
 import pytest
 from msgspec import structs
+from sqlalchemy import update
 from support.people import premium
 from support.scripted_provider import done, picture
 from support.small_registry import small_catalog
 
 from gateway.accounts import rows
 from gateway.accounts.principals import OPERATOR
+from gateway.db.tables import job
 from gateway.jobs import queries
 from gateway.media.references import shown_inputs
 from gateway.schemas import GenerateRequest
@@ -38,8 +41,44 @@ async def test_pages_of_equal_times(world) -> None:
 async def test_pages_by_status(world) -> None:
     await three_jobs(world)
     for status, count in (("queued", 3), ("completed", 0)):
-        found = await world.db.read(lambda c, s=status: queries.list_jobs(c, OPERATOR, limit=9, status=s))
+        only = queries.JobFilter(statuses=(status,))
+        found = await world.db.read(lambda c, o=only: queries.list_jobs(c, OPERATOR, limit=9, only=o))
         assert len(found) == count
+
+
+async def test_filters_and_counts(world) -> None:
+    world.core.runner.start = lambda *_, **__: None
+    at = world.core.ambient.now_ms()
+    for n, (model, user) in enumerate((("solo", "u1"), ("solo", None), ("two", "u1"))):
+        world.core.ambient = type(world.core.ambient)(
+            now_ms=lambda n=n: at + n, unique=world.core.ambient.unique
+        )
+        await world.core.admission.submit(
+            GenerateRequest(model=model, inputs={"prompt": "x"}, user_id=user), premium()
+        )
+    await world.db.write(
+        lambda c: c.execute(update(job).where(job.c.created_at == at).values(status="failed"))
+    )
+
+    async def found(account_id: str | None = OPERATOR, **only: object) -> list[int]:
+        """Which of the three, newest first; the counts agree."""
+        wanted = queries.JobFilter(**only)
+        page = await world.db.read(lambda c: queries.list_jobs(c, account_id, limit=9, only=wanted))
+        counts = await world.db.read(lambda c: queries.count_jobs(c, account_id, wanted))
+        assert counts == Counter(one.status for one in page)
+        return [one.created_at - at for one in page]
+
+    assert await found() == await found(None) == [2, 1, 0]
+    assert await found("bob") == []
+    assert await found(model="solo") == [1, 0]
+    assert await found(end_user="u1") == [2, 0]
+    assert await found(end_user="u1", model="solo") == [0]
+    assert await found(statuses=("failed",)) == [0]
+    assert await found(statuses=("failed", "queued")) == [2, 1, 0]
+    assert await found(statuses=("queued",), model="solo") == [1]
+    assert await found(created_from=at + 1) == [2, 1]
+    assert await found(created_before=at + 1) == [0]
+    assert await found(created_from=at + 1, created_before=at + 2) == [1]
 
 
 async def test_another_account_sees_nothing(world) -> None:
@@ -48,15 +87,6 @@ async def test_another_account_sees_nothing(world) -> None:
     assert await world.db.read(lambda c: queries.list_jobs(c, "bob", limit=9)) == []
     assert await world.db.read(lambda c: queries.find_job(c, job_id, "bob")) is None
     assert (await world.db.read(lambda c: queries.find_job(c, job_id))).id == job_id
-
-
-async def test_open_jobs_are_the_unended_oldest_first(world) -> None:
-    world.script().answers([done()])
-    ended = await world.run()
-    jobs = await three_jobs(world)
-    found = await world.db.read(queries.open_job_ids)
-    assert found == jobs
-    assert ended.id not in found
 
 
 async def test_a_picture_by_its_id(world) -> None:

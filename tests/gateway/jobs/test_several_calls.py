@@ -142,7 +142,7 @@ async def test_a_restart_keeps_what_came_and_sends_nothing_twice(world) -> None:
     await world.restart()
     assert len((await world.core.job(job_id, OPERATOR)).images) == 1
     world.script().answers(poll=[done()])
-    await world.core.runner.resume()
+    await world.resume()
     job = await world.ended(job_id)
     await charged(world, job, 2 * PRICE)
     assert len(world.script().calls) == 2
@@ -153,7 +153,7 @@ async def test_a_restart_before_the_second_call_was_opened(world) -> None:
     job_id = await world.submit("single", num_images=2)
     world.new_process()
     world.script().answers([done(), done()])
-    await world.core.runner.resume()
+    await world.resume()
     await charged(world, await world.ended(job_id), 2 * PRICE)
 
 

@@ -13,7 +13,7 @@ from billing import ledger
 from billing.tables import hold
 from gateway.accounts import rows
 from gateway.db.tables import attempt, image, job
-from gateway.jobs import admit, queries, store
+from gateway.jobs import admit, leases, queries, store
 from gateway.jobs.records import NewImage
 from providers.base import Handle
 from providers.errors import JobCanceled, ProviderFailed, SubmitUnknown
@@ -36,14 +36,14 @@ def conn(conn: Connection) -> Iterator[Connection]:
 
 def test_a_job_may_wait_for_its_turn(conn) -> None:
     admit.admit(conn, replace(new_job(), status="scheduled"), at=5)
-    assert queries.open_job_ids(conn) == []
+    assert leases.adopt(conn, "own_1", 9) == []
     assert queries.waiting_accounts(conn) == ["ann"]
     assert admit.release_scheduled(conn, "bob", at=500) == []
     assert admit.release_scheduled(conn, "ann", at=500) == ["job1"]
     found = queries.find_job(conn, "job1")
     # It was let in at 5, to end at 99.
     assert (found.status, found.deadline_at) == ("queued", 500 + 99 - 5)
-    assert queries.open_job_ids(conn) == ["job1"]
+    assert leases.adopt(conn, "own_1", 9) == [("job1", 1)]
     assert queries.waiting_accounts(conn) == []
 
 
@@ -239,7 +239,7 @@ def test_unknown_keeps_the_hold(conn) -> None:
     store.mark_unknown(conn, "job1", [("att1.1", SubmitUnknown("no answer"))], 4)
     assert (state(conn), state(conn, attempt, "att1.1")) == ("unknown", "unknown")
     assert money(conn) == (40, 60)
-    assert queries.open_job_ids(conn) == ["job1"]
+    assert leases.adopt(conn, "own_1", 9) == []
 
 
 def test_unknown_may_still_end(conn) -> None:

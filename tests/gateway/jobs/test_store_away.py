@@ -68,6 +68,6 @@ async def test_a_restart_meanwhile_goes_on_from_the_handle(world, wall) -> None:
     await wall.met()
     await world.restart()
     wall.fall()
-    await world.core.runner.resume()
+    await world.resume()
     await charged(world, await world.ended(job_id))
     assert len(world.script().calls) == 1

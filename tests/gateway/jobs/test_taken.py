@@ -68,7 +68,7 @@ async def test_it_outlives_the_process_that_sent(world) -> None:
         "accepted",
         SAID,
     )
-    await world.core.runner.resume()
+    await world.resume()
     await charged(world, await world.ended(job.id))
     assert len(world.script().calls) == 1
 

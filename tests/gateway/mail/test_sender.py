@@ -1,7 +1,8 @@
-"""The outbox is delivered at least once, by a real SMTP server or as files."""
+"""The gateway's own letters are delivered at least once, by a real SMTP server or as files."""
 
 import asyncio
 import email
+import socket
 import stat
 from collections.abc import AsyncIterator, Iterator
 from email.policy import default
@@ -14,12 +15,19 @@ from support.mailbox import Mailbox, link_of
 from gateway.ambient import Ambient
 from gateway.db.engine import Database, open_database
 from gateway.db.tables import outbox as table
-from gateway.mail import outbox
+from gateway.delivery import outbox
+from gateway.delivery.mails import Mails
+from gateway.delivery.results import ResultMails
+from gateway.delivery.retries import MAIL
+from gateway.delivery.slots import Limits
+from gateway.delivery.worker import Worker
+from gateway.links import Links
 from gateway.mail.letters import Letter, Letters, Link
-from gateway.mail.sender import BACKOFF_S, Sender
+from gateway.mail.put import put_letter
 from gateway.mail.smtp_url import read_smtp_url
 from gateway.mail.transport import FileTransport, SmtpTransport, Transport
 from gateway.secret import Signer
+from gateway.storage import open_store
 
 ANN = "ann@example.org"
 SIGNERS = {purpose: Signer((b"1" * 32,), purpose) for purpose in ("verify", "reset")}
@@ -48,9 +56,13 @@ def mailbox() -> Iterator[Mailbox]:
 
 @pytest.fixture
 def sender(db: Database, clock: Clock, mailbox: Mailbox):
-    def make(transport: Transport | None = None) -> Sender:
+    def make(transport: Transport | None = None) -> Worker:
         ambient = Ambient(now_ms=lambda: clock.now)
-        return Sender(db, ambient, LETTERS, transport or SmtpTransport(read_smtp_url(mailbox.url)))
+        links = Links(Signer((b"1" * 32,), "image"), "https://images.example.org", ambient, 60)
+        results = ResultMails(db, open_store("memory://"), links, LETTERS)
+        mails = Mails(LETTERS, results, transport or SmtpTransport(read_smtp_url(mailbox.url)))
+        limits = Limits(at_once=4, an_account=2, a_host=4)
+        return Worker(db, ambient, "email", mails.deliver, MAIL, limits)
 
     return make
 
@@ -61,7 +73,7 @@ def clock() -> Clock:
 
 
 async def put(db: Database, clock: Clock, letter: Letter = VERIFY, id_: str = "out_1") -> None:
-    await db.write(lambda c: outbox.put_letter(c, id_, ANN, letter, clock.now))
+    await db.write(lambda c: put_letter(c, id_, ANN, letter, clock.now))
 
 
 async def row(db: Database) -> dict[str, object]:
@@ -105,7 +117,7 @@ async def test_no_link_can_be_read_in_the_database(db, clock, tmp_path) -> None:
 async def test_a_server_that_is_away_is_asked_again_later(db, clock, sender, mailbox) -> None:
     away = SmtpTransport(read_smtp_url(f"smtp://127.0.0.1:{free_port()}"))
     await put(db, clock)
-    for tries, pause in enumerate(BACKOFF_S, start=1):
+    for tries, pause in enumerate(MAIL.pauses_s, start=1):
         assert await sender(away).deliver() == 1
         found = await row(db)
         assert (found["tries"], found["due_at"]) == (tries, clock.now + pause * 1000)
@@ -124,7 +136,7 @@ async def test_it_is_given_up_in_the_end(db, clock, sender) -> None:
         clock.now += 86_400_000
     found = await row(db)
     assert found["failed_at"] is not None
-    assert found["tries"] == len(BACKOFF_S) + 1
+    assert found["tries"] == len(MAIL.pauses_s) + 1
 
 
 @pytest.mark.parametrize(("answer", "again"), [("451 later", True), ("554 never", False)])
@@ -138,6 +150,17 @@ async def test_what_the_server_says(db, clock, sender, mailbox, answer, again) -
     assert "sgn_1" not in str(found["error"])
 
 
+async def test_a_server_that_says_nothing(db, clock, sender, monkeypatch) -> None:
+    monkeypatch.setattr("gateway.mail.transport.TIMEOUT_S", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as server:  # connects, and nobody accepts
+        port = server.getsockname()[1]
+        await put(db, clock)
+        await sender(SmtpTransport(read_smtp_url(f"smtp://127.0.0.1:{port}"))).deliver()
+    found = await row(db)
+    assert (found["failed_at"], found["sent_at"], found["tries"]) == (None, None, 1)
+    assert "Timeout" in str(found["error"])
+
+
 async def test_two_replicas_send_it_once(db, clock, sender, mailbox) -> None:
     for number in range(5):
         await put(db, clock, id_=f"out_{number}")
@@ -149,7 +172,7 @@ async def test_two_replicas_send_it_once(db, clock, sender, mailbox) -> None:
 
 async def test_one_that_died_in_the_middle_is_taken_over(db, clock, sender, mailbox) -> None:
     await put(db, clock)
-    (delivery,) = await db.read(lambda c: outbox.due(c, clock.now))
+    (delivery,) = await db.read(lambda c: outbox.due(c, "email", clock.now))
     assert await db.write(lambda c: outbox.claim(c, delivery, clock.now))
     assert await sender().deliver() == 0
     clock.now += outbox.HELD_MS

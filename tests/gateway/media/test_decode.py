@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 import zipfile
+from pathlib import Path
 
 import pytest
 from PIL import Image, PngImagePlugin
@@ -13,6 +14,7 @@ from support.hostile_pictures import GOOD, HOSTILE, chunk, encode, noise
 
 from gateway.media.decode import Inspector, worker_command
 from gateway.media.errors import MediaRefused
+from gateway.storage import StorageError
 from gateway.verify import Verified, verify_image
 
 
@@ -31,6 +33,14 @@ def look(inspector, tmp_path):
         return await inspector.inspect(kind, tmp_path / "source", tmp_path / "result"), tmp_path / "result"
 
     return look
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="has no /dev/full")
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+async def test_a_full_disk_is_no_fault_of_the_picture(kind, inspector, tmp_path) -> None:
+    (tmp_path / "source").write_bytes(encode(noise(), kind))
+    with pytest.raises(StorageError, match="no space is left"):
+        await inspector.inspect("image", tmp_path / "source", Path("/dev/full"))
 
 
 @pytest.mark.parametrize("name", HOSTILE)

@@ -11,8 +11,9 @@ import pytest
 from support.web_server import DRIP, ENDLESS, WebServer, page, redirect
 
 from gateway.media.errors import MediaRefused, MediaTooLarge
-from gateway.media.fetch import Fetcher, system_lookup
-from gateway.media.fetch import _socket_for as socket_for
+from gateway.media.fetch import Fetcher
+from gateway.media.guarded import _socket_for as socket_for
+from gateway.media.guarded import system_lookup
 
 # Names that nobody has to be asked for.
 NAMES = {

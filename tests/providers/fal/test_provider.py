@@ -48,13 +48,14 @@ async def started(provider: FalProvider, **given: object) -> Handle:
 async def test_a_job_waits_runs_and_gives_its_picture(fal, provider):
     handle = await started(provider, seed=7)
     assert await provider.poll(handle) == Waiting(position=0)
-    assert await provider.poll(handle) == Running(phase="look 2")
+    assert await provider.poll(handle) == Running(phase="look 2", logs=("look 2",))
     done = await provider.poll(handle)
     assert isinstance(done, Succeeded)
     (image,) = done.images
     assert isinstance(image, ImageUrl)
     assert (image.content_type, image.seed) == ("image/jpeg", 7)
     assert (done.billable_units, done.run_seconds) == ("1", 0.5)
+    assert done.logs == ("look 2", "look 3")
 
 
 async def test_what_was_billed_comes_as_fal_counts_it(fal, provider):
@@ -138,7 +139,7 @@ async def test_a_job_canceled_while_it_runs(fal, provider):
     fal.fail("job", "endless")
     handle = await started(provider)
     await provider.poll(handle)
-    assert await provider.poll(handle) == Running(phase="look 2")
+    assert await provider.poll(handle) == Running(phase="look 2", logs=("look 2",))
     await provider.cancel(handle)
     ended = await provider.poll(handle)
     assert isinstance(ended, Failed)

@@ -6,7 +6,7 @@ import pytest
 from providers.base import ImageBytes, ImageUrl, Succeeded
 from providers.errors import ContentRejected, MalformedOutput
 from providers.fal.addresses import read_addresses
-from providers.fal.results import last_line, read_result
+from providers.fal.results import log_lines, read_result
 
 FAL = read_addresses({})
 URL = "https://v3.fal.media/files/a.png"
@@ -98,17 +98,16 @@ def test_seconds(metrics, seconds):
 
 
 @pytest.mark.parametrize(
-    ("logs", "line"),
+    ("logs", "lines"),
     [
-        (None, None),
-        ([], None),
-        ([{"message": "one"}, {"message": " two \n"}], "two"),
-        ([{"message": "10%|#\r 50%|##\r"}], "50%|##"),
-        ([{"message": "one"}, {"message": " \n"}], "one"),
-        ([{"message": "x" * 999}], "x" * 200),
-        ([{"message": None}, "odd", {}], None),
-        ("odd", None),
+        (None, ()),
+        ([], ()),
+        ([{"message": "one"}, {"message": " two \n"}], ("one", "two")),
+        ([{"message": "10%|#\r 50%|##\r"}], ("50%|##",)),
+        ([{"message": "a\r\nb\n\nc"}, {"message": " \n"}], ("a", "b", "c")),
+        ([{"message": None}, "odd", {}, {"message": "x"}], ("x",)),
+        ("odd", ()),
     ],
 )
-def test_the_last_line_of_a_log(logs, line):
-    assert last_line(logs) == line
+def test_the_lines_of_a_log(logs, lines):
+    assert log_lines(logs) == lines

@@ -22,6 +22,8 @@ def upgrade() -> None:
     op.create_index(
         "ix_job_window", "job", ["runs_at", "group_key"], sqlite_where=waits, postgresql_where=waits
     )
+    op.create_index("ix_job_account_status", "job", ["account_id", "status", "created_at", "id"])
+    op.create_index("ix_job_created", "job", ["created_at", "id"])
     op.create_table(
         "batch",
         sa.Column("id", sa.String(40), primary_key=True),
