@@ -79,6 +79,7 @@ def test_a_stop_while_a_checkpoint_is_written_leaves_the_one_before(tmp_path, mo
     assert (tmp_path / "a.pt").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_the_command_trains_all_of_it_into_a_folder_that_diffusers_loads(tmp_path, monkeypatch, capsys):
     few = ["--text-steps", "2", "--unet-steps", "1", "--decoder-steps", "1", "--device", "cpu"]
     monkeypatch.setattr("sys.argv", ["train", str(tmp_path), *few])
@@ -88,6 +89,7 @@ def test_the_command_trains_all_of_it_into_a_folder_that_diffusers_loads(tmp_pat
     assert "decoder: step 1 of 1" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_the_command_trains_on_what_is_finished(tmp_path, monkeypatch, capsys):
     few = ["--text-steps", "1", "--unet-steps", "1", "--decoder-steps", "2", "--device", "cpu"]
     begin = embedded.folder("mini")
