@@ -367,3 +367,14 @@ async def test_sign_ups_at_once_make_one_account(world) -> None:
     calls: list[Callable] = [lambda token=token: world.signups.verify(token, HOME) for token in tokens * 3]
     await asyncio.gather(*(call() for call in calls))
     assert await world.count(account) == 1
+
+
+async def test_a_link_that_is_followed_twice_at_once_works_once(world) -> None:
+    await world.ann()
+    await world.resets.ask_reset(EMAIL, AWAY)
+    token = (await world.mails("reset"))[-1]
+    ends = await asyncio.gather(
+        *(world.resets.reset(token, OTHER, AWAY) for _ in range(4)), return_exceptions=True
+    )
+    assert ends.count(None) == 1
+    assert {code(end) for end in ends if end is not None} == {"bad_link"}

@@ -1,5 +1,6 @@
 """What an operator does with accounts, their money and their keys."""
 
+import asyncio
 from decimal import Decimal
 
 import pytest
@@ -134,6 +135,14 @@ async def test_a_payment_makes_premium_for_a_while_and_a_second_adds_to_it(selli
     with pytest.raises(Problem, match="was entered before"):
         await selling.top_up(account_id, Decimal(9), "payment 1", BY)
     assert (await selling.find(account_id)).account.tier_until == until
+
+
+async def test_payments_at_once_all_count(selling, clock) -> None:
+    made = await selling.create("Bob", tier="normal", admin=False, postpaid=False, balance=None, by=BY)
+    await asyncio.gather(*(selling.top_up(made.account.id, Decimal(9), None, BY) for _ in range(6)))
+    found = await selling.find(made.account.id)
+    assert found.account.tier_until == clock.now + 6 * 30 * DAY_MS
+    assert found.balance.available_micros == 54_000_000
 
 
 async def test_what_is_premium_for_good_stays_so(selling, ann) -> None:
