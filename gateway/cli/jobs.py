@@ -22,7 +22,8 @@ __all__ = ["jobs"]
 
 @click.group(invoke_without_command=True)
 @click.option(
-    "--status", help="Of this status alone: scheduled, queued, running, completed, failed, canceled, unknown."
+    "--status",
+    help="Of these alone, with commas: scheduled, queued, running, completed, failed, canceled, unknown.",
 )
 @click.option("--limit", type=click.IntRange(1, 100), default=20, show_default=True, help="How many.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
@@ -78,7 +79,7 @@ async def _list(settings: Settings, status: str | None, limit: int) -> dict[str,
     # Nobody runs: the file is read, and no job is resumed by looking at it.
     database = open_database(settings.database_url)
     try:
-        only = JobFilter(statuses=(status,) if status else ())
+        only = JobFilter(statuses=tuple(status.split(",")) if status else ())
         rows = await database.read(lambda c: queries.list_jobs(c, None, limit=limit, only=only))
     finally:
         await database.aclose()

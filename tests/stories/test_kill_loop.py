@@ -12,7 +12,7 @@ from support.durability import check, settle
 from support.gateway_process import GatewayProcess
 from support.loopback_fal import LoopbackFal
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900), pytest.mark.every_database]
 
 FOR_S = 120
 CLIENTS = 4
@@ -54,9 +54,11 @@ class Load:
                     self.refused.append(answer.text)
 
 
-def test_two_minutes_of_kills(own_gateway: Callable[..., GatewayProcess], fal: LoopbackFal) -> None:
+def test_two_minutes_of_kills(
+    own_gateway: Callable[..., GatewayProcess], fal: LoopbackFal, database_env: dict[str, str]
+) -> None:
     rng = Random(1)
-    gateway = own_gateway(GATEWAY_ENGINE="127.0.0.1:9", **fal.env())
+    gateway = own_gateway(GATEWAY_ENGINE="127.0.0.1:9", **fal.env(), **database_env)
     load, kills, starts = Load(gateway), 0, []
     ends = time.monotonic() + FOR_S
     while time.monotonic() < ends:

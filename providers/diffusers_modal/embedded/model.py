@@ -4,6 +4,7 @@ A latent cell is the mean colour of 8x8 pixels, so the encoder has nothing to le
 are set here. The UNet draws a thumbnail of 32x32 cells; the decoder learns to sharpen it by 8.
 """
 
+from pathlib import Path
 from typing import Any
 
 from providers.diffusers_modal.embedded.tokens import MAX_TOKENS
@@ -18,6 +19,7 @@ __all__ = [
     "create_scheduler",
     "create_text_encoder",
     "create_unet",
+    "load_weights",
 ]
 
 CELL = 8
@@ -146,6 +148,19 @@ def create_scheduler() -> Any:
         set_alpha_to_one=True,
         steps_offset=1,
     )
+
+
+def load_weights(folder: Path, text_encoder: Any, unet: Any, vae: Any) -> None:
+    """Put a finished pipeline's weights into parts of the same shape.
+
+    Raises:
+        RuntimeError: they are of another shape.
+    """
+    from safetensors.torch import load_file
+
+    for part, name in ((text_encoder, "text_encoder"), (unet, "unet"), (vae, "vae")):
+        (file,) = (folder / name).glob("*.safetensors")
+        part.load_state_dict({key: value.float() for key, value in load_file(file).items()})
 
 
 def assemble(text_encoder: Any, tokenizer: Any, unet: Any, vae: Any) -> Any:

@@ -7,6 +7,9 @@ again: the text encoder learns to tell what captions say, the UNet learns to dra
 them, the decoder learns to sharpen thumbnails. The finished pipeline is in WORK_FOLDER/model, in
 half precision. docs/decisions/0014-embedded-model.md says how long that takes and
 how far it got.
+
+With `--begin-with FOLDER` it goes on from the weights of a finished pipeline, such as the one that
+is shipped: the text encoder stays as it is, the UNet and the decoder are trained on.
 """
 
 import argparse
@@ -29,6 +32,8 @@ _NO_CAPTION = 0.1
 _CLEAREST = 5.0
 """Signal to noise, in power, above which a mistake counts no more than at it."""
 _DECODER_NOISE, _DECODER_BLUR = 0.15, 0.25
+_GUIDANCE = 2.5
+"""What the registry asks for, and so what the decoder mostly sees."""
 _SAVE_EVERY_S = 120
 
 
@@ -162,8 +167,20 @@ def train_text(work: Path, text_encoder: Any, pooling: Any, tokenizer: Any, step
     stage.use_mean()
 
 
-def train_unet(work: Path, unet: Any, text_encoder: Any, tokenizer: Any, steps: int, device: str) -> None:
-    """The UNet, to tell the picture from its noise. The text encoder stays as it is."""
+def train_unet(
+    work: Path, unet: Any, text_encoder: Any, tokenizer: Any, steps: int, squares: int, device: str
+) -> None:
+    """The UNet, to tell the picture from its noise. The text encoder stays as it is.
+
+    Args:
+        work: where its checkpoint is.
+        unet: what learns.
+        text_encoder: says what captions mean.
+        tokenizer: of captions.
+        steps: how many in all.
+        squares: how many of them, the first, are of square pictures alone.
+        device: of torch.
+    """
     import torch
 
     signal = model.create_scheduler().alphas_cumprod.to(device)
@@ -173,7 +190,7 @@ def train_unet(work: Path, unet: Any, text_encoder: Any, tokenizer: Any, steps: 
         rng = Random(f"unet {step}")
         generator = torch.Generator().manual_seed(step)
         # The geometry is learned on squares; the other grids follow it.
-        grid = rng.choice(data.GRIDS) if step % 2 == 0 and step > steps / 3 else data.GRIDS[0]
+        grid = rng.choice(data.GRIDS) if step % 2 == 0 and step >= squares else data.GRIDS[0]
         batch = data.thumbnails(f"unet {step}", _BATCH, *grid)
         captions = [c if rng.random() > _NO_CAPTION else "" for c in batch.captions]
         with torch.no_grad():
@@ -194,29 +211,66 @@ def train_unet(work: Path, unet: Any, text_encoder: Any, tokenizer: Any, steps: 
     stage.use_mean()
 
 
-def train_decoder(work: Path, vae: Any, steps: int, device: str) -> None:
-    """The decoder, by pictures and their own thumbnails.
+def train_decoder(
+    work: Path, vae: Any, unet: Any, text_encoder: Any, tokenizer: Any, steps: int, device: str
+) -> None:
+    """The decoder, by pictures and thumbnails of them.
 
-    Most are a little soft and have noise in them, as the UNet's thumbnails do: the decoder learns to
-    leave both out.
+    Two in three thumbnails are the UNet's own, drawn from the picture under a little noise: the decoder
+    learns to mend what the UNet does to an outline. The others are a little soft and have noise in them.
     """
     import torch
 
     stage = Stage(work / "decoder.pt", [vae.decoder], 2e-3, steps)
+    signal = model.create_scheduler().alphas_cumprod.to(device)
     for step in stage.steps():
         generator = torch.Generator().manual_seed(step)
-        sharp = data.pictures(f"decoder {step}", 3, 256).pixels.to(device)
+        batch = data.pictures(f"decoder {step}", 3, 256)
+        sharp = batch.pixels.to(device)
         with torch.no_grad():
             latents = vae.encoder(sharp * 2 - 1)
-            soft = torch.nn.functional.avg_pool2d(latents, 3, 1, 1, count_include_pad=False)
-            latents = torch.lerp(latents, soft, _DECODER_BLUR * torch.rand((), generator=generator).item())
-            amount = _DECODER_NOISE * torch.rand(len(latents), 1, 1, 1, generator=generator)
-            latents += (amount * torch.randn(latents.shape, generator=generator)).to(device)
+            if step % 3:
+                said = text_encoder(tokenize(tokenizer, [*batch.captions, "", "", ""]).to(device))
+                latents = _redrawn(unet, latents, said.last_hidden_state, signal, generator)
+            else:
+                latents = _softened(latents, generator)
         with torch.autocast(device, dtype=torch.bfloat16):
             guess = vae.decoder(latents)
         off = guess.float() - (sharp * 2 - 1)
         stage.learn(off.square().mean() + 0.5 * off.abs().mean())
     stage.use_mean()
+
+
+def _softened(latents: Any, generator: Any) -> Any:
+    """Thumbnails with some blur and some noise."""
+    import torch
+
+    soft = torch.nn.functional.avg_pool2d(latents, 3, 1, 1, count_include_pad=False)
+    latents = torch.lerp(latents, soft, _DECODER_BLUR * torch.rand((), generator=generator).item())
+    amount = _DECODER_NOISE * torch.rand(len(latents), 1, 1, 1, generator=generator)
+    return latents + (amount * torch.randn(latents.shape, generator=generator)).to(latents)
+
+
+def _redrawn(unet: Any, latents: Any, said: Any, signal: Any, generator: Any) -> Any:
+    """The UNet's own thumbnails, guided, from under so little noise that it is the same scene.
+
+    Args:
+        unet: draws.
+        latents: of the pictures.
+        said: what their captions mean, then as often what no caption does.
+        signal: how much of the picture is left at each timestep.
+        generator: of random numbers.
+    """
+    import torch
+
+    count = len(latents)
+    when = ((0.02 + 0.28 * torch.rand(count, generator=generator)) * len(signal)).long().to(signal.device)
+    kept = signal[when][:, None, None, None]
+    noise = torch.randn(latents.shape, generator=generator).to(latents)
+    noisy = kept.sqrt() * latents + (1 - kept).sqrt() * noise
+    asked, unasked = unet(noisy.repeat(2, 1, 1, 1), when.repeat(2), said).sample.chunk(2)
+    amount = 1 + (_GUIDANCE - 1) * torch.rand((), generator=generator).item()
+    return unasked + amount * (asked - unasked)
 
 
 def main() -> None:
@@ -228,6 +282,7 @@ def main() -> None:
     diffusers.utils.logging.set_verbosity_error()
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("work", type=Path, help="checkpoints and the finished model go here")
+    parser.add_argument("--begin-with", type=Path, help="a finished pipeline to train on")
     parser.add_argument("--text-steps", type=int, default=800)
     parser.add_argument("--unet-steps", type=int, default=12_000)
     parser.add_argument("--decoder-steps", type=int, default=1400)
@@ -238,13 +293,17 @@ def main() -> None:
     tokenizer = tokens.create_tokenizer()
     text_encoder = model.create_text_encoder(tokens.TOKENS)
     unet, vae = model.create_unet(), model.create_autoencoder()
-    train_text(given.work, text_encoder, unet.add_embedding, tokenizer, given.text_steps)
+    if given.begin_with is None:
+        train_text(given.work, text_encoder, unet.add_embedding, tokenizer, given.text_steps)
+    else:
+        model.load_weights(given.begin_with, text_encoder, unet, vae)
     for part in (text_encoder, unet, vae):
         part.to(given.device)
     text_encoder.eval()
     unet.to(memory_format=torch.channels_last)
-    train_unet(given.work, unet, text_encoder, tokenizer, given.unet_steps, given.device)
-    train_decoder(given.work, vae, given.decoder_steps, given.device)
+    squares = given.unet_steps // 3 if given.begin_with is None else 0
+    train_unet(given.work, unet, text_encoder, tokenizer, given.unet_steps, squares, given.device)
+    train_decoder(given.work, vae, unet.eval(), text_encoder, tokenizer, given.decoder_steps, given.device)
     pipeline = model.assemble(text_encoder.eval(), tokenizer, unet.eval(), vae.eval())
     pipeline.to("cpu", torch.float16).save_pretrained(given.work / "model", safe_serialization=True)
 

@@ -14,7 +14,7 @@ from gateway.accounts.principals import OPERATOR
 from providers.base import Failed, Running
 from providers.errors import JobCanceled
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.every_database]
 
 RACES = 1000
 

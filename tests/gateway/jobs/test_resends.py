@@ -324,13 +324,13 @@ async def test_a_key_and_a_fingerprint_never_meet(world, windowed) -> None:
 async def test_without_a_key_the_second_waits_for_the_firsts_job(world, windowed) -> None:
     step, release = held()
     world.script().answers([step])
-    first = asyncio.create_task(windowed(None))
-    second = asyncio.create_task(windowed(None))
+    both = asyncio.gather(windowed(None), windowed(None))
     await submitted(world)
     release.set()
-    assert (await first).job == (await second).job
-    assert (first.result().replayed, second.result().replayed) == (False, True)
-    assert (first.result().job.status, windowed.made) == ("completed", 1)
+    one, other = await both
+    assert one.job == other.job
+    assert {one.replayed, other.replayed} == {False, True}
+    assert (one.job.status, windowed.made) == ("completed", 1)
 
 
 async def test_without_a_key_a_job_that_runs_elsewhere_is_waited_for(world, windowed) -> None:

@@ -2,7 +2,9 @@
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
+from providers.diffusers_modal import embedded
 from providers.diffusers_modal.embedded import data, model, train
 from providers.diffusers_modal.embedded.evaluate import held_out_prompts, painter
 from providers.diffusers_modal.embedded.scenes import held_out
@@ -77,6 +79,7 @@ def test_a_stop_while_a_checkpoint_is_written_leaves_the_one_before(tmp_path, mo
     assert (tmp_path / "a.pt").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_the_command_trains_all_of_it_into_a_folder_that_diffusers_loads(tmp_path, monkeypatch, capsys):
     few = ["--text-steps", "2", "--unet-steps", "1", "--decoder-steps", "1", "--device", "cpu"]
     monkeypatch.setattr("sys.argv", ["train", str(tmp_path), *few])
@@ -84,3 +87,16 @@ def test_the_command_trains_all_of_it_into_a_folder_that_diffusers_loads(tmp_pat
     prompt = next(held_out_prompts("shapes", 1))
     assert painter(tmp_path / "model", steps=1)(prompt.text, 0, prompt.scene).size == (256, 256)
     assert "decoder: step 1 of 1" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_the_command_trains_on_what_is_finished(tmp_path, monkeypatch, capsys):
+    few = ["--text-steps", "1", "--unet-steps", "1", "--decoder-steps", "2", "--device", "cpu"]
+    begin = embedded.folder("mini")
+    monkeypatch.setattr("sys.argv", ["train", str(tmp_path), *few, "--begin-with", str(begin)])
+    train.main()
+    capsys.readouterr()
+    assert not (tmp_path / "text.pt").exists()
+    name = "text_encoder/model.safetensors"
+    before, after = (load_file(folder / name) for folder in (begin, tmp_path / "model"))
+    assert all(torch.equal(before[key], after[key]) for key in before)
