@@ -19,7 +19,6 @@ from gateway.accounts import logins, rows
 from gateway.accounts.logins import LoginRow
 from gateway.ambient import Ambient
 from gateway.db.engine import Database, open_database
-from gateway.db.migrate import upgrade
 from gateway.delivery import endpoints, outbox
 from gateway.delivery.calls import Calls
 from gateway.delivery.mails import Mails
@@ -228,11 +227,11 @@ def people(conn: Connection) -> None:
 
 
 @pytest.fixture
-async def world(tmp_path: Path, hooks: HookServer, mailbox: Mailbox) -> AsyncIterator[World]:
-    url = f"sqlite:///{tmp_path / 'gateway.db'}"
-    await asyncio.to_thread(upgrade, url, at=1)
+async def world(
+    tmp_path: Path, hooks: HookServer, mailbox: Mailbox, database_url: str
+) -> AsyncIterator[World]:
     images = await asyncio.to_thread(open_store, (tmp_path / "store").as_uri())
-    db = open_database(url)
+    db = open_database(database_url)
     await db.write(people)
     yield World(db, images, hooks, mailbox)
     await db.aclose()

@@ -16,6 +16,8 @@ from providers.errors import JobCanceled, ProviderFailed
 ANN, BOB = "acc_ann", "acc_bob"
 BROKE = ProviderFailed("it broke", provider="first")
 
+pytestmark = pytest.mark.every_database
+
 
 @pytest.mark.parametrize("status", ["completed", "failed", "canceled"])
 async def test_each_end_is_told_once_each_way(world, status) -> None:

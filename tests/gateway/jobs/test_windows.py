@@ -1,17 +1,15 @@
 """Batch windows: whose turn it is, taken once, and what a job says of its window."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
-from sqlalchemy import Connection, create_engine, select, update
+from sqlalchemy import Connection, select, update
 
 from billing import ledger
 from gateway.accounts import rows
-from gateway.db.migrate import upgrade
 from gateway.db.tables import batch, job
 from gateway.jobs import admit, leases, queries, store, windows
 from gateway.jobs.records import Admitted, NewAttempt
@@ -23,6 +21,8 @@ from providers.errors import JobCanceled
 W1, W2 = 1_000_000, 2_000_000
 KEY, OTHER = "a" * 64, "b" * 64
 
+pytestmark = pytest.mark.every_database
+
 
 def take(conn, new: Batch, ids: list[str], at: int) -> list[str]:
     """Take jobs as one process; each has its own first fence then."""
@@ -32,17 +32,12 @@ def take(conn, new: Batch, ids: list[str], at: int) -> list[str]:
 
 
 @pytest.fixture
-def conn(tmp_path: Path) -> Iterator[Connection]:
+def conn(conn: Connection) -> Iterator[Connection]:
     """Ann and Bob pay afterwards."""
-    url = f"sqlite:///{tmp_path / 'gateway.db'}"
-    upgrade(url, at=1)
-    engine = create_engine(url)
-    with engine.connect() as connection:
-        for name in ("ann", "bob"):
-            rows.ensure_account(connection, account_id=name, name=name, postpaid=True, at=1)
-        yield connection
-        assert ledger.verify(connection) == []
-    engine.dispose()
+    for name in ("ann", "bob"):
+        rows.ensure_account(conn, account_id=name, name=name, postpaid=True, at=1)
+    yield conn
+    assert ledger.verify(conn) == []
 
 
 def waits(
@@ -207,6 +202,7 @@ def test_each_is_taken_once_and_has_its_time_from_then_on(conn: Connection) -> N
         "started_at": W1 + 7,
         "ended_at": None,
     }
+    leases.let_go(conn, "own_1")
     assert leases.adopt(conn, "own_2", 9) == [("one", 2), ("two", 2)]
 
 
