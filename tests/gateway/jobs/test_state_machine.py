@@ -26,7 +26,7 @@ from billing.tables import hold
 from gateway.accounts import rows
 from gateway.accounts.principals import OPERATOR
 from gateway.ambient import Ambient
-from gateway.core import Core, Parts
+from gateway.core import Core
 from gateway.db.engine import open_database
 from gateway.db.migrate import upgrade
 from gateway.db.tables import attempt, image, job
@@ -35,6 +35,7 @@ from gateway.jobs.keeper import adopt_all
 from gateway.jobs.outputs import Collector
 from gateway.jobs.runner import Runner
 from gateway.jobs.tools import Tools
+from gateway.parts import Parts
 from gateway.problems import Problem
 from gateway.schemas import GenerateRequest
 from gateway.settings import load_settings
