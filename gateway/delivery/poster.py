@@ -18,6 +18,8 @@ TIMEOUT_S = 20.0
 """For everything: the name, the connection, the answer."""
 MOST_READ = 1 << 16
 """Bytes of an answer that are read: what it says does not matter."""
+MOST_URL = 2000
+"""It is unique in an account, and PostgreSQL's indexes take no more."""
 READ_S = 2.0
 HEADERS = {
     "Content-Type": "application/json",
@@ -73,7 +75,10 @@ class Poster:
             MediaRefused: it is none; says why.
         """
         self._guarded.read(url)
-        return url.partition("#")[0]
+        kept = url.partition("#")[0]
+        if len(kept.encode()) > MOST_URL:
+            raise MediaRefused(f"it is too long: an endpoint's URL has at most {MOST_URL} bytes")
+        return kept
 
     async def check(self, url: str) -> None:
         """Look whether a URL leads to somebody who may be called.

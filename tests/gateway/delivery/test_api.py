@@ -116,7 +116,16 @@ async def test_making_listing_and_deleting(ann, hooks) -> None:
     assert (await ok(await ann.post("/api/webhooks", json={"url": hooks.url()})))["secret"] != made["secret"]
 
 
-@pytest.mark.parametrize("url", ["http://example.com/", "https://127.0.0.1/", "https://localhost/", "x"])
+NO_ENDPOINTS = [
+    "http://example.com/",
+    "https://127.0.0.1/",
+    "https://localhost/",
+    "x",
+    f"https://a.org/{'x' * 2000}",
+]
+
+
+@pytest.mark.parametrize("url", NO_ENDPOINTS)
 async def test_who_may_not_be_called(ann, url) -> None:
     answer = await ann.post("/api/webhooks", json={"url": url})
     assert code(answer) == (422, "invalid_webhook")
