@@ -202,6 +202,7 @@ async def test_the_progress_of_an_ended_job_is_taken_away(plane, backend):
     await asyncio.to_thread(plane.wait, lambda: "tidy" not in plane.progress())
 
 
+@pytest.mark.slow
 async def test_a_container_that_is_killed_fails_its_job_and_the_next_one_has_another(plane, backend):
     call_id = await backend.submit("A10G", long_job("doomed"))
     await running(backend, call_id, "doomed")
