@@ -3,7 +3,6 @@
 import asyncio
 import logging
 
-from msgspec import Struct
 from sqlalchemy import Connection
 
 from gateway.accounts.office import Office
@@ -14,7 +13,6 @@ from gateway.admission import Admission
 from gateway.ambient import Ambient
 from gateway.cleaning import Cleaner, Keep
 from gateway.db.engine import Database, open_database
-from gateway.db.migrate import upgrade
 from gateway.delivery.office import DeliveryOffice
 from gateway.faults import point
 from gateway.housekeeping import Housekeeper
@@ -32,77 +30,28 @@ from gateway.jobs.records import ImageRow, JobRow
 from gateway.jobs.runner import Runner
 from gateway.jobs.tools import Tools
 from gateway.links import Links
-from gateway.media.library import open_library, sweep
+from gateway.media.library import open_library
+from gateway.parts import Parts, prepare
 from gateway.planning import Known, Plan, make_plan
 from gateway.problems import Problem
 from gateway.readiness import WriteProbe
 from gateway.resends import Resends
 from gateway.schedule import turn_of
 from gateway.schemas import EstimateView, GenerateRequest, JobView
-from gateway.secret import Signer, load_secrets
+from gateway.secret import Signer
 from gateway.settings import Settings
-from gateway.storage import ImageStore, StorageError, open_store
+from gateway.storage import StorageError
 from gateway.views import estimate_view, job_view
 from gateway.webhooks import Webhooks, webhook_base
-from providers.discovery import Providers
 from providers.http import create_client
-from providers.optimizer import PromptOptimizer, open_optimizer
-from registry.catalog import Catalog
-from registry.load import load_registry
 from registry.schema import Route
-from templates.engine import TemplateLibrary
 
-__all__ = ["Core", "Parts", "prepare"]
+__all__ = ["Core"]
 
 log = logging.getLogger(__name__)
 
 LOOK_ELSEWHERE_S = 0.25
 """Between looks at a job that another process drives."""
-
-# Alembic announces itself at every start; what it did is logged here.
-logging.getLogger("alembic").setLevel(logging.WARNING)
-
-
-class Parts(Struct, frozen=True, kw_only=True):
-    """What a gateway is made of beside its database."""
-
-    catalog: Catalog
-    templates: TemplateLibrary
-    providers: Providers
-    images: ImageStore
-    secrets: tuple[bytes, ...]
-    optimizer: PromptOptimizer | None = None
-
-
-def prepare(settings: Settings, ambient: Ambient) -> Parts:
-    """Load and check everything, and bring the database up to date. Blocks.
-
-    `gateway serve` calls it before it starts a server process, so that what is wrong stops the
-    start with one message; the process calls it again for itself.
-
-    Raises:
-        RegistryError, TemplateError, DiscoveryError, OptimizerError, StorageError, DatabaseError: what
-            is wrong.
-    """
-    catalog = Catalog(load_registry(settings.registry, markup=settings.markup))
-    templates = TemplateLibrary.load(settings.templates_dir)
-    providers = Providers(catalog.data.providers, settings.env, str(settings.data_dir))
-    optimizer = open_optimizer(settings.optimizer, catalog.data.providers, settings.env, settings.fal_run_url)
-    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    sweep(settings.data_dir / "tmp")
-    images = open_store(settings.storage_url, settings.env)
-    upgraded = upgrade(settings.database_url, at=ambient.now_ms())
-    if upgraded.backup is not None:
-        log.info("the database was upgraded; its former state is kept in %s", upgraded.backup)
-    secrets = load_secrets(settings.secrets, settings.data_dir, ambient)
-    return Parts(
-        catalog=catalog,
-        templates=templates,
-        providers=providers,
-        images=images,
-        secrets=secrets,
-        optimizer=optimizer,
-    )
 
 
 class Core:
@@ -115,7 +64,7 @@ class Core:
         self,
         *,
         settings: Settings,
-        parts: "Parts",
+        parts: Parts,
         db: Database,
         ambient: Ambient,
     ) -> None:

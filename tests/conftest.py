@@ -1,7 +1,7 @@
 """What every test shares."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -81,3 +81,25 @@ def conn(request: pytest.FixtureRequest, database_kind: str) -> "Iterator[Connec
     sqlite = database_kind == "sqlite"
     with connected(request.getfixturevalue("database_url" if sqlite else "shared_postgres")) as connection:
         yield connection
+
+
+# -- figures: what a passing test measured, printed at the end of the run -------------------------------------
+
+
+@pytest.fixture
+def figures(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
+    """Says a line of figures; it is printed although the test passes, from whichever process."""
+    return lambda line: record_property("figures", line)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    said = [
+        f"{report.nodeid.rpartition('::')[2]}: {value}"
+        for report in terminalreporter.getreports("passed")
+        for name, value in report.user_properties
+        if name == "figures" and report.when == "call"
+    ]
+    if said:
+        terminalreporter.section("figures")
+        for line in said:
+            terminalreporter.write_line(line)

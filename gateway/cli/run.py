@@ -27,7 +27,7 @@ def serve() -> None:
     """Serve the gateway: HTTP, jobs and this machine's engine."""
     from gateway.accounts.operator import operator_key
     from gateway.ambient import Ambient
-    from gateway.core import prepare
+    from gateway.parts import prepare
     from gateway.server import check_port, engine_supervisor
     from gateway.server import serve as run
 

@@ -140,6 +140,7 @@ def test_a_revoked_key_is_refused_from_then_on(closed: GatewayProcess, caller: C
     assert "until" in listed
 
 
+@pytest.mark.slow
 def test_an_admin_elsewhere_sees_everybodys_jobs(closed: GatewayProcess, caller: Caller) -> None:
     _, key = someone(closed, "--postpaid")
     job = caller(key).post("/api/images/generate", json=SHORT).json()

@@ -135,6 +135,7 @@ def test_two_jobs_join_the_window_and_run_as_one_group(
     assert not any(set(attempts(gateway, jobs[2:])) & call for call in shared_calls(gateway))
 
 
+@pytest.mark.slow
 def test_what_waits_is_told_and_can_be_taken_back(
     gateways: Callable[..., GatewayProcess], normal: Normal
 ) -> None:

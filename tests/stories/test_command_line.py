@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from PIL import Image
 from support.gateway_process import GatewayProcess, clean_environment
 
@@ -59,6 +60,7 @@ def test_an_estimate(gateway: GatewayProcess, tmp_path: Path) -> None:
     assert ended.stdout.startswith(b"0.03 USD with flux-dev")
 
 
+@pytest.mark.slow
 def test_a_terminal_shows_a_progress_bar(gateway: GatewayProcess, tmp_path: Path) -> None:
     leader, follower = pty.openpty()
     env = {**gateway.env, "TERM": "xterm-256color", "COLUMNS": "100"}

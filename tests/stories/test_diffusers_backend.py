@@ -27,6 +27,9 @@ from providers.diffusers_modal import embedded
 from registry.catalog import Catalog
 from registry.load import load_registry
 
+# Each starts containers that load real pipelines: three minutes in all.
+pytestmark = pytest.mark.slow
+
 SDXL = "stabilityai/stable-diffusion-xl-base-1.0"
 GLM = "zai-org/GLM-Image"
 SD15 = "stable-diffusion-v1-5/stable-diffusion-v1-5"

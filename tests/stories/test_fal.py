@@ -113,6 +113,7 @@ def test_cancel_reaches_fal(own_gateway: Own) -> None:
         gateway.check_books()
 
 
+@pytest.mark.slow
 def test_a_job_that_hangs_at_fal_ends_at_its_deadline(own_gateway: Own) -> None:
     with LoopbackFal(queued=10_000) as fal:
         gateway = own_gateway(**fal.env(), GATEWAY_JOB_TIMEOUT_S="3").start()
@@ -124,6 +125,7 @@ def test_a_job_that_hangs_at_fal_ends_at_its_deadline(own_gateway: Own) -> None:
         gateway.check_books()
 
 
+@pytest.mark.slow
 def test_ten_jobs_in_fals_queue_survive_a_kill(own_gateway: Own) -> None:
     with LoopbackFal(queued=10_000) as fal:
         gateway = own_gateway(**fal.env()).start()

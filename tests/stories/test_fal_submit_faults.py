@@ -199,6 +199,7 @@ def test_no_reply_at_all_is_unknown_after_a_minute(paid: GatewayProcess, fal: Lo
     assert submits(fal, "silent") == 1
 
 
+@pytest.mark.slow
 def test_unknown_jobs_outlive_a_kill_and_are_settled_from_the_command_line(own_gateway: Own) -> None:
     with LoopbackFal() as fal:
         gateway = own_gateway(**fal.env()).start()

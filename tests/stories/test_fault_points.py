@@ -91,7 +91,12 @@ def killed(gateway: GatewayProcess) -> None:
 
 @pytest.mark.parametrize("name", POINTS)
 def test_killed_at(
-    name: str, own_gateway: Own, fal: LoopbackFal, hooks: HookServer, database_env: dict[str, str]
+    name: str,
+    own_gateway: Own,
+    fal: LoopbackFal,
+    hooks: HookServer,
+    database_env: dict[str, str],
+    figures: Callable[[str], None],
 ) -> None:
     way = WAYS.get(name.partition(".")[0], plain)
     gateway = own_gateway(
@@ -111,10 +116,10 @@ def test_killed_at(
     gateway.start()
     told += send(gateway)  # it serves
     settled = settle(gateway, fal)
-    figures = check(gateway, fal, told)
+    counts = check(gateway, fal, told)
     if way is told_by_webhook:
         # Once, or a second time where nobody knows that the first got through; always under the same id.
         until("the end is told", lambda: gateway.query("select 1 from outbox where sent_at is not null"))
         assert len({call.id for call in hooks.calls}) == 1
         assert len(hooks.calls) == (2 if name == "delivery.tried" else 1)
-    print(f"{name}: {figures}, {settled} settled by an operator")
+    figures(f"{counts}, {settled} settled by an operator")

@@ -55,7 +55,10 @@ class Load:
 
 
 def test_two_minutes_of_kills(
-    own_gateway: Callable[..., GatewayProcess], fal: LoopbackFal, database_env: dict[str, str]
+    own_gateway: Callable[..., GatewayProcess],
+    fal: LoopbackFal,
+    database_env: dict[str, str],
+    figures: Callable[[str], None],
 ) -> None:
     rng = Random(1)
     gateway = own_gateway(GATEWAY_ENGINE="127.0.0.1:9", **fal.env(), **database_env)
@@ -73,8 +76,7 @@ def test_two_minutes_of_kills(
             client.join()
     gateway.start()
     settled = settle(gateway, fal, seconds=240)
-    figures = check(gateway, fal, load.told)
+    counts = check(gateway, fal, load.told)
     assert load.refused == []
-    assert figures["acknowledged"] > kills
-    slowest = max(starts)
-    print(f"{kills} kills: {figures}, {settled} settled by an operator, slowest start {slowest:.1f} s")
+    assert counts["acknowledged"] > kills
+    figures(f"{kills} kills: {counts}, {settled} settled by an operator, slowest start {max(starts):.1f} s")

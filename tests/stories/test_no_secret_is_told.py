@@ -25,6 +25,7 @@ def mailbox() -> Iterator[Mailbox]:
         yield box
 
 
+@pytest.mark.slow
 def test_no_secret_is_told(mailbox: Mailbox, fal: LoopbackFal, tmp_path: Path) -> None:
     env = {**fal.env(), **mailbox.env(), "GATEWAY_SECRET": SIGNING, "GATEWAY_LOG_LEVEL": "debug"}
     gateway = GatewayProcess(tmp_path / "data", GATEWAY_AUTH="required", **env).start()

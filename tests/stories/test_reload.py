@@ -83,6 +83,7 @@ def test_a_file_that_is_wrong_changes_nothing(gateway: GatewayProcess, file: Pat
     assert gateway.generate({"inputs": {"prompt": "x", "size": "64x64", "steps": 2}}).status_code == 200
 
 
+@pytest.mark.slow
 def test_a_template_that_changed_alone_shows_in_the_document(
     own_gateway: Callable[..., GatewayProcess], tmp_path: Path
 ) -> None:

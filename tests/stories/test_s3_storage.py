@@ -70,6 +70,7 @@ def start_paid(gateway: GatewayProcess, fal: LoopbackFal, prompt: str, then: Cal
     return job_id
 
 
+@pytest.mark.slow
 def test_a_picture_is_kept_in_the_bucket_and_served_after_a_restart(own_gateway: Own, place: Place) -> None:
     gateway = own_gateway(**place.env).start()
     job = gateway.generate(SHORT).json()
@@ -107,6 +108,7 @@ def test_an_upload_and_an_object_of_another_bucket_are_used(
     assert refused.status_code == 422  # the store's own bucket is no input
 
 
+@pytest.mark.slow
 def test_a_paid_picture_waits_for_a_store_that_is_away(
     own_gateway: Own, place: Place, fal: LoopbackFal
 ) -> None:

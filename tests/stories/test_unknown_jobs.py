@@ -53,6 +53,7 @@ def test_the_operator_lists_and_fails_an_unknown_job(own_gateway: Callable[..., 
     gateway.check_books()
 
 
+@pytest.mark.slow
 def test_the_operator_adopts_a_job_that_was_taken(own_gateway: Callable[..., GatewayProcess]) -> None:
     gateway = own_gateway().start()
     job_id = gateway.generate(SHORT, Prefer="respond-async").json()["jobId"]

@@ -16,13 +16,14 @@ from billing import ledger
 from gateway.accounts import rows
 from gateway.accounts.principals import OPERATOR
 from gateway.ambient import Ambient
-from gateway.core import Core, Parts
+from gateway.core import Core
 from gateway.db.engine import Database, open_database
 from gateway.jobs.keeper import adopt_all
 from gateway.jobs.outputs import Collector
 from gateway.jobs.records import JobRow
 from gateway.jobs.runner import Runner
 from gateway.jobs.tools import Tools
+from gateway.parts import Parts
 from gateway.schemas import GenerateRequest
 from gateway.settings import load_settings
 from gateway.storage import open_store

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import Callable
 from random import Random
 from typing import Any
 
@@ -37,7 +38,7 @@ async def race(world: Any, rng: Random) -> tuple[str, int]:
     return job.status, job.charge_micros
 
 
-async def test_one_end_each_and_the_charge_agrees(world) -> None:
+async def test_one_end_each_and_the_charge_agrees(world, figures: Callable[[str], None]) -> None:
     rng = Random(1)
     ends = [await race(world, rng) for _ in range(RACES)]
     counts = Counter(status for status, _ in ends)
@@ -45,4 +46,4 @@ async def test_one_end_each_and_the_charge_agrees(world) -> None:
     assert min(counts.values()) > RACES / 20, counts  # both happen
     assert await world.money() == (sum(charged for _, charged in ends), 0)
     assert await world.db.read(ledger.verify) == []
-    print(f"{RACES} races: {dict(counts)}")
+    figures(f"{RACES} races: {dict(counts)}")

@@ -11,11 +11,12 @@ from support.people import premium
 from support.scripted_provider import SCRIPTED_TYPES, done, handle
 
 from gateway.accounts.principals import OPERATOR
-from gateway.core import Core, Parts
+from gateway.core import Core
 from gateway.db.engine import open_database
 from gateway.jobs import cadence, watch
 from gateway.jobs.events import MOST_STREAMS, Event, Events, Seen
 from gateway.jobs.live import MOST_LINES
+from gateway.parts import Parts
 from gateway.problems import Problem
 from gateway.schemas import GenerateRequest
 from providers.base import Running, Waiting

@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, insert, select
 from support.people import premium
 from support.simulated_cloud import CLOUDS, SIMULATED_TYPES, SUBMITS, Cloud
 from support.small_registry import small_catalog
@@ -26,15 +27,17 @@ from billing.tables import hold
 from gateway.accounts import rows
 from gateway.accounts.principals import OPERATOR
 from gateway.ambient import Ambient
-from gateway.core import Core, Parts
+from gateway.core import Core
 from gateway.db.engine import open_database
 from gateway.db.migrate import upgrade
-from gateway.db.tables import attempt, image, job
+from gateway.db.tables import attempt, image, job, outbox, webhook
+from gateway.delivery.asked import DeliveryRequest, WebhookTarget
 from gateway.jobs import taken
 from gateway.jobs.keeper import adopt_all
 from gateway.jobs.outputs import Collector
 from gateway.jobs.runner import Runner
 from gateway.jobs.tools import Tools
+from gateway.parts import Parts
 from gateway.problems import Problem
 from gateway.schemas import GenerateRequest
 from gateway.settings import load_settings
@@ -47,6 +50,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 TERMINAL = ("completed", "failed", "canceled")
 PAID_IN = 400_000
+ENDPOINT = "whk_1"
 STEPS: list[str] = []
 
 
@@ -63,6 +67,9 @@ class Jobs(RuleBasedStateMachine):
         self.cloud = CLOUDS[self.folder.name] = Cloud()
         self.told: list[str] = []
         self.waits: list[asyncio.Future[Any]] = []
+        self.requests: list[GenerateRequest] = []
+        self.answered: dict[int, str] = {}
+        """The job of each request that was let in."""
         self.config = load_settings({"GATEWAY_DATA_DIR": self.folder.name})
         upgrade(self.config.database_url, at=1)
         self.images = open_store(Path(self.folder.name, "store").as_uri())
@@ -94,9 +101,11 @@ class Jobs(RuleBasedStateMachine):
 
     @staticmethod
     def pay_in(conn: Connection) -> None:
-        """The operator is prepaid here, so that money can run out."""
+        """The operator is prepaid here, so that money can run out; and is called when a job ends."""
         rows.ensure_account(conn, account_id=OPERATOR, name="op", postpaid=False, at=1)
         ledger.top_up(conn, account_id=OPERATOR, amount_micros=PAID_IN, reference="first", at=1)
+        endpoint = {"id": ENDPOINT, "account_id": OPERATOR, "url": "https://example.org/", "created_at": 1}
+        conn.execute(insert(webhook).values(**endpoint))
 
     def new_process(self) -> None:
         core = self.core
@@ -143,12 +152,40 @@ class Jobs(RuleBasedStateMachine):
     def submit(self, model: str, submits: list[str]) -> None:
         self.cloud.submits.extend(submits)
         inputs = {"prompt": "a cat", **({"n": 2} if model == "single" else {})}
-        body = GenerateRequest(model=model, inputs=inputs)
+        delivery = DeliveryRequest(webhook=WebhookTarget(id=ENDPOINT))
+        self.requests.append(GenerateRequest(model=model, inputs=inputs, delivery=delivery))
+        self.send(len(self.requests) - 1)
+
+    @rule(which=st.integers(0))
+    def resend(self, which: int) -> None:
+        """A client sends a request again, under its key: the same job, or the first time when it was refused."""
+        if not self.requests:
+            return
+        number = which % len(self.requests)
+        known, found = self.answered.get(number), self.send(number)
+        assert known is None or found == known
+
+    def send(self, number: int) -> str | None:
+        """Send a request; its job, or None when there is no money for one."""
+        caller, body = premium(), self.requests[number]
+
+        async def ask() -> str:
+            core = self.core
+            claim = core.resends.claim(caller, f"k{number}", "/api/images/generate", b"{}", 0)
+            answer = await core.resends.once(
+                claim, caller, 0, lambda: core.generate(body, caller, 0, claim=claim)
+            )
+            return answer.job.id
+
         try:
-            self.told.append(self.do(self.core.admission.submit(body, premium())))
+            found = self.answered[number] = self.do(ask())
         except Problem as problem:
             if problem.document.code != "insufficient_funds":
                 raise
+            return None
+        if found not in self.told:
+            self.told.append(found)
+        return str(found)
 
     @rule(which=st.integers(0), how=st.sampled_from(["running", "done", "done", "failed"]))
     def cloud_moves(self, which: int, how: str) -> None:
@@ -267,6 +304,16 @@ class Jobs(RuleBasedStateMachine):
                 assert row.status != "completed" or row.id in pictures
 
     @invariant()
+    def each_end_is_told_once(self) -> None:
+        # One look: a job may end between two.
+        query = select(job.c.id, job.c.status, outbox.c.id.label("event")).outerjoin_from(
+            job, outbox, outbox.c.job_id == job.c.id
+        )
+        for row in (found := self.read(query)):
+            assert (row.status in TERMINAL) == (row.event is not None), row
+        assert len(found) == len({row.id for row in found})
+
+    @invariant()
     def nothing_is_sent_twice(self) -> None:
         assert self.cloud.twice == []
 
@@ -319,10 +366,10 @@ class Jobs(RuleBasedStateMachine):
         await self.core.aclose()
 
 
-def test_the_promises_hold_in_any_order() -> None:
+def test_the_promises_hold_in_any_order(figures: Callable[[str], None]) -> None:
     STEPS.clear()
     run_state_machine_as_test(
         Jobs, settings=settings(max_examples=60, stateful_step_count=50, deadline=None, print_blob=True)
     )
-    print(f"{len(STEPS)} steps")
+    figures(f"{len(STEPS)} steps")
     assert len(STEPS) > 2000

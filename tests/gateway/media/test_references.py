@@ -15,11 +15,12 @@ from billing import ledger
 from gateway.accounts import rows
 from gateway.accounts.principals import OPERATOR
 from gateway.ambient import Ambient
-from gateway.core import Core, Parts
+from gateway.core import Core
 from gateway.db.engine import open_database
 from gateway.db.migrate import upgrade
 from gateway.jobs import queries
 from gateway.media.fetch import Fetcher
+from gateway.parts import Parts
 from gateway.problems import Problem
 from gateway.schemas import GenerateRequest
 from gateway.settings import load_settings

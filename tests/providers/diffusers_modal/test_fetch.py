@@ -143,6 +143,7 @@ def hub(tmp_path) -> Hub:
     return tiny_hub(tmp_path / "hub", embedded.folder("mini"))
 
 
+@pytest.mark.slow
 async def test_a_fetched_pipeline_loads_without_the_hub_and_is_not_fetched_twice(hub, tmp_path):
     async with hub.serve() as url:
         first = await fetch(url, tmp_path / "home", "acme/tiny", "fp16", load=True)

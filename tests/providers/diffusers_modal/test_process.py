@@ -143,6 +143,7 @@ async def test_a_killed_engine_loses_its_job_and_the_next_one_runs(supervised, d
     assert done.images == engine.run(job()).images
 
 
+@pytest.mark.slow
 async def test_a_new_gateway_adopts_the_engine_and_its_job(killed_gateway, supervised, data_dir):
     killed_gateway("--orphan-exit", "60")
     pid = read_address(data_dir).pid

@@ -45,6 +45,7 @@ async def running(backend: ModalBackend, call_id: str, job_id: str, step: int = 
             await asyncio.sleep(0.02)
 
 
+@pytest.mark.slow
 async def test_a_job_waits_runs_and_gives_the_picture_that_our_own_engine_gives(plane, backend):
     call_id = await backend.submit("A10G", job("first", num_inference_steps=60, num_images=4))
     assert call_id.startswith("fc-")
@@ -201,6 +202,7 @@ async def test_the_progress_of_an_ended_job_is_taken_away(plane, backend):
     await asyncio.to_thread(plane.wait, lambda: "tidy" not in plane.progress())
 
 
+@pytest.mark.slow
 async def test_a_container_that_is_killed_fails_its_job_and_the_next_one_has_another(plane, backend):
     call_id = await backend.submit("A10G", long_job("doomed"))
     await running(backend, call_id, "doomed")

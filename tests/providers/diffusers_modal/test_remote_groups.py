@@ -39,6 +39,7 @@ async def drawing(backend, call_id, name, place):
             await asyncio.sleep(0.02)
 
 
+@pytest.mark.slow
 async def test_each_gets_its_own_picture_in_this_process_and_in_another(backend, shared):
     names = ["one", "two", "three"]
     call_id = await backend.submit_many(
