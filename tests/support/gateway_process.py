@@ -1,6 +1,7 @@
 """A real gateway as its user runs it: `gateway serve` in a process of its own, on real sockets."""
 
 import contextlib
+import itertools
 import json
 import os
 import signal
@@ -30,11 +31,20 @@ def until(what: str, condition: Any, seconds: float = 30) -> Any:
         time.sleep(0.02)
 
 
+# Below what the system gives to outgoing connections: one of those could take a port between two starts of
+# the gateway that listens there. Test processes begin at different ones.
+_PORTS = itertools.cycle(range(10_240, 32_000))
+for _ in range(os.getpid() * 61 % 21_000):
+    next(_PORTS)
+
+
 def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
+    """A port that nobody listens on now, and that no connection is given."""
+    for port in _PORTS:
+        with contextlib.suppress(OSError), socket.socket() as found:
+            found.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("the ports never end")
 
 
 def clean_environment(**more: str) -> dict[str, str]:
