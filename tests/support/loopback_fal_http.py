@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, Self
 from urllib.parse import parse_qs, urlsplit
 
 import msgspec
+from support.gateway_process import free_port
 
 
 class Request(NamedTuple):
@@ -74,7 +75,8 @@ class HttpServer:
 
     def __enter__(self) -> Self:
         self._thread.start()
-        self._do(self._start(0))
+        # Not one that was just another's: whose gateway may still be calling there.
+        self._do(self._start(free_port()))
         return self
 
     def __exit__(self, *_: object) -> None:
