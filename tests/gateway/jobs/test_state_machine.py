@@ -369,7 +369,7 @@ class Jobs(RuleBasedStateMachine):
 def test_the_promises_hold_in_any_order(figures: Callable[[str], None]) -> None:
     STEPS.clear()
     run_state_machine_as_test(
-        Jobs, settings=settings(max_examples=60, stateful_step_count=50, deadline=None, print_blob=True)
+        Jobs, settings=settings(max_examples=80, stateful_step_count=50, deadline=None, print_blob=True)
     )
     figures(f"{len(STEPS)} steps")
     assert len(STEPS) > 2000
