@@ -272,9 +272,9 @@ class Jobs(RuleBasedStateMachine):
         found = await self.core.job(job_id, None)
         lost = [one.id for one in found.attempts if one.status == "unknown" and one.id in self.cloud.calls]
         try:
-            if lost and lost[0] == next(a.id for a in found.attempts if a.status == "unknown"):
+            if lost:
                 await self.core.adopt(job_id, self.cloud.calls[lost[0]])
-            elif not lost:
+            else:
                 await self.core.fail_unknown(job_id)
         except Problem as problem:
             if problem.document.code != "job_not_unknown":
@@ -366,8 +366,12 @@ class Jobs(RuleBasedStateMachine):
 
 def test_the_promises_hold_in_any_order(figures: Callable[[str], None]) -> None:
     STEPS.clear()
+    # The same orders each time; how far things are when a step comes is another each time.
     run_state_machine_as_test(
-        Jobs, settings=settings(max_examples=80, stateful_step_count=50, deadline=None, print_blob=True)
+        Jobs,
+        settings=settings(
+            max_examples=80, stateful_step_count=50, deadline=None, derandomize=True, database=None
+        ),
     )
     figures(f"{len(STEPS)} steps")
     assert len(STEPS) > 2000
