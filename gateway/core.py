@@ -22,11 +22,10 @@ from gateway.jobs.dispatch import Dispatcher
 from gateway.jobs.events import Events
 from gateway.jobs.idempotency import Claim
 from gateway.jobs.keeper import Keeper, adopt_all
-from gateway.jobs.leases import DRIVEN
 from gateway.jobs.outliers import Outliers
 from gateway.jobs.outputs import Collector
 from gateway.jobs.progress import ProgressWriter
-from gateway.jobs.records import ImageRow, JobRow
+from gateway.jobs.records import UNDER_WAY, ImageRow, JobRow
 from gateway.jobs.runner import Runner
 from gateway.jobs.tools import Tools
 from gateway.links import Links
@@ -263,7 +262,7 @@ class Core:
             await self.runner.wait(job_id, max(0.0, ends - self.ambient.monotonic()))
             found = await self.job(job_id, account_id)
             left = ends - self.ambient.monotonic()
-            if found.status not in DRIVEN or left <= 0 or self.stopping or not self.shared:
+            if found.status not in UNDER_WAY or left <= 0 or self.stopping or not self.shared:
                 return found
             await self.runner.pause(min(LOOK_ELSEWHERE_S, left))
 

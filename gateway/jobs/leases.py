@@ -14,9 +14,9 @@ from typing import Any, TypeVar
 from sqlalchemy import BigInteger, ColumnElement, Connection, cast, func, or_, select, update
 
 from gateway.db.tables import job
+from gateway.jobs.records import UNDER_WAY
 
 __all__ = [
-    "DRIVEN",
     "LEASE_MS",
     "LeaseLost",
     "adopt",
@@ -32,8 +32,6 @@ __all__ = [
 
 T = TypeVar("T")
 
-DRIVEN = ("queued", "running", "storing")
-"""Jobs that some process drives, or should."""
 LEASE_MS = 15_000
 _CHUNK = 500
 
@@ -63,7 +61,7 @@ def lease(conn: Connection) -> ColumnElement[int] | None:
 
 def claim(conn: Connection, job_id: str, owner: str) -> int | None:
     """Take a job on; its fence, or None when another process drives it, or nobody should."""
-    mine = (job.c.id == job_id, job.c.status.in_(DRIVEN), or_(_is_free(conn, owner), job.c.owner == owner))
+    mine = (job.c.id == job_id, job.c.status.in_(UNDER_WAY), or_(_is_free(conn, owner), job.c.owner == owner))
     found: int | None = conn.execute(
         update(job).where(*mine).values(**taken_by(conn, owner)).returning(job.c.fence)
     ).scalar()
@@ -78,7 +76,7 @@ def adopt(conn: Connection, owner: str, limit: int) -> list[tuple[str, int]]:
     """
     free = (
         select(job.c.id)
-        .where(job.c.status.in_(DRIVEN), _is_free(conn, owner))
+        .where(job.c.status.in_(UNDER_WAY), _is_free(conn, owner))
         .order_by(job.c.created_at, job.c.id)
         .limit(limit)
         .with_for_update(skip_locked=True)
@@ -98,13 +96,13 @@ def renew(conn: Connection, owner: str, job_ids: Sequence[str]) -> None:
 
 def canceled(conn: Connection, owner: str) -> list[str]:
     """Jobs of a process whose end somebody wants."""
-    mine = (job.c.owner == owner, job.c.status.in_(DRIVEN), job.c.cancel_requested)
+    mine = (job.c.owner == owner, job.c.status.in_(UNDER_WAY), job.c.cancel_requested)
     return list(conn.execute(select(job.c.id).where(*mine)).scalars())
 
 
 def let_go(conn: Connection, owner: str) -> None:
     """Hand a process's jobs over: whoever comes next adopts them at once."""
-    mine = (job.c.owner == owner, job.c.status.in_(DRIVEN))
+    mine = (job.c.owner == owner, job.c.status.in_(UNDER_WAY))
     conn.execute(update(job).where(*mine).values(owner=None, lease_until=None))
 
 

@@ -27,7 +27,7 @@ __all__ = [
 
 TERMINAL = frozenset({"completed", "failed", "canceled"})
 UNDER_WAY = frozenset({"queued", "running"})
-"""Some process works at it."""
+"""Some process works at it, or should. As stored: `storing` is only shown."""
 
 
 class Admitted(Struct, frozen=True, kw_only=True):

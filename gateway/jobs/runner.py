@@ -10,6 +10,7 @@ from gateway.faults import point
 from gateway.jobs import leases, queries
 from gateway.jobs.drive import Drive
 from gateway.jobs.live import Live
+from gateway.jobs.records import UNDER_WAY
 from gateway.jobs.tools import Tools, read_until_done, write_until_done
 from providers.errors import ProviderError
 
@@ -135,7 +136,7 @@ class Runner:
             return  # ended, the operator's to settle, or another process's
         point("job.claimed")
         job = await read_until_done(db, lambda c: queries.find_job(c, job_id))
-        if job is None or job.status not in leases.DRIVEN:
+        if job is None or job.status not in UNDER_WAY:
             return
         drive = Drive(job, self._tools, live, fence=fence, recovered=recovered)
         try:
