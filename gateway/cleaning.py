@@ -49,13 +49,17 @@ class Cleaner:
         store: has the files.
         ambient: time.
         keep: for how long.
+        alone: no other process writes to the store, so what was half written before this one began stays so.
     """
 
-    def __init__(self, db: Database, store: ImageStore, ambient: Ambient, keep: Keep) -> None:
+    def __init__(
+        self, db: Database, store: ImageStore, ambient: Ambient, keep: Keep, *, alone: bool = False
+    ) -> None:
         self._db = db
         self._store = store
         self._ambient = ambient
         self._keep = keep
+        self._began: int | None = ambient.now_ms() if alone else None
         # Ids of pictures are in no order: what is looked at first is another with each start.
         self._looked: dict[Folder, str] = {"images": f"img_{ambient.seed():08x}", "media": ""}
 
@@ -109,7 +113,8 @@ class Cleaner:
             DatabaseError, StorageError: one of the two is away.
         """
         now = self._ambient.now_ms()
-        swept = await self._store.sweep_unfinished(FOLDERS, now - GRACE_MS)
+        before = now - GRACE_MS if self._began is None else self._began
+        swept = await self._store.sweep_unfinished(FOLDERS, before)
         if swept:
             log.info("%d files were removed that a process had left half written", swept)
         found = await find_orphans(self._store, self._db, now)

@@ -83,7 +83,10 @@ class Core:
         self.office = Office(settings, parts.secrets, db, ambient, self.release, self.delivery.wake)
         self.accounts = self.office.accounts
         keep = Keep(image_days=settings.image_days, upload_days=settings.upload_days)
-        self.housekeeper = Housekeeper(db, ambient, Cleaner(db, self.images, ambient, keep))
+        self.shared = settings.shared_database
+        """Other processes may drive jobs of the same database."""
+        cleaner = Cleaner(db, self.images, ambient, keep, alone=not self.shared)
+        self.housekeeper = Housekeeper(db, ambient, cleaner)
         operator = read_operator_key(settings.data_dir)
         self.gatekeeper = Gatekeeper(
             db,
@@ -91,8 +94,6 @@ class Core:
             open_to_all=settings.auth == "open",
             operator_key=None if operator is None else operator.key,
         )
-        self.shared = settings.shared_database
-        """Other processes may drive jobs of the same database."""
         self.probe = WriteProbe(db, ambient)
         self.stopping = False
         self.admission = Admission(self)

@@ -3,6 +3,8 @@
 import asyncio
 import re
 from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
+from itertools import count
 from pathlib import Path
 from types import MappingProxyType
 from urllib.parse import SplitResult, unquote, urlsplit
@@ -53,16 +55,19 @@ class ImageStore:
     def __init__(self, store: ObjectStore, login: S3Login | None = None) -> None:
         self._store = store
         self._login = login
+        self._root = Path(root) if isinstance(store, LocalStore) and (root := store.prefix) else None
 
     async def put(self, key: str, data: bytes | Path, content_type: str) -> None:
         """Store bytes, or a file of them, which is never whole in memory. A second put of a key
-        replaces the first whole.
+        replaces the first whole, and what a process that was killed left of it.
 
         Raises:
             StorageError: the store refused, is full or is away.
         """
-        attributes = {"Content-Type": content_type} if not isinstance(self._store, LocalStore) else None
+        attributes = {"Content-Type": content_type} if self._root is None else None
         try:
+            if self._root is not None:
+                await asyncio.to_thread(_forget_unfinished, self._root / key)
             await obstore.put_async(
                 self._store, key, data, attributes=attributes, max_concurrency=PARTS_AT_ONCE
             )
@@ -152,11 +157,10 @@ class ImageStore:
         Raises:
             StorageError: one cannot be removed.
         """
-        root = self._store.prefix if isinstance(self._store, LocalStore) else None
-        if root is None:
+        if self._root is None:
             return 0
         try:
-            return await asyncio.to_thread(_sweep, [Path(root) / name for name in folders], before)
+            return await asyncio.to_thread(_sweep, [self._root / name for name in folders], before)
         except OSError as error:
             raise self._fault("a file that was half written could not be removed", error) from None
 
@@ -170,13 +174,23 @@ def _is_missing(error: Exception) -> bool:
     return isinstance(error, FileNotFoundError) and "NoSuchBucket" not in str(error)
 
 
+def _forget_unfinished(path: Path) -> None:
+    """Remove files that obstore began and did not finish for a key: it counts on from the first that is there."""
+    with suppress(FileNotFoundError):
+        for number in count(1):
+            Path(f"{path}#{number}").unlink()
+
+
 def _sweep(folders: list[Path], before: int) -> int:
     swept = 0
     for folder in folders:
         for path in folder.iterdir() if folder.is_dir() else ():
-            if UNFINISHED.fullmatch(path.name) and path.stat().st_mtime * 1000 < before:
-                path.unlink(missing_ok=True)
-                swept += 1
+            if not UNFINISHED.fullmatch(path.name):
+                continue
+            with suppress(FileNotFoundError):  # it was finished meanwhile
+                if path.stat().st_mtime * 1000 < before:
+                    path.unlink()
+                    swept += 1
     return swept
 
 

@@ -107,6 +107,18 @@ async def test_what_was_left_half_written_is_swept(tmp_path) -> None:
     assert await open_store("memory://").sweep_unfinished(("images",), 1_000_001) == 0
 
 
+async def test_a_put_removes_what_was_left_half_written_of_its_key(tmp_path) -> None:
+    store = open_store(tmp_path.as_uri())
+    (tmp_path / "images").mkdir()
+    for name in ("a.png#1", "a.png#2", "b.png#1"):
+        (tmp_path / "images" / name).write_bytes(b"half")
+    await store.put("images/a.png", b"whole", "image/png")
+    assert {path.name: path.read_bytes() for path in (tmp_path / "images").iterdir()} == {
+        "a.png": b"whole",
+        "b.png#1": b"half",
+    }
+
+
 async def test_a_store_opened_to_be_read_makes_nothing(tmp_path, s3) -> None:
     with pytest.raises(StorageError, match="is not there"):
         open_store((tmp_path / "none").as_uri(), to_write=False)

@@ -93,8 +93,8 @@ def _check_money(gateway: GatewayProcess, status: dict[str, str]) -> None:
 
 def _check_files(gateway: GatewayProcess) -> None:
     """Each row has its file. A file without a row is of a picture that was about to get one: it ends so, too.
-    What a kill left half written (`name#1`) is no picture's file; the sweep removes it a day later.
+    What a kill left half written (`name#1`) is gone with the next start, or the next try at the picture.
     """
-    files = {path.name for path in (gateway.store / "images").glob("*") if "#" not in path.name}
+    files = {path.name for path in (gateway.store / "images").glob("*") if path.is_file()}
     rows = {key.removeprefix("images/") for (key,) in gateway.query("select storage_key from image")}
     assert rows == files

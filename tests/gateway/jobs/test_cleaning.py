@@ -330,6 +330,20 @@ async def test_what_a_killed_process_left_half_written_goes(world, tmp_path: Pat
     assert not half.exists()
 
 
+async def test_a_process_that_is_alone_removes_at_once_what_the_last_one_left_half_written(
+    world, tmp_path: Path
+) -> None:
+    half = tmp_path / "store" / "images" / f"{image_id('job1', 0)}.png#1"
+    ours = half.with_name(f"{image_id('job2', 0)}.png#1")
+    half.parent.mkdir()
+    for path, seconds in ((half, -1), (ours, 1)):
+        path.write_bytes(b"half")
+        os.utime(path, (world.core.ambient.now_ms() / 1000 + seconds,) * 2)
+    cleaner = Cleaner(world.db, world.core.images, world.core.ambient, Keep(), alone=True)
+    await cleaner.remove_orphans()
+    assert (half.exists(), ours.exists()) == (False, True)
+
+
 # -- rows without a file ----------------------------------------------------------------------
 
 
