@@ -41,9 +41,9 @@ def _sums(conn: Connection) -> Iterator[Finding]:
     total = conn.execute(select(func.coalesce(func.sum(e.amount_micros), 0))).scalar_one()
     if total:
         yield Finding(code="ledger_sum", subject="ledger", detail=f"all entries sum to {total}")
-    each = select(e.job_id, e.kind, func.sum(e.amount_micros).label("total")).group_by(e.job_id, e.kind)
+    each = select(e.reference, e.kind, func.sum(e.amount_micros).label("total")).group_by(e.reference, e.kind)
     for row in conn.execute(each.having(func.sum(e.amount_micros) != 0)):
-        yield Finding(code="transfer_sum", subject=row.job_id, detail=f"{row.kind} sums to {row.total}")
+        yield Finding(code="transfer_sum", subject=row.reference, detail=f"{row.kind} sums to {row.total}")
 
 
 def _holds(conn: Connection) -> Iterator[Finding]:
@@ -76,7 +76,9 @@ def _holds(conn: Connection) -> Iterator[Finding]:
 def _moved() -> Subquery:
     """Per hold, what its entries moved on its account's held side: sums and counts by kind."""
     h, e = hold.c, ledger_entry.c
-    own = hold.outerjoin(ledger_entry, and_(e.job_id == h.job_id, e.ledger_account == "held:" + h.account_id))
+    own = hold.outerjoin(
+        ledger_entry, and_(e.reference == h.job_id, e.ledger_account == "held:" + h.account_id)
+    )
 
     def total(kind: str) -> ColumnElement[int]:
         return func.coalesce(func.sum(case((e.kind == kind, e.amount_micros))), 0).label(f"{kind}_sum")
@@ -93,9 +95,9 @@ def _moved() -> Subquery:
 def _orphans(conn: Connection) -> Iterator[Finding]:
     e = ledger_entry.c
     jobs = (
-        select(e.job_id)
+        select(e.reference)
         .where(e.kind.in_(("hold", "capture", "release")))
-        .where(~exists().where(hold.c.job_id == e.job_id))
+        .where(~exists().where(hold.c.job_id == e.reference))
         .distinct()
     )
     for job_id in conn.scalars(jobs):

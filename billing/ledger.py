@@ -28,8 +28,10 @@ __all__ = [
     "capture",
     "open_wallet",
     "place_hold",
+    "record",
     "release",
     "top_up",
+    "transfer",
     "verify",
 ]
 
@@ -148,7 +150,7 @@ def top_up(conn: Connection, *, account_id: str, amount_micros: int, reference: 
     if not conn.execute(_MOVE, {"account": account_id, "to_available": amount_micros, "to_held": 0}).rowcount:
         raise UnknownWallet(account_id)
     available = f"available:{account_id}"
-    _record(conn, _transfer(reference, "topup", "funding", available, amount_micros, at))
+    record(conn, transfer(reference, "topup", "funding", available, amount_micros, at))
 
 
 def place_hold(conn: Connection, *, job_id: str, account_id: str, amount_micros: int, at: int) -> None:
@@ -184,7 +186,7 @@ def place_hold(conn: Connection, *, job_id: str, account_id: str, amount_micros:
         },
     )
     available, held = f"available:{account_id}", f"held:{account_id}"
-    _record(conn, _transfer(job_id, "hold", available, held, amount_micros, at))
+    record(conn, transfer(job_id, "hold", available, held, amount_micros, at))
 
 
 def capture(conn: Connection, *, job_id: str, amount_micros: int, at: int) -> None:
@@ -207,10 +209,10 @@ def capture(conn: Connection, *, job_id: str, amount_micros: int, at: int) -> No
     rest = held_micros - amount_micros
     conn.execute(_MOVE, {"account": account_id, "to_available": rest, "to_held": -held_micros})
     held = f"held:{account_id}"
-    entries = _transfer(job_id, "capture", held, "revenue", amount_micros, at)
+    entries = transfer(job_id, "capture", held, "revenue", amount_micros, at)
     if rest:
-        entries += _transfer(job_id, "release", held, f"available:{account_id}", rest, at)
-    _record(conn, entries)
+        entries += transfer(job_id, "release", held, f"available:{account_id}", rest, at)
+    record(conn, entries)
 
 
 def release(conn: Connection, *, job_id: str, at: int) -> None:
@@ -228,7 +230,7 @@ def release(conn: Connection, *, job_id: str, at: int) -> None:
     account_id, held_micros = _end(conn, job_id, "released", None, at)
     conn.execute(_MOVE, {"account": account_id, "to_available": held_micros, "to_held": -held_micros})
     held, available = f"held:{account_id}", f"available:{account_id}"
-    _record(conn, _transfer(job_id, "release", held, available, held_micros, at))
+    record(conn, transfer(job_id, "release", held, available, held_micros, at))
 
 
 def balance(conn: Connection, account_id: str) -> Balance:
@@ -260,22 +262,44 @@ def _end(conn: Connection, job_id: str, status: str, captured: int | None, at: i
     raise ValueError(f"a charge of {usd(captured or 0)} USD on a hold of {usd(found.amount_micros)} USD")
 
 
-def _transfer(
-    job_id: str, kind: str, source: str, target: str, amount_micros: int, at: int
+def transfer(
+    reference: str,
+    kind: str,
+    source: str,
+    target: str,
+    amount_micros: int,
+    at: int,
+    *,
+    job_id: str | None = None,
+    note: str | None = None,
 ) -> list[dict[str, Any]]:
-    """The two entries that move an amount from one ledger account to another."""
+    """The two entries that move an amount from one ledger account to another.
+
+    Args:
+        reference: the business id; with the kind it is unique.
+        kind: of the movement.
+        source: loses the amount.
+        target: gets it.
+        amount_micros: micro-dollars.
+        at: milliseconds UTC.
+        job_id: the job that it is about, where the reference is another.
+        note: why, in a person's words.
+    """
     return [
         {
-            "id": f"{job_id}:{kind}:{number}",
-            "job_id": job_id,
+            "id": f"{reference}:{kind}:{number}",
+            "reference": reference,
             "kind": kind,
             "ledger_account": account,
             "amount_micros": amount,
             "created_at": at,
+            "job_id": job_id,
+            "note": note,
         }
         for number, (account, amount) in enumerate(((source, -amount_micros), (target, amount_micros)), 1)
     ]
 
 
-def _record(conn: Connection, entries: list[dict[str, Any]]) -> None:
+def record(conn: Connection, entries: list[dict[str, Any]]) -> None:
+    """Append entries; their sum is zero."""
     conn.execute(_INSERT_ENTRIES, entries)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from msgspec import structs
 
 from billing import ledger
+from billing.budgets import BudgetExhausted
 from gateway import limits
 from gateway.accounts.principals import OPERATOR, Principal
 from gateway.faults import point
@@ -98,7 +99,7 @@ class Admission:
             await asyncio.shield(task)
         except ledger.InsufficientFunds as error:
             raise Problem("insufficient_funds", f"{error}. Nothing was charged") from error
-        except admit.BudgetExhausted as error:
+        except BudgetExhausted as error:
             raise Problem("budget_exhausted", f"{str(error).capitalize()}. Nothing was charged") from error
         except admit.TooManyJobs as error:
             raise Problem(

@@ -175,7 +175,7 @@ def _is_missing(error: Exception) -> bool:
 
 
 def _forget_unfinished(path: Path) -> None:
-    """Remove files that obstore began and did not finish for a key: it counts on from the first that is there."""
+    """Remove files that obstore began and did not finish for a key. It numbers them without a gap."""
     with suppress(FileNotFoundError):
         for number in count(1):
             Path(f"{path}#{number}").unlink()

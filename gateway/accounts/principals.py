@@ -65,6 +65,8 @@ class Principal(Struct, frozen=True, kw_only=True):
     address: str = "-"
     resend_window_s: int | None = None
     """As its account has it."""
+    price_list: str | None = None
+    """As its account has it."""
 
     @property
     def actor(self) -> Actor:
@@ -169,6 +171,7 @@ class Gatekeeper:
             scopes=EVERYTHING,
             address=caller.address,
             resend_window_s=account.resend_window_s,
+            price_list=account.price_list,
         )
 
     def _check_key(self, key: KeyRow) -> None:

@@ -41,6 +41,8 @@ class AccountRow(Struct, frozen=True, kw_only=True):
     closed_at: int | None = None
     resend_window_s: int | None = None
     """In it equal requests without an Idempotency-Key are one; None: as the settings say."""
+    price_list: str | None = None
+    """A key of the registry's `price_lists`; None: everybody's prices."""
 
     def tier_at(self, at: int) -> str:
         """The tier that holds at a time, in milliseconds UTC."""

@@ -4,7 +4,7 @@ from typing import Literal
 
 from alembic import op
 
-__all__ = ["append_only", "recreate"]
+__all__ = ["append_only", "changeable", "recreate"]
 
 
 def recreate() -> Literal["always", "never"]:
@@ -30,6 +30,15 @@ def append_only(table: str) -> None:
         f"create trigger {table}_append_only before update or delete or truncate on {table} "
         "for each statement execute function refuse_change()"
     )
+
+
+def changeable(table: str) -> None:
+    """Take back what `append_only` did, for a migration that ends with it again."""
+    if _is_sqlite():
+        for change in ("update", "delete"):
+            op.execute(f"drop trigger {table}_no_{change}")
+    else:
+        op.execute(f"drop trigger {table}_append_only on {table}")
 
 
 def _is_sqlite() -> bool:

@@ -62,6 +62,8 @@ account = Table(
     Column("closed_at", BigInteger),
     # Equal requests without an Idempotency-Key within so many seconds are one; null: as the settings say.
     Column("resend_window_s", Integer),
+    # A key of the registry's `price_lists`; null: everybody's prices.
+    Column("price_list", String(60)),
 )
 
 # How a person signs in to an account. An account that programs alone use has none.
@@ -279,6 +281,10 @@ attempt = Table(
     Column("revised_prompt", Text),
     # Of a candidate that takes several calls, which one
     Column("call_index", Integer, nullable=False, server_default=text("0")),
+    # What the provider counted, in its own unit: a decimal
+    Column("billable_units", String(40)),
+    # What it should have billed by our list of its prices
+    Column("listed_cost_micros", BigInteger),
     UniqueConstraint("job_id", "number"),
 )
 

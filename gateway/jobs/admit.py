@@ -5,8 +5,7 @@ account and its key may have.
 import msgspec
 from sqlalchemy import Connection, func, insert, select, update
 
-from billing import ledger
-from billing.money import usd
+from billing import budgets, ledger
 from gateway.db.tables import account, job
 from gateway.faults import point
 from gateway.jobs import idempotency
@@ -17,7 +16,7 @@ from gateway.media.expiry import hold_media
 from gateway.schemas import RoutingView, Schedule
 from providers.normalizer import ReportRow
 
-__all__ = ["FIRST_FENCE", "BudgetExhausted", "NewJob", "TooManyJobs", "admit", "release_scheduled"]
+__all__ = ["FIRST_FENCE", "NewJob", "TooManyJobs", "admit", "release_scheduled"]
 
 FIRST_FENCE = 1
 """Of a job whose first owner is the process that let it in."""
@@ -74,34 +73,20 @@ class TooManyJobs(Exception):
         return type(self), (self.most,)
 
 
-class BudgetExhausted(Exception):
-    """The API key's budget does not cover the job's ceiling."""
-
-    def __init__(self, left_micros: int, needed_micros: int) -> None:
-        super().__init__(
-            f"the API key has {usd(left_micros)} USD of its budget left, and the job may cost "
-            f"{usd(needed_micros)} USD"
-        )
-        self.left_micros, self.needed_micros = left_micros, needed_micros
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return type(self), (self.left_micros, self.needed_micros)
-
-
 def admit(conn: Connection, new: NewJob, at: int) -> None:
     """Let a job in: its row, its hold and its first attempt, or nothing.
 
     Raises:
         Repeated: its request was let in before.
         InsufficientFunds: the account cannot pay the ceiling.
-        BudgetExhausted: the API key may not.
+        BudgetExhausted: a budget does not.
         TooManyJobs: the account has enough of them.
         MediaGone: an upload of its was removed meanwhile.
     """
     if new.claim is not None:
         idempotency.take(conn, new.claim, at)
     hold_media(conn, new.media_keys)
-    _check_limits(conn, new)
+    _check_open(conn, new)
     point("admit.checked")
     conn.execute(
         insert(job).values(
@@ -130,28 +115,29 @@ def admit(conn: Connection, new: NewJob, at: int) -> None:
         )
     )
     ledger.place_hold(conn, job_id=new.id, account_id=new.account_id, amount_micros=new.ceiling_micros, at=at)
+    payer = budgets.Payer(
+        account_id=new.account_id,
+        key_id=new.key_id,
+        end_user=new.end_user,
+        key_budget_micros=new.key_budget_micros,
+    )
+    # After the job's row: whoever sets a budget waits for it, and counts it.
+    budgets.take(conn, payer, new.ceiling_micros, at)
     insert_attempt(conn, new.id, new.attempt, at)
     point("admit.written")
 
 
-def _check_limits(conn: Connection, new: NewJob) -> None:
-    """Refuse what the key's budget does not cover, and one job too many.
+def _check_open(conn: Connection, new: NewJob) -> None:
+    """Refuse one job too many.
 
     Two at once cannot both pass: the account's row is taken first, so that they come one after the other.
     """
-    if new.max_open is None and new.key_budget_micros is None:
+    if new.max_open is None:
         return
     conn.execute(update(account).where(account.c.id == new.account_id).values(name=account.c.name))
-    if new.max_open is not None:
-        mine = (job.c.account_id == new.account_id, job.c.status.in_(OPEN))
-        if conn.execute(select(func.count()).select_from(job).where(*mine)).scalar_one() >= new.max_open:
-            raise TooManyJobs(new.max_open)
-    if new.key_budget_micros is not None:
-        cost = func.coalesce(job.c.charge_micros, job.c.ceiling_micros)
-        spent = conn.execute(select(func.sum(cost)).where(job.c.key_id == new.key_id)).scalar_one() or 0
-        left = new.key_budget_micros - int(spent)
-        if left < new.ceiling_micros:
-            raise BudgetExhausted(max(left, 0), new.ceiling_micros)
+    mine = (job.c.account_id == new.account_id, job.c.status.in_(OPEN))
+    if conn.execute(select(func.count()).select_from(job).where(*mine)).scalar_one() >= new.max_open:
+        raise TooManyJobs(new.max_open)
 
 
 def release_scheduled(conn: Connection, account_id: str, at: int) -> list[str]:

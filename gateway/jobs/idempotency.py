@@ -6,8 +6,8 @@ and of two equal requests at the same moment, wherever they are, the unique key 
 
 from msgspec import Struct
 from sqlalchemy import ColumnElement, Connection, and_, delete, exists, not_, select, tuple_, update
-from sqlalchemy.dialects import postgresql, sqlite
 
+from billing.sql import insert_new
 from gateway.ambient import DAY_MS
 from gateway.db.tables import idempotency, job
 from gateway.jobs.records import TERMINAL
@@ -118,8 +118,6 @@ def _place(claim: Claim) -> tuple[ColumnElement[bool], ...]:
 
 def _insert(conn: Connection, claim: Claim, at: int) -> bool:
     """Write a claim down; False when there is a row with its key."""
-    # Both have the same clause, and SQLAlchemy has it for each apart.
-    statement = (sqlite if conn.dialect.name == "sqlite" else postgresql).insert(idempotency)
     row = {
         "account_id": claim.account_id,
         "key": claim.key,
@@ -129,9 +127,7 @@ def _insert(conn: Connection, claim: Claim, at: int) -> bool:
         "answer_by": at + claim.answer_ms,
         "expires_at": at + claim.keep_ms,
     }
-    # Not `rowcount`, which an INSERT has on SQLite alone.
-    written = statement.values(row).on_conflict_do_nothing().returning(idempotency.c.job_id)
-    return conn.execute(written).first() is not None
+    return insert_new(conn, idempotency, row)
 
 
 def _look(conn: Connection, claim: Claim, *only: ColumnElement[bool]) -> Earlier | None:

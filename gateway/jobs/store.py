@@ -11,11 +11,11 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, insert, select, update
 
-from billing import ledger
+from billing import costs, ledger
 from gateway.db.tables import attempt, image, job
-from gateway.delivery.events import tell_end
 from gateway.faults import point
-from gateway.jobs.records import TERMINAL, Delivery, NewAttempt, NewImage
+from gateway.jobs.ending import count_end, end_job
+from gateway.jobs.records import TERMINAL, NewAttempt, NewImage
 from gateway.planning import Candidate
 from providers.base import Handle
 from providers.errors import JobCanceled, ProviderError, SubmitUnknown
@@ -48,6 +48,11 @@ class Share(msgspec.Struct, frozen=True, kw_only=True):
     run_seconds: float | None
     load_seconds: float | None
     provider_cost_micros: int
+    """What the provider bills for it."""
+    listed_cost_micros: int | None = None
+    """What it should bill by our list of its prices."""
+    billable_units: str | None = None
+    """What the provider counted, in its own unit."""
     revised_prompt: str | None = None
 
 
@@ -191,7 +196,7 @@ def _insert_share(conn: Connection, job_id: str, owner: str, share: Share, at: i
     for new in share.images:
         row = msgspec.structs.asdict(new)
         conn.execute(insert(image).values(**row, job_id=job_id, account_id=owner, created_at=at))
-    conn.execute(
+    provider = conn.execute(
         update(attempt)
         .where(attempt.c.id == share.attempt_id)
         .values(
@@ -200,8 +205,19 @@ def _insert_share(conn: Connection, job_id: str, owner: str, share: Share, at: i
             run_seconds=None if share.run_seconds is None else f"{share.run_seconds:.3f}",
             load_seconds=None if share.load_seconds is None else f"{share.load_seconds:.3f}",
             provider_cost_micros=share.provider_cost_micros,
+            listed_cost_micros=share.listed_cost_micros,
+            billable_units=share.billable_units,
             revised_prompt=share.revised_prompt,
         )
+        .returning(attempt.c.provider)
+    ).scalar_one()
+    costs.record_cost(
+        conn,
+        attempt_id=share.attempt_id,
+        job_id=job_id,
+        provider=provider,
+        amount_micros=share.provider_cost_micros,
+        at=at,
     )
 
 
@@ -226,15 +242,16 @@ def complete(
         lost: attempts that gave none, of a job that has some of its pictures.
         warnings: in the place of those that it had.
     """
-    owner = _end(conn, job_id, "completed", charge_micros, at)
-    if owner is None:
+    ended = end_job(conn, job_id, "completed", charge_micros, at)
+    if ended is None:
         return False
     if warnings is not None:
         conn.execute(update(job).where(job.c.id == job_id).values(warnings=as_text(warnings)))
     ledger.capture(conn, job_id=job_id, amount_micros=charge_micros, at=at)
     for share in shares:
-        _insert_share(conn, job_id, owner, share, at)
+        _insert_share(conn, job_id, ended.account_id, share, at)
     _lose(conn, lost, at)
+    count_end(conn, job_id, ended, at)
     point("complete.written")
     return True
 
@@ -244,44 +261,14 @@ def end_without_images(
 ) -> bool:
     """End a job as failed or canceled; nothing is charged. False if it had ended already."""
     status = "canceled" if error.code == "canceled" else "failed"
-    if _end(conn, job_id, status, 0, at, error) is None:
+    ended = end_job(conn, job_id, status, 0, at, error)
+    if ended is None:
         return False
     ledger.release(conn, job_id=job_id, at=at)
     _lose(conn, lost, at)
+    count_end(conn, job_id, ended, at)
     point("fail.written")
     return True
-
-
-def _end(
-    conn: Connection,
-    job_id: str,
-    status: str,
-    charge_micros: int,
-    at: int,
-    error: ProviderError | None = None,
-) -> str | None:
-    """Move a job to a terminal state unless it is in one, and have it told; its account, or None."""
-    changed = conn.execute(
-        update(job)
-        .where(job.c.id == job_id, job.c.status.not_in(TERMINAL))
-        .values(
-            status=status,
-            charge_micros=charge_micros,
-            completed_at=at,
-            owner=None,
-            lease_until=None,
-            error_code=error.code if error else None,
-            error_message=error.message if error else None,
-            error_status=error.http_status if error else None,
-        )
-    )
-    if changed.rowcount != 1:
-        return None
-    ended = conn.execute(select(job.c.account_id, job.c.delivery).where(job.c.id == job_id)).one()
-    if ended.delivery is not None:
-        delivery = msgspec.json.decode(ended.delivery, type=Delivery)
-        tell_end(conn, job_id, ended.account_id, delivery, status, at)
-    return str(ended.account_id)
 
 
 def request_cancel(conn: Connection, job_id: str, account_id: str, at: int) -> str | None:

@@ -77,7 +77,7 @@ def money(conn: Connection, account: str = "ann") -> tuple[int, int]:
 
 def entries(conn: Connection, job: str) -> list[tuple[str, str, int]]:
     columns = (ledger_entry.c.id, ledger_entry.c.ledger_account, ledger_entry.c.amount_micros)
-    return [tuple(row) for row in conn.execute(select(*columns).where(ledger_entry.c.job_id == job))]
+    return [tuple(row) for row in conn.execute(select(*columns).where(ledger_entry.c.reference == job))]
 
 
 def test_a_hold_a_charge_and_the_rest(conn: Connection) -> None:
@@ -278,9 +278,9 @@ FAULTS = {
     "update wallet set held_micros = held_micros + 1": {"wallet_sum"},
     "delete from wallet where account_id = 'ann'": {"orphan_account"},
     "delete from ledger_entry where id = 'done:capture:2'": {"ledger_sum", "transfer_sum"},
-    "delete from ledger_entry where job_id = 'done' and kind = 'capture'": {"hold_end", "wallet_sum"},
-    "delete from ledger_entry where job_id = 'open'": {"hold_end", "wallet_sum"},
-    "update ledger_entry set amount_micros = amount_micros * 2 where job_id = 'done' and kind = 'hold'": {
+    "delete from ledger_entry where reference = 'done' and kind = 'capture'": {"hold_end", "wallet_sum"},
+    "delete from ledger_entry where reference = 'open'": {"hold_end", "wallet_sum"},
+    "update ledger_entry set amount_micros = amount_micros * 2 where reference = 'done' and kind = 'hold'": {
         "hold_end",
         "wallet_sum",
     },
@@ -297,8 +297,8 @@ FAULTS = {
     "update hold set status = 'lost' where job_id = 'open'": {"hold_end"},
     "update hold set ended_at = 1 where job_id = 'open'": {"hold_end"},
     "update hold set captured_micros = 24 where job_id = 'done'": {"hold_end"},
-    "insert into ledger_entry select 'x' || id, job_id, 'capture', ledger_account, amount_micros, 1"
-    " from ledger_entry where job_id = 'back' and kind = 'release'": {"hold_end", "wallet_sum"},
+    "insert into ledger_entry select 'x' || id, reference, 'capture', ledger_account, amount_micros, 1, null, null"
+    " from ledger_entry where reference = 'back' and kind = 'release'": {"hold_end", "wallet_sum"},
 }
 
 

@@ -81,7 +81,7 @@ def _check_money(gateway: GatewayProcess, status: dict[str, str]) -> None:
     holds: list[tuple[Any, ...]] = gateway.query("select job_id, status, captured_micros from hold")
     assert {job_id for job_id, *_ in holds} == set(status)
     captures = Counter(job_id for (job_id,) in gateway.query(
-        "select job_id from ledger_entry where kind = 'capture' and ledger_account = 'revenue'"
+        "select reference from ledger_entry where kind = 'capture' and ledger_account = 'revenue'"
     ))  # fmt: skip
     pictures = Counter(job_id for (job_id,) in gateway.query("select job_id from image"))
     for job_id, ended, _ in holds:

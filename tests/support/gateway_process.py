@@ -199,7 +199,7 @@ class GatewayProcess:
         assert self.query(loose) == []
         assert (
             self.query(
-                "select job_id from ledger_entry where kind = 'capture' group by job_id having count(*) > 2"
+                "select reference from ledger_entry where kind = 'capture' group by reference having count(*) > 2"
             )
             == []
         )

@@ -20,7 +20,7 @@ from gateway.db.migrate import DatabaseTooNew, MigrationFailed, UpgradeResult, u
 from gateway.db.sqlite_file import open_engine
 from gateway.jobs.queries import find_job
 
-HEAD = "0006"
+HEAD = "0007"
 """The revision of this version."""
 AT = 1_795_000_000_123
 METADATA = [gateway.db.tables.metadata, billing.tables.metadata]
@@ -72,7 +72,9 @@ def connection(path: Path, url: str) -> Iterator[sqlite3.Connection]:
             " warnings, routing, quote_micros, ceiling_micros, deadline_at, created_at)"
             " values ('j', 'a', 'queued', 'm', 'p', 'v', '{}', '[]', '[]', '{}', 1, 1, 1, 1)"
         )
-        connection.execute("insert into ledger_entry values ('j:hold:1', 'j', 'hold', 'revenue', 0, 1)")
+        connection.execute(
+            "insert into ledger_entry values ('j:hold:1', 'j', 'hold', 'revenue', 0, 1, null, null)"
+        )
         connection.execute("insert into audit values ('u', 1, 'a', 'session', 'key.create', 'a', '{}', '-')")
         yield connection
 
@@ -160,7 +162,7 @@ def test_a_locked_database_is_unavailable(url: str, connection: sqlite3.Connecti
     [
         "update ledger_entry set amount_micros = 1",
         "delete from ledger_entry",
-        "insert or replace into ledger_entry values ('j:hold:1', 'j', 'hold', 'revenue', 5, 1)",
+        "insert or replace into ledger_entry values ('j:hold:1', 'j', 'hold', 'revenue', 5, 1, null, null)",
         "update audit set actor = 'x'",
         "delete from audit",
     ],
@@ -177,7 +179,7 @@ def test_jobs_of_before_the_calls_are_read(path: Path, url: str, tmp_path: Path)
     """0005 moves a candidate's payload, and the job's price and report, to where they are now."""
     former = tmp_path / "former"
     shutil.copytree(Path(migrate.__file__).with_name("migrations"), former)
-    for later in ("0005_calls.py", "0006_durable_jobs.py"):
+    for later in ("0005_calls.py", "0006_durable_jobs.py", "0007_billing.py"):
         (former / "versions" / later).unlink()
     assert upgrade(url, at=AT, migrations=str(former)).to_revision == "0004"
     candidate = {

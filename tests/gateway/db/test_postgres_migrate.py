@@ -22,7 +22,7 @@ from gateway.db import migrate
 from gateway.db.engine import DatabaseError, DatabaseUnavailable
 from gateway.db.migrate import DatabaseTooNew, MigrationFailed, UpgradeResult, upgrade
 
-HEAD = "0006"
+HEAD = "0007"
 METADATA = [gateway.db.tables.metadata, billing.tables.metadata]
 
 NEXT = """
@@ -51,7 +51,9 @@ def url(postgres: PostgresServer) -> Iterator[str]:
     """A database with the schema, an entry in the ledger and one in the audit log."""
     with postgres.database() as url:
         with psycopg.connect(url) as connection:
-            connection.execute("insert into ledger_entry values ('j:hold:1', 'j', 'hold', 'revenue', 0, 1)")
+            connection.execute(
+                "insert into ledger_entry values ('j:hold:1', 'j', 'hold', 'revenue', 0, 1, null, null)"
+            )
             connection.execute("insert into audit values ('u', 1, 'a', 'session', 'x', 'a', '{}', '-')")
         yield url
 

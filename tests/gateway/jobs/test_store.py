@@ -10,6 +10,7 @@ from sqlalchemy import Connection, select
 from support.new_jobs import CHARGE, new_attempt, new_job
 
 from billing import ledger
+from billing.budgets import Budget, BudgetExhausted
 from billing.tables import hold
 from gateway.accounts import rows
 from gateway.db.tables import attempt, image, job
@@ -20,6 +21,7 @@ from providers.errors import JobCanceled, ProviderFailed, SubmitUnknown
 
 BROKE = ProviderFailed("it broke", provider="first")
 CANCELED = JobCanceled("stopped")
+BUDGET = Budget(kind="key", subject="k", period="all", limit_micros=3)
 
 
 pytestmark = pytest.mark.every_database
@@ -70,9 +72,9 @@ def test_no_more_jobs_at_once_than_an_account_may_have(conn) -> None:
 def test_no_more_than_a_keys_budget(conn) -> None:
     keyed = {"key_id": "key1", "key_budget_micros": 90}
     admit.admit(conn, replace(new_job(1, ceiling=60), **keyed), at=5)
-    with pytest.raises(admit.BudgetExhausted) as caught:
+    with pytest.raises(BudgetExhausted) as caught:
         admit.admit(conn, replace(new_job(2, ceiling=31), **keyed), at=5)
-    assert (caught.value.left_micros, caught.value.needed_micros) == (30, 31)
+    assert (caught.value.left, caught.value.needed) == (30, 31)
     # What counts in the end is what was charged.
     store.end_without_images(conn, "job1", [("att1", BROKE)], BROKE, at=6)
     admit.admit(conn, replace(new_job(2, ceiling=90), **keyed), at=7)
@@ -80,7 +82,7 @@ def test_no_more_than_a_keys_budget(conn) -> None:
     admit.admit(conn, replace(new_job(3, ceiling=10), key_id="key2", key_budget_micros=10), at=7)
 
 
-@pytest.mark.parametrize("error", [admit.TooManyJobs(3), admit.BudgetExhausted(1, 2)])
+@pytest.mark.parametrize("error", [admit.TooManyJobs(3), BudgetExhausted(BUDGET, "k", "all", 1, 2)])
 def test_a_refusal_can_be_handed_from_a_thread(error) -> None:
     again = pickle.loads(pickle.dumps(error))
     assert (type(again), str(again)) == (type(error), str(error))
