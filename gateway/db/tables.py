@@ -44,6 +44,12 @@ __all__ = [
 
 metadata = MetaData()
 
+
+def _partial(name: str, *columns: str, where: str) -> Index:
+    """An index of some of the rows."""
+    return Index(name, *columns, sqlite_where=text(where), postgresql_where=text(where))
+
+
 EVERY_SCOPE = "generate read manage admin"
 """What a key may do unless it says otherwise."""
 
@@ -200,19 +206,8 @@ job = Table(
     Index("ix_job_created", "created_at", "id"),
     Index("ix_job_key", "key_id"),
     # Jobs that have not ended: the start-up sweep reads these alone.
-    Index(
-        "ix_job_open",
-        "status",
-        sqlite_where=text("status not in ('completed', 'failed', 'canceled')"),
-        postgresql_where=text("status not in ('completed', 'failed', 'canceled')"),
-    ),
-    Index(
-        "ix_job_window",
-        "runs_at",
-        "group_key",
-        sqlite_where=text("status = 'scheduled'"),
-        postgresql_where=text("status = 'scheduled'"),
-    ),
+    _partial("ix_job_open", "status", where="status not in ('completed', 'failed', 'canceled')"),
+    _partial("ix_job_window", "runs_at", "group_key", where="status = 'scheduled'"),
 )
 
 # Jobs of one batch window that are served together.
@@ -371,12 +366,7 @@ outbox = Table(
     Column("webhook_id", String(40)),
     # HTTP status of the last answer to a call
     Column("status_code", Integer),
-    Index(
-        "ix_outbox_due",
-        "due_at",
-        sqlite_where=text("sent_at is null and failed_at is null"),
-        postgresql_where=text("sent_at is null and failed_at is null"),
-    ),
+    _partial("ix_outbox_due", "due_at", where="sent_at is null and failed_at is null"),
     Index("ix_outbox_account", "account_id", "created_at", "id"),
     Index("ix_outbox_job", "job_id"),
 )

@@ -72,7 +72,7 @@ def test_no_more_jobs_at_once_than_an_account_may_have(conn) -> None:
 def test_no_more_than_a_keys_budget(conn) -> None:
     keyed = {"key_id": "key1", "key_budget_micros": 90}
     admit.admit(conn, replace(new_job(1, ceiling=60), **keyed), at=5)
-    with pytest.raises(BudgetExhausted) as caught:
+    with pytest.raises(BudgetExhausted) as caught, conn.begin_nested():
         admit.admit(conn, replace(new_job(2, ceiling=31), **keyed), at=5)
     assert (caught.value.left, caught.value.needed) == (30, 31)
     # What counts in the end is what was charged.
