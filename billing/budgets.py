@@ -104,6 +104,14 @@ _FIND = select(budget.c.kind, budget.c.subject, budget.c.period, budget.c.limit_
         and_(budget.c.kind == "user", budget.c.subject.in_((bindparam("user"), EACH))),
     ),
 )
+_GIVE_BACK = (
+    update(spend)
+    .where(
+        spend.c.account_id == bindparam("account"),
+        tuple_(spend.c.kind, spend.c.subject, spend.c.period).in_(bindparam("rows", expanding=True)),
+    )
+    .values(used_micros=spend.c.used_micros - bindparam("amount"))
+)
 _ORDER: dict[str, int] = {"account": 0, "key": 1, "user": 2}
 
 
@@ -177,14 +185,7 @@ def give_back(conn: Connection, payer: Payer, amount_micros: int, let_in_at: int
     if payer.end_user is not None:
         whose.append(("user", payer.end_user))
     rows = [(kind, subject, period) for kind, subject in whose for period in (month_of(let_in_at), "all")]
-    conn.execute(
-        update(spend)
-        .where(
-            spend.c.account_id == payer.account_id,
-            tuple_(spend.c.kind, spend.c.subject, spend.c.period).in_(rows),
-        )
-        .values(used_micros=spend.c.used_micros - amount_micros)
-    )
+    conn.execute(_GIVE_BACK, {"account": payer.account_id, "rows": rows, "amount": amount_micros})
 
 
 def set_budget(conn: Connection, account_id: str, new: Budget, used: Mapping[str, int], at: int) -> None:
