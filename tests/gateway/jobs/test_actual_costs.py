@@ -6,11 +6,16 @@ import pytest
 from sqlalchemy import select
 from support.job_checks import AWAY, Gate, charged, failed
 from support.scripted_provider import done, handle
-from support.small_registry import MODELS, model, route, small_catalog
+from support.small_registry import MODELS, model, registry_text, route, small_catalog
 
+from billing.pricing import charge
 from gateway.db.tables import attempt
+from gateway.schemas import GenerateRequest
 from providers.base import Running
 from providers.errors import ContentRejected, ProviderFailed
+from registry.catalog import Catalog
+from registry.errors import UnknownPriceList
+from registry.load import parse_registry
 
 SECONDS = {"per_compute_second": "0.002", "typical_seconds": "3", "max_seconds": "8"}
 COST = {"per_compute_second": "0.001", "typical_seconds": "3"}
@@ -107,3 +112,24 @@ async def test_a_whole_jobs_price(timed) -> None:
 async def test_a_whole_jobs_price_is_not_due_for_nothing(timed) -> None:
     timed.script().answers([AWAY, ProviderFailed("broke")])
     await failed(timed, await timed.run("by-job"), "provider_failed")
+
+
+async def test_a_price_list_is_what_the_quote_hold_and_charge_are_by(world) -> None:
+    text = registry_text() + "price_lists: {partner: {about: a partner, percent_off: 10}}\n"
+    world.core.catalog = Catalog(parse_registry(text, "small.yaml"))
+    request = GenerateRequest(model="solo", inputs={"prompt": "x"})
+    for percent, micros in ((0, 27_000), (50, 13_500)):
+        plan = world.core.plan(request, percent_off=percent, price_list="partner")
+        first = plan.candidates[0]
+        assert (plan.quote.price_micros, plan.quote.ceiling_micros, plan.full_micros) == (
+            micros,
+            micros,
+            27_000,
+        )
+        assert (first.ceiling_micros, charge(first.price, [(64, 48)], ceiling_micros=10**9)) == (
+            micros,
+            micros,
+        )
+    assert world.core.plan(request).quote.price_micros == 30_000
+    with pytest.raises(UnknownPriceList):
+        world.core.plan(request, price_list="gone")
