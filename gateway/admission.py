@@ -21,6 +21,7 @@ from gateway.media.references import bring_references, keys_of, shown_inputs
 from gateway.network import network_of
 from gateway.planning import Plan
 from gateway.problems import Problem, too_many
+from gateway.requote import requoted
 from gateway.schedule import Turn, turn_of
 from gateway.schemas import GenerateRequest
 from providers.optimizer import OptimizerFailed
@@ -89,7 +90,8 @@ class Admission:
         candidates = await bring_references(
             core.media, plan.candidates, request, core.catalog.vocabulary, caller.account_id
         )
-        new = self._new_job(structs.replace(plan, candidates=candidates), request, caller, turn, claim)
+        plan = requoted(structs.replace(plan, candidates=candidates), request)
+        new = self._new_job(plan, request, caller, turn, claim)
         new = structs.replace(new, delivery=delivery)
         # A write may commit although its caller is gone: what starts the job must not hang on it.
         task = asyncio.create_task(self._admit(new, core.ambient.now_ms()))

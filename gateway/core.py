@@ -193,13 +193,25 @@ class Core:
 
     # -- what callers do ----------------------------------------------------------------
 
-    def plan(self, request: GenerateRequest, *, optimized: str | None = None, percent_off: int = 0) -> Plan:
+    def plan(
+        self,
+        request: GenerateRequest,
+        *,
+        optimized: str | None = None,
+        percent_off: int = 0,
+        price_list: str | None = None,
+    ) -> Plan:
         """Stations 4 to 8: nothing is spent or stored.
 
         Args:
             request: what is asked for.
             optimized: its prompt as a language model rewrote it.
             percent_off: of each price.
+            price_list: by which the caller pays.
+
+        Raises:
+            UnknownPriceList: the registry does not have that one.
+            UnknownModel, InvalidInputs: as `make_plan`.
         """
         return make_plan(
             self.catalog,
@@ -209,6 +221,7 @@ class Core:
             known=Known(shut=self.outliers.shut, usual_s=self._usual_s),
             optimized=optimized,
             percent_off=percent_off,
+            price_list=price_list,
         )
 
     def estimate(self, request: GenerateRequest, caller: Principal) -> EstimateView:

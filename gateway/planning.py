@@ -32,6 +32,7 @@ def make_plan(
     known: Known = NOTHING_KNOWN,
     optimized: str | None = None,
     percent_off: int = 0,
+    price_list: str | None = None,
 ) -> Plan:
     """Decide how a request would be served.
 
@@ -49,12 +50,15 @@ def make_plan(
             while others can serve, those that take longer than `max_seconds` always.
         optimized: the prompt as a language model rewrote it.
         percent_off: of each price.
+        price_list: by which the caller pays: a key of the registry's `price_lists`.
 
     Raises:
+        UnknownPriceList: the registry does not have that one.
         UnknownModel: no such model.
         InvalidInputs: every fault of the inputs at once; under an intent, of the model that comes first.
     """
-    return _Planner(catalog, providers, request, fresh_seed, known, optimized, percent_off).plan()
+    planner = _Planner(catalog, providers, request, fresh_seed, known, optimized, percent_off, price_list)
+    return planner.plan()
 
 
 class _Planner:
@@ -69,6 +73,7 @@ class _Planner:
         known: Known,
         optimized: str | None,
         percent_off: int,
+        price_list: str | None,
     ) -> None:
         self.catalog, self.providers, self.request, self.known = catalog, providers, request, known
         controls, parts = read_controls({"inputs": request.inputs, "options": request.options})
@@ -82,6 +87,7 @@ class _Planner:
             fresh_seed=fresh_seed,
             optimized=optimized,
             percent_off=percent_off,
+            price_list=price_list,
         )
         self.planned: dict[str, Plan] = {}
         # An alias that is not known is told before anything else is.

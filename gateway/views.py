@@ -1,10 +1,10 @@
 """From rows and registry entries to what callers see."""
 
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 import msgspec
-from msgspec import Struct
 
 from billing.money import json_number
 from gateway.ambient import iso
@@ -198,15 +198,9 @@ def model_view(model: Model, vocabulary: dict[str, Term], providers: Providers) 
 
 
 def _price(price: Price) -> dict[str, Any]:
-    shown = _given(price)
-    if price.rates:
-        shown["rates"] = [_given(rate) for rate in price.rates]
-    return {**shown, "currency": CURRENCY}
-
-
-def _given(row: Struct) -> dict[str, Any]:
-    """The members of a row that are there."""
-    return {k: v for k, v in msgspec.structs.asdict(row).items() if v is not None and v != ()}
+    """The members of a price that are there."""
+    shown: dict[str, Any] = msgspec.to_builtins(price, builtin_types=(Decimal,))
+    return {**shown, "round": price.round, "currency": CURRENCY}
 
 
 def _route(route: Route, providers: Providers) -> RouteView:

@@ -97,6 +97,9 @@ class AttemptRow(Struct, frozen=True, kw_only=True):
     """What the provider says that it drew, where that is not what it was sent."""
     started_at: int
     ended_at: int | None
+    load_seconds: str | None = None
+    billable_units: str | None = None
+    """What the provider counted, in its own unit."""
 
     @classmethod
     def opened(cls, new: NewAttempt, at: int) -> "AttemptRow":
