@@ -5,17 +5,19 @@ import logging
 
 from sqlalchemy import Connection
 
+from gateway.accounts.money import Money
 from gateway.accounts.office import Office
 from gateway.accounts.operator import read_operator_key
 from gateway.accounts.principals import OPERATOR, Gatekeeper, Principal
 from gateway.accounts.rows import ensure_account, find_account
 from gateway.admission import Admission
 from gateway.ambient import Ambient
+from gateway.books import Books
 from gateway.cleaning import Cleaner, Keep
 from gateway.db.engine import Database, open_database
 from gateway.delivery.office import DeliveryOffice
 from gateway.faults import point
-from gateway.housekeeping import Housekeeper
+from gateway.housekeeping import EVERY_S, Housekeeper
 from gateway.jobs import admit, queries, settle, store
 from gateway.jobs.cadence import Cadence
 from gateway.jobs.dispatch import Dispatcher
@@ -82,6 +84,8 @@ class Core:
         )
         self.office = Office(settings, parts.secrets, db, ambient, self.release, self.delivery.wake)
         self.accounts = self.office.accounts
+        self.money = Money(db, ambient)
+        self.books = Books(db, ambient)
         keep = Keep(image_days=settings.image_days, upload_days=settings.upload_days)
         self.shared = settings.shared_database
         """Other processes may drive jobs of the same database."""
@@ -158,6 +162,8 @@ class Core:
                 log.info("%d jobs that nobody drove are resumed", resumed)
             core.keeper.start()
             core.dispatcher.start()
+            # Not for a command that is done in a moment: it would wait for the end of it.
+            core.housekeeper.add(core.books.duty, EVERY_S)
         core.delivery.start()
         core.housekeeper.start()
         core.progress.start()

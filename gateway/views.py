@@ -51,6 +51,7 @@ def job_view(job: JobRow, live: Live | None, link: Callable[[str], str]) -> JobV
         images=images,
         cost=None if job.charge_micros is None else json_number(job.charge_micros),
         cost_micros=job.charge_micros,
+        refunded=json_number(job.refunded_micros) if job.refunded_micros else None,
         currency=CURRENCY,
         quote=QuoteView(
             cost=json_number(job.quote_micros),

@@ -1,9 +1,7 @@
 """`gateway account`, `gateway keys`: who may use this gateway, and what they have."""
 
-import asyncio
 import json
 from collections.abc import Sequence
-from decimal import Decimal, InvalidOperation
 from typing import Any
 
 import rich_click as click
@@ -13,27 +11,14 @@ from rich.table import Table
 
 from gateway.accounts.rules import MOST_RESEND_S
 from gateway.accounts.scopes import SCOPES
-from gateway.accounts.service import AMOUNTS, is_amount
-from gateway.cli.connect import open_gateway
-from gateway.settings import load_settings
+from gateway.cli.calls import AS_JSON
+from gateway.cli.calls import balance_words as _dollars
+from gateway.cli.calls import call as _call
+from gateway.cli.calls import usd as _usd
 
 __all__ = ["account", "admin", "keys"]
 
 AS_SET = "default"
-AS_JSON = click.option("--json", "as_json", is_flag=True, help="As JSON.")
-
-
-def _usd(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
-    """An amount as the API takes it. Checked here: what the server says of one names its own fields."""
-    if value is None:
-        return None
-    try:
-        dollars = Decimal(value)
-    except InvalidOperation:
-        dollars = Decimal("NaN")
-    if not is_amount(dollars):
-        raise click.BadParameter(f"{value!r} is no amount. Give {AMOUNTS}: 12.50, say.", context, parameter)
-    return f"{dollars:f}"
 
 
 def _window(context: click.Context, parameter: click.Parameter, value: str | None) -> int | str | None:
@@ -260,25 +245,10 @@ def revoke_key(key_id: str) -> None:
     click.echo(f"{revoked['startsWith']} was revoked at {revoked['revokedAt']}", err=True)
 
 
-def _call(method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-    """One call to the gateway that runs here, or to one that is opened for it and runs no jobs."""
-
-    async def run() -> dict[str, Any]:
-        async with open_gateway(load_settings(), run_jobs=False) as client:
-            return await client.call(method, path, body)
-
-    return asyncio.run(run())
-
-
 def _state(key: dict[str, Any]) -> str:
     if key["revokedAt"]:
         return f"revoked {key['revokedAt']}"
     return f"until {key['expiresAt']}" if key["expiresAt"] else "good"
-
-
-def _dollars(balance: dict[str, Any]) -> str:
-    words = f"{balance['available']:.2f}" + (" postpaid" if balance["postpaid"] else "")
-    return words + (f", {balance['held']:.2f} held" if balance["heldMicros"] else "")
 
 
 def _print_table(titles: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:

@@ -200,3 +200,5 @@ class JobRow(Struct, frozen=True, kw_only=True):
     group: Group | None = None
     """With which others it was taken out of its window."""
     delivery: Delivery | None = None
+    refunded_micros: int = 0
+    """What was given back of its charge."""

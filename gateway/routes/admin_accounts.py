@@ -137,7 +137,7 @@ async def create_login(
     tags=["Operators"],
     opt=ADMIN
     | takes(TopUpRequest, {"accountId": "acc_...", "amount": 10, "reference": "payment 1"})
-    | may("not_found", "reference_used"),
+    | may("not_found", "reference_used", "reference_conflict"),
 )
 async def top_up(
     request: Request[Any, Any, Any], core: NamedDependency[Core], principal: NamedDependency[Principal]
