@@ -77,7 +77,13 @@ def _moved() -> Subquery:
     """Per hold, what its entries moved on its account's held side: sums and counts by kind."""
     h, e = hold.c, ledger_entry.c
     own = hold.outerjoin(
-        ledger_entry, and_(e.reference == h.job_id, e.ledger_account == "held:" + h.account_id)
+        ledger_entry,
+        and_(
+            e.reference == h.job_id,
+            # With it SQLite finds them by their reference, and not by their account: those are many.
+            e.kind.in_(("hold", "capture", "release")),
+            e.ledger_account == "held:" + h.account_id,
+        ),
     )
 
     def total(kind: str) -> ColumnElement[int]:
