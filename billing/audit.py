@@ -108,7 +108,13 @@ def _holds() -> Select[Any]:
 def _moved() -> Subquery:
     """Per hold, what its entries moved on its account's held side: sums and counts by kind."""
     own = hold.outerjoin(
-        ledger_entry, and_(_E.reference == _H.job_id, _E.ledger_account == "held:" + _H.account_id)
+        ledger_entry,
+        and_(
+            _E.reference == _H.job_id,
+            # With it SQLite finds them by their reference, and not by their account: those are many.
+            _E.kind.in_(("hold", "capture", "release")),
+            _E.ledger_account == "held:" + _H.account_id,
+        ),
     )
 
     def total(kind: str) -> ColumnElement[int]:

@@ -10,6 +10,7 @@ from msgspec.json import schema_components
 
 from gateway.accounts.schemas import BalanceView, KeyView, NewKeyView
 from gateway.answers import Operation, status_of
+from gateway.billing_schemas import MONEY
 from gateway.bodies import KEY_LENGTH
 from gateway.controls import MOST_SECONDS
 from gateway.delivery.asked import DeliveryRequest
@@ -126,7 +127,7 @@ def complete_document(
     for (path, method), known in operations.items():
         if known.body is not None:
             _set_body(document, path, _struct(known.body, schemas), {"example": known.example}, method)
-    for view in (
+    views: tuple[type[Struct], ...] = (
         JobView,
         AdminJobView,
         EstimateView,
@@ -135,7 +136,9 @@ def complete_document(
         BalanceView,
         KeyView,
         NewKeyView,
-    ):
+        *MONEY,
+    )
+    for view in views:
         _write_money(view, schemas)
     document["components"]["securitySchemes"] = {KEY: KEY_SCHEME}
     for path, method in PICTURES:
@@ -147,7 +150,7 @@ def complete_document(
     for path, item in document["paths"].items():
         for method, operation in item.items():
             known = operations[path, method]
-            operation["responses"].get("204", {}).pop("content", None)
+            _describe_forms(operation["responses"], known.also)
             _describe_problems(operation, known.codes)
             asks = known.closed and asks_for_keys
             operation["security"] = [{KEY: []}, *([{}] if known.by_link else [])] if asks else []
@@ -325,6 +328,13 @@ def _goes_on(operation: dict[str, Any]) -> None:
         "headers": REPLAYED,
         "content": {"application/json": {"schema": {"$ref": REF.format(name="JobView")}}},
     }
+
+
+def _describe_forms(responses: dict[str, Any], also: str | None) -> None:
+    """What is answered in another form than JSON, and what without a body."""
+    responses.get("204", {}).pop("content", None)
+    if also is not None:
+        responses["200"]["content"][also] = {"schema": {"type": "string"}}
 
 
 def _describe_problems(operation: dict[str, Any], codes: tuple[str, ...]) -> None:

@@ -72,6 +72,8 @@ CODES: dict[str, tuple[int, str]] = {
     "too_many_requests": (429, "Too many requests"),
     "too_busy": (503, "Too much at once"),
     "bad_request": (400, "The request cannot be read"),
+    "invalid_query": (422, "The query is wrong"),
+    "report_too_large": (422, "The report has too many rows"),
     "bad_registry": (422, "The registry cannot be used"),
     "internal_error": (500, "Our fault"),
     "provider_not_configured": (503, "No provider can run this model now"),

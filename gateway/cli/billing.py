@@ -11,6 +11,7 @@ import rich_click as click
 from gateway.accounts.money_schemas import BooksView, books_view
 from gateway.ambient import Ambient
 from gateway.books import check_books
+from gateway.cli.billing_reports import ledger, statement, usage
 from gateway.cli.calls import AS_JSON, balance_words, call, usd, usd_change
 from gateway.cli.console import console
 from gateway.cli.findings import ends_with_2, reading, show_findings, verdict
@@ -24,7 +25,7 @@ NOTE = click.option("--note", help="Why.")
 
 @click.group()
 def billing() -> None:
-    """Money: what is paid in and given back, and whether the books are right."""
+    """Money: what is paid in and given back, what was used, and whether the books are right."""
 
 
 @billing.command("topup")
@@ -116,6 +117,10 @@ def verify(as_json: bool) -> None:
 async def _verify(settings: Settings) -> BooksView:
     async with reading(settings) as database:
         return books_view(await check_books(database, Ambient()))
+
+
+for command in (usage, ledger, statement):
+    billing.add_command(command)
 
 
 def _given(body: dict[str, str | None]) -> dict[str, Any]:
