@@ -12,6 +12,7 @@ from gateway.accounts.rows import ensure_account, find_account
 from gateway.admission import Admission
 from gateway.ambient import Ambient
 from gateway.cleaning import Cleaner, Keep
+from gateway.controls import Affordable, wants_downgrade
 from gateway.db.engine import Database, open_database
 from gateway.delivery.office import DeliveryOffice
 from gateway.faults import point
@@ -193,13 +194,21 @@ class Core:
 
     # -- what callers do ----------------------------------------------------------------
 
-    def plan(self, request: GenerateRequest, *, optimized: str | None = None, percent_off: int = 0) -> Plan:
+    def plan(
+        self,
+        request: GenerateRequest,
+        *,
+        optimized: str | None = None,
+        percent_off: int = 0,
+        affordable: Affordable | None = None,
+    ) -> Plan:
         """Stations 4 to 8: nothing is spent or stored.
 
         Args:
             request: what is asked for.
             optimized: its prompt as a language model rewrote it.
             percent_off: of each price.
+            affordable: of `affordable`.
         """
         return make_plan(
             self.catalog,
@@ -209,9 +218,21 @@ class Core:
             known=Known(shut=self.outliers.shut, usual_s=self._usual_s),
             optimized=optimized,
             percent_off=percent_off,
+            affordable=affordable,
         )
 
-    def estimate(self, request: GenerateRequest, caller: Principal) -> EstimateView:
+    async def affordable(self, request: GenerateRequest, caller: Principal) -> Affordable | None:
+        """What a caller has for a request that may be made smaller; None where nothing limits it, and for a
+        request that may not: its hold decides.
+
+        Raises:
+            InvalidInputs: it says neither that it may nor that it may not.
+        """
+        if not wants_downgrade({"inputs": request.inputs, "options": request.options}):
+            return None
+        return await self.office.budgets.affordable(caller, request.user_id)
+
+    async def estimate(self, request: GenerateRequest, caller: Principal) -> EstimateView:
         """What a request of this caller would cost and send. Spends nothing.
 
         Raises:
@@ -219,7 +240,9 @@ class Core:
             UnknownModel, InvalidInputs: as `plan`.
         """
         turn = turn_of(request, caller, self.settings, self.ambient.now_ms())
-        return estimate_view(self.plan(request, percent_off=turn.percent_off), turn.runs_at)
+        affordable = await self.affordable(request, caller)
+        plan = self.plan(request, percent_off=turn.percent_off, affordable=affordable)
+        return estimate_view(plan, turn.runs_at)
 
     def _usual_s(self, route: Route) -> float | None:
         """Seconds that a job of a route usually takes: as was seen here, else as the registry says."""
