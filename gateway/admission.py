@@ -10,6 +10,7 @@ from billing import ledger
 from billing.budgets import BudgetExhausted
 from gateway import limits
 from gateway.accounts.principals import OPERATOR, Principal
+from gateway.controls import Affordable, wants_downgrade
 from gateway.faults import point
 from gateway.jobs import admit
 from gateway.jobs.groups import group_key
@@ -21,6 +22,7 @@ from gateway.media.references import bring_references, keys_of, shown_inputs
 from gateway.network import network_of
 from gateway.planning import Plan
 from gateway.problems import Problem, too_many
+from gateway.refusals import refusal
 from gateway.requote import requoted
 from gateway.schedule import Turn, turn_of
 from gateway.schemas import GenerateRequest
@@ -77,7 +79,8 @@ class Admission:
             )
         turn = turn_of(request, caller, core.settings, core.ambient.now_ms(), now=now)
         await self.count(caller)
-        plan = core.plan(request, percent_off=turn.percent_off)
+        affordable = await core.affordable(request, caller)
+        plan = core.plan(request, percent_off=turn.percent_off, affordable=affordable)
         if plan.unavailable is not None:
             raise Problem(
                 "provider_not_configured",
@@ -86,7 +89,7 @@ class Admission:
                 setting=plan.unavailable.setting,
             )
         delivery = await core.delivery.intake.accept(request.delivery, caller, waits=turn.waits)
-        plan = await self._optimized(plan, request, turn)
+        plan = await self._optimized(plan, request, turn, affordable)
         candidates = await bring_references(
             core.media, plan.candidates, request, core.catalog.vocabulary, caller.account_id
         )
@@ -99,10 +102,9 @@ class Admission:
         task.add_done_callback(self._tasks.discard)
         try:
             await asyncio.shield(task)
-        except ledger.InsufficientFunds as error:
-            raise Problem("insufficient_funds", f"{error}. Nothing was charged") from error
-        except BudgetExhausted as error:
-            raise Problem("budget_exhausted", f"{str(error).capitalize()}. Nothing was charged") from error
+        except (ledger.InsufficientFunds, BudgetExhausted) as error:
+            lowered = wants_downgrade({"inputs": request.inputs, "options": request.options})
+            raise refusal(error, plan, core.ambient.now_ms(), lowered=lowered) from error
         except admit.TooManyJobs as error:
             raise Problem(
                 "too_many_jobs",
@@ -116,7 +118,9 @@ class Admission:
             raise InvalidInputs([fault]) from error
         return new.id
 
-    async def _optimized(self, plan: Plan, request: GenerateRequest, turn: Turn) -> Plan:
+    async def _optimized(
+        self, plan: Plan, request: GenerateRequest, turn: Turn, affordable: Affordable | None
+    ) -> Plan:
         """The plan with its prompt rewritten by a language model, where one is set and the request asks.
 
         Its failure never fails the job: the prompt stays as the style's rules wrote it.
@@ -131,7 +135,7 @@ class Admission:
             log.warning("the prompt optimizer failed: %s", error)
             warning = f"the prompt optimizer failed: {error}; the prompt was rewritten by rule"
             return structs.replace(plan, warnings=(*plan.warnings, warning))
-        return self._core.plan(request, optimized=text, percent_off=turn.percent_off)
+        return self._core.plan(request, optimized=text, percent_off=turn.percent_off, affordable=affordable)
 
     async def count(self, caller: Principal) -> None:
         """Count a request against the limits of its account, key and network.

@@ -14,6 +14,7 @@ from gateway.admission import Admission
 from gateway.ambient import Ambient
 from gateway.books import Books
 from gateway.cleaning import Cleaner, Keep
+from gateway.controls import Affordable, wants_downgrade
 from gateway.db.engine import Database, open_database
 from gateway.delivery.office import DeliveryOffice
 from gateway.faults import point
@@ -206,6 +207,7 @@ class Core:
         optimized: str | None = None,
         percent_off: int = 0,
         price_list: str | None = None,
+        affordable: Affordable | None = None,
     ) -> Plan:
         """Stations 4 to 8: nothing is spent or stored.
 
@@ -214,6 +216,7 @@ class Core:
             optimized: its prompt as a language model rewrote it.
             percent_off: of each price.
             price_list: by which the caller pays.
+            affordable: of `affordable`.
 
         Raises:
             UnknownPriceList: the registry does not have that one.
@@ -228,9 +231,21 @@ class Core:
             optimized=optimized,
             percent_off=percent_off,
             price_list=price_list,
+            affordable=affordable,
         )
 
-    def estimate(self, request: GenerateRequest, caller: Principal) -> EstimateView:
+    async def affordable(self, request: GenerateRequest, caller: Principal) -> Affordable | None:
+        """What a caller has for a request that may be made smaller; None where nothing limits it, and for a
+        request that may not: its hold decides.
+
+        Raises:
+            InvalidInputs: it says neither that it may nor that it may not.
+        """
+        if not wants_downgrade({"inputs": request.inputs, "options": request.options}):
+            return None
+        return await self.office.budgets.affordable(caller, request.user_id)
+
+    async def estimate(self, request: GenerateRequest, caller: Principal) -> EstimateView:
         """What a request of this caller would cost and send. Spends nothing.
 
         Raises:
@@ -238,7 +253,9 @@ class Core:
             UnknownModel, InvalidInputs: as `plan`.
         """
         turn = turn_of(request, caller, self.settings, self.ambient.now_ms())
-        return estimate_view(self.plan(request, percent_off=turn.percent_off), turn.runs_at)
+        affordable = await self.affordable(request, caller)
+        plan = self.plan(request, percent_off=turn.percent_off, affordable=affordable)
+        return estimate_view(plan, turn.runs_at)
 
     def _usual_s(self, route: Route) -> float | None:
         """Seconds that a job of a route usually takes: as was seen here, else as the registry says."""

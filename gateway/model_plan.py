@@ -119,6 +119,8 @@ class Plan(Struct, frozen=True, kw_only=True):
     """As `price`, without what is taken off for waiting."""
     full_micros: int = 0
     """What is expected to be paid without what is taken off for waiting."""
+    asked_micros: int | None = None
+    """What it may cost as it was asked for, where this plan is of less (`allow_downgrade`)."""
 
     @property
     def fallbacks(self) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.json import schema_components
 
+from gateway.accounts.budget_schemas import BudgetView
 from gateway.accounts.schemas import BalanceView, KeyView, NewKeyView
 from gateway.answers import Operation, status_of
 from gateway.billing_schemas import MONEY
@@ -134,12 +135,16 @@ def complete_document(
         QuoteView,
         ScheduleView,
         BalanceView,
+        BudgetView,
         KeyView,
         NewKeyView,
         *MONEY,
     )
     for view in views:
-        _write_money(view, schemas)
+        # Not every answer is described by its own name.
+        if view.__name__ in schemas:
+            _write_money(view, schemas[view.__name__])
+    _write_money(ProblemDocument, schemas["Problem"])
     document["components"]["securitySchemes"] = {KEY: KEY_SCHEME}
     for path, method in PICTURES:
         binary = {"schema": {"type": "string", "format": "binary"}}
@@ -176,9 +181,9 @@ def _variables(templates: TemplateLibrary) -> dict[str, dict[str, Any]]:
     }
 
 
-def _write_money(view: type[Struct], schemas: dict[str, Any]) -> None:
+def _write_money(view: type[Struct], schema: dict[str, Any]) -> None:
     """A Decimal leaves as a JSON number; Litestar describes what its own encoder would write."""
-    properties = schemas.get(view.__name__, {}).get("properties", {})
+    properties = schema["properties"]
     for field in msgspec.structs.fields(view):
         if field.type is Decimal:
             properties[field.encode_name] = {"type": "number"}
@@ -238,11 +243,17 @@ def _common(catalog: Catalog) -> dict[str, Any]:
     return {
         "options": {
             "type": "object",
-            "description": "One namespace with inputs; also on_unsupported, max_cost and max_seconds",
+            "description": "One namespace with inputs; also on_unsupported, max_cost, max_seconds and "
+            "allow_downgrade",
             "properties": {
                 "on_unsupported": {"enum": ["error", "warn", "drop", None]},
                 "max_cost": {"type": ["number", "null"], "minimum": 0, "description": "US dollars"},
                 "max_seconds": {"type": ["number", "null"], "minimum": 1, "maximum": MOST_SECONDS},
+                "allow_downgrade": {
+                    "type": ["boolean", "null"],
+                    "description": "The nearest settings that max_cost, the balance and the budgets pay for, "
+                    "in place of an error",
+                },
             },
         },
         "fallbacks": {

@@ -5,6 +5,7 @@ errors are in `providers.errors`, next to their classes.
 """
 
 import logging
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -12,6 +13,7 @@ from litestar import Request, Response
 from litestar.exceptions import HTTPException
 from msgspec import Struct
 
+from gateway.accounts.budget_schemas import BudgetView
 from gateway.limits import Taken
 from providers.errors import ProviderError
 from registry.errors import Fault, InvalidInputs, UnknownModel
@@ -37,7 +39,7 @@ CODES: dict[str, tuple[int, str]] = {
     "insufficient_funds": (402, "Not enough balance"),
     "weak_password": (422, "The password is too easily guessed"),
     "invalid_email": (422, "Not an address of mail"),
-    "budget_exhausted": (402, "The API key's budget is spent"),
+    "budget_exhausted": (402, "A budget is spent"),
     "foreign_host": (403, "Not addressed to this machine"),
     "foreign_origin": (403, "A web page of another origin may not call"),
     "cross_site_request": (403, "Not from a page of this gateway"),
@@ -100,6 +102,25 @@ class ProblemDocument(Struct, kw_only=True, rename="camel", omit_defaults=True):
     job_id: str | None = None
     request_id: str | None = None
     retryable: bool = False
+    needed: Decimal | None = None
+    """US dollars: the most that the job may cost."""
+    needed_micros: int | None = None
+    available: Decimal | None = None
+    """US dollars that the balance, or the budget, has for it."""
+    available_micros: int | None = None
+    missing: Decimal | None = None
+    """US dollars: what is needed beyond what is available."""
+    missing_micros: int | None = None
+    asked: Decimal | None = None
+    """US dollars that the job may cost as it was asked for, where `needed` is the least that it could."""
+    asked_micros: int | None = None
+    currency: str | None = None
+    budget: BudgetView | None = None
+    """The budget that does not cover it."""
+
+
+# Money leaves as a JSON number, as everywhere.
+_encoder = msgspec.json.Encoder(decimal_format="number")
 
 
 class Problem(Exception):
@@ -205,7 +226,7 @@ def problem_response(request: Request[Any, Any, Any], error: Exception) -> Respo
     if problem.document.code == "internal_error":
         log.error("request %s broke", request_id, exc_info=error)
     return Response(
-        content=msgspec.json.encode(problem.document),
+        content=_encoder.encode(problem.document),
         status_code=problem.document.status,
         media_type=MEDIA_TYPE,
         headers=problem.headers,

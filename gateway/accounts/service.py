@@ -7,6 +7,7 @@ from msgspec import UNSET, Struct, UnsetType, structs
 from sqlalchemy import Connection
 
 from billing import corrections, ledger
+from billing.budgets import Budget, set_budget
 from gateway.accounts import audit, logins
 from gateway.accounts.amounts import AMOUNTS, MAX_TOP_UP_USD, is_amount, micros_of
 from gateway.accounts.audit import Actor, AuditRow
@@ -244,6 +245,7 @@ class Accounts:
         by: Actor,
         scopes: frozenset[Scope] = frozenset(("generate", "read")),
         budget: Decimal | None = None,
+        monthly_budget: Decimal | None = None,
     ) -> tuple[KeyRow, NewKey]:
         """Make an API key. Its text is in the answer and nowhere else.
 
@@ -254,12 +256,14 @@ class Accounts:
             by: who makes it.
             scopes: what it is good for.
             budget: dollars that its jobs may cost in all.
+            monthly_budget: dollars that they may cost in a calendar month.
 
         Raises:
             Problem: `not_found`, `invalid_body`.
         """
         await self.find(account_id)
         budget_micros = None if budget is None else micros_of(budget, "/budget")
+        month_micros = None if monthly_budget is None else micros_of(monthly_budget, "/monthlyBudget")
         key, at = new_key(self._ambient.secret), self._ambient.now_ms()
         row = KeyRow(
             id=key.id,
@@ -276,6 +280,10 @@ class Accounts:
 
         def keep(conn: Connection) -> None:
             insert_key(conn, row)
+            if month_micros is not None:
+                # It has no jobs yet, and nobody else knows it.
+                monthly = Budget(kind="key", subject=row.id, period="month", limit_micros=month_micros)
+                set_budget(conn, account_id, monthly, {row.id: 0}, at)
             audit.record(conn, self._ambient, by, "key.create", account_id, at, key=row.id, scopes=row.scopes)
 
         await self._db.write(keep)

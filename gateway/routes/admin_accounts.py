@@ -151,7 +151,9 @@ async def top_up(
 @get("/api/admin/accounts/{account_id:str}/keys", summary="An account's keys", tags=["Operators"], opt=ADMIN)
 async def account_keys(account_id: FromPath[str], core: NamedDependency[Core]) -> Response[KeyList]:
     """An account's API keys, oldest first; without their secrets, which nobody has."""
-    return json_response(KeyList(keys=tuple(key_view(k) for k in await core.accounts.keys(account_id))))
+    rows = await core.accounts.keys(account_id)
+    limits = await core.office.budgets.of_keys(rows)
+    return json_response(KeyList(keys=tuple(key_view(row, limits) for row in rows)))
 
 
 @post(
@@ -175,9 +177,11 @@ async def create_key(
         expires_in_days=body.expires_in_days,
         scopes=frozenset(body.scopes),
         budget=body.budget,
+        monthly_budget=body.monthly_budget,
         by=principal.actor,
     )
-    return json_response(new_key_view(row, key), 201, SECRET)
+    limits = await core.office.budgets.of_keys([row])
+    return json_response(new_key_view(row, key, limits), 201, SECRET)
 
 
 @delete(
@@ -191,7 +195,8 @@ async def revoke_key(
     key_id: FromPath[str], core: NamedDependency[Core], principal: NamedDependency[Principal]
 ) -> Response[KeyView]:
     """Take an API key back, at once and for good."""
-    return json_response(key_view(await core.accounts.revoke(key_id, principal.actor)))
+    row = await core.accounts.revoke(key_id, principal.actor)
+    return json_response(key_view(row, await core.office.budgets.of_keys([row])))
 
 
 @get("/api/admin/invites", summary="The invitations", tags=["Operators"], opt=ADMIN)
