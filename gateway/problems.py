@@ -57,6 +57,7 @@ CODES: dict[str, tuple[int, str]] = {
     "email_used": (409, "There is a login already"),
     "bad_link": (410, "The link does not work"),
     "reference_used": (409, "The payment was entered before"),
+    "correction_refused": (409, "The correction cannot be entered"),
     "too_many_webhooks": (409, "Too many webhook endpoints"),
     "webhook_disabled": (409, "The webhook endpoint is disabled"),
     "body_too_large": (413, "The body is too large"),

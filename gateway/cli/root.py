@@ -7,6 +7,7 @@ import rich_click as click
 from gateway import __version__
 from gateway.cli.accounts import account, admin, keys
 from gateway.cli.backend import backend
+from gateway.cli.billing import billing
 from gateway.cli.doctor import doctor
 from gateway.cli.errors import known_failure
 from gateway.cli.generate import generate
@@ -37,6 +38,7 @@ for command in (
     admin,
     keys,
     backend,
+    billing,
     models,
     route,
     registry,

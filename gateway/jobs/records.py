@@ -97,6 +97,12 @@ class AttemptRow(Struct, frozen=True, kw_only=True):
     """What the provider says that it drew, where that is not what it was sent."""
     started_at: int
     ended_at: int | None
+    provider_cost_micros: int | None = None
+    """What its provider bills."""
+    listed_cost_micros: int | None = None
+    """What that should be by our list of its prices; None: the same."""
+    billable_units: str | None = None
+    """What the provider counted, in its own unit."""
 
     @classmethod
     def opened(cls, new: NewAttempt, at: int) -> "AttemptRow":

@@ -76,6 +76,8 @@ ROUTES = {
     ("POST", "/api/admin/accounts/{account_id}/keys"): "admin",
     ("DELETE", "/api/admin/keys/{key_id}"): "admin",
     ("POST", "/api/admin/topup"): "admin",
+    ("GET", "/api/admin/billing/variance"): "admin",
+    ("POST", "/api/admin/billing/corrections"): "admin",
     ("POST", "/webhooks/fal/{secret}"): "public",
     ("GET", "/api/webhooks"): "manage",
     ("POST", "/api/webhooks"): "manage",
