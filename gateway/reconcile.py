@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -106,7 +107,7 @@ def read_files(source: Source, paths: Sequence[Path]) -> Rows:
 
 def add_theirs(comparison: Comparison, rows: Rows) -> None:
     """Add what a provider says to a comparison."""
-    while page := [row for row, _ in zip(rows, range(PAGE), strict=False)]:
+    while page := list(islice(rows, PAGE)):
         comparison.add_charges(
             Charge(
                 request_id=row.request_id,

@@ -63,7 +63,7 @@ def _page(record: Record) -> Iterator[Billed | BilledSum]:
 
 
 def _rows(record: Record, name: str) -> Iterator[Record]:
-    rows = record.fields[name]
+    rows = record.fields.get(name)
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise ExportError(f"{record.where}: {name} is no list of objects; {EXPECTED}")
     return (Record(f"{record.where}, {name} {count}", row) for count, row in enumerate(rows, 1))
