@@ -15,6 +15,7 @@ from gateway.db.engine import Database, DatabaseClosed, DatabaseError
 from gateway.delivery import outbox
 from gateway.jobs import idempotency, progress
 from gateway.storage import StorageError
+from gateway.variance import VarianceWatch
 
 __all__ = ["EVERY_S", "Housekeeper", "forget"]
 
@@ -40,8 +41,8 @@ def forget(conn: Connection, at: int) -> bool:
 
 
 class Housekeeper:
-    """Calls `forget` once an hour and the cleaner once a day, and both at the start. What fails is said in
-    the log, and tried again an hour later.
+    """Calls `forget` once an hour and the cleaner once a day, and both at the start; says once a day what
+    providers billed too much. What fails is said in the log, and tried again an hour later.
 
     Args:
         db: the database.
@@ -60,6 +61,7 @@ class Housekeeper:
             (cleaner.expire_media, DAY_S),
             (cleaner.remove_orphans, DAY_S),
             (cleaner.look_for_files, EVERY_S),
+            (VarianceWatch(db, ambient).look, EVERY_S),
         ]
         self._due = [0.0] * len(self._duties)
 

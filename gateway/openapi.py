@@ -140,11 +140,10 @@ def complete_document(
         NewKeyView,
         *MONEY,
     )
-    for view in views:
-        # Not every answer is described by its own name.
-        if view.__name__ in schemas:
-            _write_money(view, schemas[view.__name__])
-    _write_money(ProblemDocument, schemas["Problem"])
+    named = {view.__name__: view for view in views} | {"Problem": ProblemDocument}
+    # Not every one is in an answer of its own.
+    for name in named.keys() & schemas.keys():
+        _write_money(named[name], schemas[name])
     document["components"]["securitySchemes"] = {KEY: KEY_SCHEME}
     for path, method in PICTURES:
         binary = {"schema": {"type": "string", "format": "binary"}}

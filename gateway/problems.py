@@ -62,6 +62,7 @@ CODES: dict[str, tuple[int, str]] = {
     "reference_conflict": (409, "The reference is another payment's"),
     "nothing_to_refund": (409, "There is no charge to give back"),
     "refund_too_large": (409, "More than is left of the charge"),
+    "correction_refused": (409, "The correction cannot be entered"),
     "too_many_webhooks": (409, "Too many webhook endpoints"),
     "webhook_disabled": (409, "The webhook endpoint is disabled"),
     "body_too_large": (413, "The body is too large"),

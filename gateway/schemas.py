@@ -136,6 +136,20 @@ class AttemptView(Struct, frozen=True, kw_only=True, rename="camel"):
     ended_at: str | None
 
 
+class AdminAttemptView(AttemptView, frozen=True, kw_only=True, rename="camel"):
+    """One submission to a provider, as an admin sees it."""
+
+    attempt_id: str
+    request_id: str | None
+    """The provider's own id of it."""
+    provider_cost_micros: int | None
+    """What the provider bills; null until it has succeeded."""
+    listed_cost_micros: int | None
+    """What that should be by our list of its prices."""
+    billable_units: str | None
+    """What the provider counted, in its own unit: a decimal."""
+
+
 class ErrorView(Struct, frozen=True, kw_only=True, rename="camel"):
     """Why a job failed."""
 
@@ -251,6 +265,18 @@ class AdminJobView(JobView, frozen=True, kw_only=True, rename="camel"):
 
     account_id: str
     """Whose it is."""
+    attempts: tuple[AdminAttemptView, ...]
+    provider_cost: Decimal
+    """US dollars that its providers bill, as their answers say."""
+    provider_cost_micros: int
+    listed_cost: Decimal
+    """US dollars that they should bill, by our list of their prices."""
+    listed_cost_micros: int
+    billable_units: Decimal | None
+    """What its providers counted, in their own unit; null where none did."""
+    margin: Decimal | None
+    """US dollars: what is charged, less what its providers bill; null until the job ends."""
+    margin_micros: int | None
 
 
 class AdminJobList(Struct, frozen=True, kw_only=True, rename="camel"):

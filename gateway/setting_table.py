@@ -100,6 +100,8 @@ SETTINGS = (
     Setting(name="DIFFUSERS_L40S_TIMEOUT", default="1800", about="Seconds that a job on it may run"),
     Setting(name="HF_TOKEN", default="", about="The Hugging Face hub's token", secret=True),
     Setting(name="FAL_KEY", default="", about="fal.ai's key", secret=True),
+    Setting(name="FAL_ADMIN_KEY", default="", secret=True,
+            about="fal.ai's key of the scope Admin, for `gateway billing reconcile --fetch`; FAL_KEY"),
     Setting(name="FAL_QUEUE_URL", default="https://queue.fal.run", about="fal.ai's queue"),
     Setting(name="FAL_REST_URL", default="https://rest.fal.ai", about="fal.ai's REST API, for uploads"),
     Setting(name="FAL_CDN_URL", default="https://v3.fal.media", about="fal.ai's file store"),

@@ -1,6 +1,6 @@
 """From rows and registry entries to what callers see."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -13,6 +13,7 @@ from gateway.jobs.live import Live
 from gateway.jobs.records import UNDER_WAY, AttemptRow, ImageRow, JobRow, Progress
 from gateway.planning import Plan, price_words, usable
 from gateway.schemas import (
+    AdminAttemptView,
     AdminJobView,
     AttemptView,
     ErrorView,
@@ -93,9 +94,45 @@ def _revised_prompt(job: JobRow) -> str | None:
     return last.revised_prompt or job.admitted.candidates[last.route_index].revised_prompt
 
 
-def admin_job_view(view: JobView, account_id: str) -> AdminJobView:
-    """A job as an admin sees it."""
-    return AdminJobView(**msgspec.structs.asdict(view), account_id=account_id)
+def admin_job_view(view: JobView, job: JobRow) -> AdminJobView:
+    """A job as an admin sees it: with what it cost us."""
+    billed = [attempt.provider_cost_micros or 0 for attempt in job.attempts]
+    listed = [
+        cost if attempt.listed_cost_micros is None else attempt.listed_cost_micros
+        for attempt, cost in zip(job.attempts, billed, strict=True)
+    ]
+    cost, should = sum(billed), sum(listed)
+    margin = None if job.charge_micros is None else job.charge_micros - cost
+    plain = msgspec.structs.asdict(view)
+    seen = tuple(_admin_attempt(*pair) for pair in zip(view.attempts, job.attempts, strict=True))
+    return AdminJobView(
+        **{**plain, "attempts": seen},
+        account_id=job.account_id,
+        provider_cost=json_number(cost),
+        provider_cost_micros=cost,
+        listed_cost=json_number(should),
+        listed_cost_micros=should,
+        billable_units=_units([attempt.billable_units for attempt in job.attempts]),
+        margin=None if margin is None else json_number(margin),
+        margin_micros=margin,
+    )
+
+
+def _units(counted: Sequence[str | None]) -> Decimal | None:
+    found = [Decimal(units) for units in counted if units is not None]
+    return sum(found, Decimal(0)) if found else None
+
+
+def _admin_attempt(view: AttemptView, attempt: AttemptRow) -> AdminAttemptView:
+    cost = attempt.provider_cost_micros
+    return AdminAttemptView(
+        **msgspec.structs.asdict(view),
+        attempt_id=attempt.id,
+        request_id=None if attempt.handle is None else attempt.handle.remote_id,
+        provider_cost_micros=cost,
+        listed_cost_micros=cost if attempt.listed_cost_micros is None else attempt.listed_cost_micros,
+        billable_units=attempt.billable_units,
+    )
 
 
 def shown_status(status: str, told: Progress | None) -> str:

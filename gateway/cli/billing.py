@@ -11,7 +11,9 @@ import rich_click as click
 from gateway.accounts.money_schemas import BooksView, books_view
 from gateway.ambient import Ambient
 from gateway.books import check_books
+from gateway.cli.billing_reconcile import reconcile
 from gateway.cli.billing_reports import ledger, statement, usage
+from gateway.cli.billing_variance import variance
 from gateway.cli.calls import AS_JSON, balance_words, call, usd, usd_change
 from gateway.cli.console import console
 from gateway.cli.findings import ends_with_2, reading, show_findings, verdict
@@ -119,7 +121,7 @@ async def _verify(settings: Settings) -> BooksView:
         return books_view(await check_books(database, Ambient()))
 
 
-for command in (usage, ledger, statement):
+for command in (usage, ledger, statement, variance, reconcile):
     billing.add_command(command)
 
 

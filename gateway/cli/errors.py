@@ -13,6 +13,7 @@ from providers.diffusers_modal.levers import UnknownLeverError
 from providers.diffusers_modal.process import EngineRunningError
 from providers.discovery import DiscoveryError
 from providers.errors import ProviderError
+from providers.exports import ExportError
 from providers.fal.findings import CatalogueError
 from providers.optimizer import OptimizerError
 from registry.errors import RegistryError, UnknownModel
@@ -59,7 +60,7 @@ def known_failure(error: Exception) -> tuple[str, int] | None:
         return f"{error.message} ({error.code})", 7
     if isinstance(error, UnknownModel):
         return f"{error} Supported: {', '.join(error.supported)}", 4
-    if isinstance(error, CatalogueError):
+    if isinstance(error, CatalogueError | ExportError):
         return str(error), 2
     if isinstance(error, NAMED):
         return str(error), 1

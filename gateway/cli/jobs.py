@@ -10,10 +10,12 @@ from rich.console import Console
 from rich.table import Table
 
 from gateway.cli.connect import open_gateway, running_gateway
+from gateway.cli.job_lines import lines_of
 from gateway.db.engine import open_database
 from gateway.jobs import queries
 from gateway.jobs.queries import JobFilter
-from gateway.schemas import AdminJobList
+from gateway.jobs.records import JobRow
+from gateway.schemas import AdminJobList, AdminJobView
 from gateway.settings import Settings, load_settings
 from gateway.views import admin_job_view, job_view
 
@@ -56,6 +58,15 @@ def jobs(context: click.Context, status: str | None, limit: int, as_json: bool) 
 
 @jobs.command()
 @click.argument("job_id")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def show(job_id: str, as_json: bool) -> None:
+    """Show JOB_ID: what became of it, what it was quoted and charged and, to an admin, what it cost."""
+    job = asyncio.run(_find(load_settings(), job_id))
+    click.echo(json.dumps(job, indent=2) if as_json else "\n".join(lines_of(job)))
+
+
+@jobs.command()
+@click.argument("job_id")
 @click.option("--request-id", required=True, help="The provider's own id of the job.")
 def adopt(job_id: str, request_id: str) -> None:
     """The provider has the unknown job JOB_ID: follow it to its end from there."""
@@ -83,14 +94,32 @@ async def _list(settings: Settings, status: str | None, limit: int) -> dict[str,
         rows = await database.read(lambda c: queries.list_jobs(c, None, limit=limit, only=only))
     finally:
         await database.aclose()
+    return _wire(AdminJobList(jobs=tuple(_view(settings, row) for row in rows), next_cursor=None))
 
-    def link(image_id: str) -> str:
-        return f"{settings.public_url}/images/{image_id}"
 
-    views = tuple(admin_job_view(job_view(row, None, link), row.account_id) for row in rows)
-    encoder = msgspec.json.Encoder(decimal_format="number")
-    listed: dict[str, Any] = json.loads(encoder.encode(AdminJobList(jobs=views, next_cursor=None)))
-    return listed
+async def _find(settings: Settings, job_id: str) -> dict[str, Any]:
+    async with running_gateway(settings) as client:
+        if client is not None:
+            mine = await client.call("GET", "/api/account")
+            path = "/api/admin/jobs" if mine["admin"] else "/api/jobs"
+            return await client.call("GET", f"{path}/{job_id}")
+    database = open_database(settings.database_url)
+    try:
+        row = await database.read(lambda c: queries.find_job(c, job_id))
+    finally:
+        await database.aclose()
+    if row is None:
+        raise click.ClickException(f"There is no job {job_id}.")
+    return _wire(_view(settings, row))
+
+
+def _view(settings: Settings, row: JobRow) -> AdminJobView:
+    return admin_job_view(job_view(row, None, lambda image: f"{settings.public_url}/images/{image}"), row)
+
+
+def _wire(view: AdminJobView | AdminJobList) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(msgspec.json.Encoder(decimal_format="number").encode(view))
+    return found
 
 
 async def _settle(job_id: str, how: str, body: dict[str, Any]) -> dict[str, Any]:

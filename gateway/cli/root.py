@@ -39,6 +39,7 @@ for command in (
     keys,
     billing,
     backend,
+    billing,
     models,
     route,
     registry,

@@ -98,6 +98,10 @@ class AttemptRow(Struct, frozen=True, kw_only=True):
     started_at: int
     ended_at: int | None
     load_seconds: str | None = None
+    provider_cost_micros: int | None = None
+    """What its provider bills."""
+    listed_cost_micros: int | None = None
+    """What that should be by our list of its prices; None: the same."""
     billable_units: str | None = None
     """What the provider counted, in its own unit."""
 

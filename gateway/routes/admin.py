@@ -32,7 +32,7 @@ async def all_jobs(
 ) -> Response[AdminJobList]:
     """Every account's jobs, newest first: `?status=unknown` are those that wait for you."""
     page, more = await job_page(core, None, limit, cursor, only)
-    jobs = tuple(admin_job_view(core.view(job), job.account_id) for job in page)
+    jobs = tuple(admin_job_view(core.view(job), job) for job in page)
     return json_response(AdminJobList(jobs=jobs, next_cursor=more))
 
 
@@ -54,7 +54,7 @@ async def count_all_jobs(
 async def any_job(job_id: FromPath[str], core: NamedDependency[Core]) -> Response[AdminJobView]:
     """A job at any stage, whoever it belongs to."""
     job = await core.job(job_id, None)
-    return json_response(admin_job_view(core.view(job), job.account_id))
+    return json_response(admin_job_view(core.view(job), job))
 
 
 @post(
@@ -72,7 +72,7 @@ async def adopt_job(
     """The provider has this unknown job under `requestId`: it is followed to its end from there."""
     body = await read_body(request, AdoptRequest)
     job = await core.adopt(job_id, body.request_id)
-    return json_response(admin_job_view(core.view(job), job.account_id))
+    return json_response(admin_job_view(core.view(job), job))
 
 
 @post(
@@ -88,4 +88,4 @@ async def fail_job(
     """The provider never took this unknown job: it ends as failed, its hold is released."""
     await read_body(request, FailRequest)
     job = await core.fail_unknown(job_id)
-    return json_response(admin_job_view(core.view(job), job.account_id))
+    return json_response(admin_job_view(core.view(job), job))

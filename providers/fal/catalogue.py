@@ -9,31 +9,22 @@ former (`GET /queue/openapi.json?endpoint_id=a`).
 import asyncio
 from collections.abc import Sequence
 from decimal import Decimal
-from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
-import httpx
-import msgspec
 from msgspec import Struct
 
-from providers.fal.addresses import Addresses
 from providers.fal.findings import CatalogueError
+from providers.fal.platform import Platform, Query
 from providers.fal.price_diff import UnitPrice, read_unit
-from providers.fal.replies import read_reply
-from providers.http import create_client
 
 __all__ = ["FalCatalogue", "Known"]
 
 MOST_IDS = 50
 """Endpoints that one call may name."""
 MOST_PAGES = 100
-MOST_ASKING = 4
-WITHIN_S = 60.0
-"""Seconds for a request and its whole reply."""
 MOST_DOLLARS = 1_000_000
 
 T = TypeVar("T")
-Query = list[tuple[str, str | int | float | bool | None]]
 
 
 class Known(Struct, frozen=True, kw_only=True):
@@ -74,29 +65,8 @@ class _Prices(Struct, frozen=True):
     next_cursor: str | None = None
 
 
-class FalCatalogue:
-    """fal's lists, over one client; to be used in `async with`.
-
-    Args:
-        addresses: fal's.
-        key: fal's, `id:secret`; None: only documents can be asked for.
-        key_name: the variable that has it, for messages.
-    """
-
-    def __init__(self, addresses: Addresses, key: str | None, key_name: str = "FAL_KEY") -> None:
-        self._addresses = addresses
-        self._key = key
-        self._key_name = key_name
-        self._client = create_client(timeout_s=WITHIN_S, max_connections=MOST_ASKING)
-        self._turns = asyncio.Semaphore(MOST_ASKING)
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self._client.aclose()
+class FalCatalogue(Platform):
+    """fal's lists, over one client; to be used in `async with`. Takes what `Platform` takes."""
 
     async def look_up(self, endpoints: Sequence[str]) -> dict[str, Known]:
         """What fal says of some endpoints; one that it does not have is not in the answer.
@@ -104,9 +74,9 @@ class FalCatalogue:
         Raises:
             CatalogueError: there is no key, or fal could not be asked.
         """
-        if self._key is None:
+        if self.key is None:
             raise CatalogueError(
-                f"fal shows its list and its prices to a key alone: set {self._key_name} "
+                f"fal shows its list and its prices to a key alone: set {self.key_name} "
                 "(https://fal.ai/dashboard/keys)"
             )
         listed = await self._models(endpoints)
@@ -131,9 +101,9 @@ class FalCatalogue:
         Raises:
             CatalogueError: fal could not be asked.
         """
-        url = f"{self._addresses.openapi}/queue/openapi.json"
-        reply = await self._get(url, [("endpoint_id", endpoint)], with_key=False, setting="FAL_OPENAPI_URL")
-        found = None if reply is None else self._decoded(reply, Any)
+        url = f"{self.addresses.openapi}/queue/openapi.json"
+        reply = await self.get(url, [("endpoint_id", endpoint)], with_key=False, setting="FAL_OPENAPI_URL")
+        found = None if reply is None else self.decoded(reply, Any)
         return found if _is_document(found) else None
 
     async def _models(self, endpoints: Sequence[str]) -> dict[str, _Model]:
@@ -165,61 +135,9 @@ class FalCatalogue:
 
     async def _pages(self, path: str, query: Query, kind: type[T]) -> list[T] | None:
         """Every page of a list; None for a 404."""
-        pages: list[T] = []
-        cursor: str | None = None
-        for _ in range(MOST_PAGES):
-            here = query if cursor is None else [*query, ("cursor", cursor)]
-            url = self._addresses.platform + path
-            reply = await self._get(url, here, with_key=True, setting="FAL_PLATFORM_URL")
-            if reply is None:
-                return None
-            page: Any = self._decoded(reply, kind)
-            pages.append(page)
-            if not page.has_more or page.next_cursor in (None, "", cursor):
-                return pages
-            cursor = page.next_cursor
-        raise CatalogueError(f"fal's list does not end after {MOST_PAGES} pages: try again later")
-
-    async def _get(self, url: str, query: Query, *, with_key: bool, setting: str) -> httpx.Response | None:
-        """A reply of 2xx; None for 404."""
-        headers = {"Authorization": f"Key {self._key}"} if with_key else {}
-        host = httpx.URL(url).host
-        try:
-            async with self._turns, asyncio.timeout(WITHIN_S):
-                reply = await self._client.get(url, params=httpx.QueryParams(query), headers=headers)
-        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
-            raise CatalogueError(
-                f"fal could not be reached at {host}: see that this machine has a network, and that "
-                f"{setting} is right"
-            ) from error
-        if reply.status_code == 404:
-            return None
-        if not reply.is_success:
-            raise self._refused(reply, host, setting)
-        return reply
-
-    def _refused(self, reply: httpx.Response, host: str, setting: str) -> CatalogueError:
-        said = read_reply(reply, self._key or "")
-        if said.status in (401, 403):
-            return CatalogueError(
-                f"fal refused the key (HTTP {said.status}): set {self._key_name} to one that works "
-                "(https://fal.ai/dashboard/keys)"
-            )
-        if said.status == 429:
-            wait = "a minute" if said.retry_after is None else f"{said.retry_after:g} seconds"
-            return CatalogueError(f"fal takes no more requests at the moment: try again in {wait}")
-        if said.status < 500:
-            words = f": {said.text}" if said.text and said.is_json else ""
-            return CatalogueError(f"{host} answered HTTP {said.status}{words}. Is {setting} right?")
-        return CatalogueError(f"{host} answered HTTP {said.status}: try again later")
-
-    def _decoded(self, reply: httpx.Response, kind: type[T]) -> T:
-        try:
-            return msgspec.json.decode(reply.content, type=kind)
-        except (msgspec.DecodeError, RecursionError) as error:
-            raise CatalogueError(
-                f"an answer of {reply.url.host} cannot be read ({error}): fal's API may have changed"
-            ) from error
+        pages = [page async for page in self.pages(path, query, kind, MOST_PAGES)]
+        found = [page for page in pages if page is not None]
+        return found if len(found) == len(pages) else None
 
 
 def _batches(endpoints: Sequence[str]) -> list[Sequence[str]]:

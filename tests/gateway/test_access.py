@@ -95,6 +95,8 @@ ROUTES = {
     ("GET", "/api/admin/billing/usage"): "admin",
     ("GET", "/api/admin/accounts/{account_id}/ledger"): "admin",
     ("GET", "/api/admin/accounts/{account_id}/statements/{month}"): "admin",
+    ("GET", "/api/admin/billing/variance"): "admin",
+    ("POST", "/api/admin/billing/corrections"): "admin",
     ("POST", "/webhooks/fal/{secret}"): "public",
     ("GET", "/api/webhooks"): "manage",
     ("POST", "/api/webhooks"): "manage",

@@ -11,6 +11,7 @@ with LoopbackFal() as fal:
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -50,6 +51,8 @@ class Job:
     finished: bool = False
     """It is done at the next look, however few there were."""
     webhook: str | None = None
+    at: float = field(default_factory=time.time)
+    """When it was taken, in seconds since 1970 UTC."""
 
 
 @dataclass
@@ -93,6 +96,8 @@ class LoopbackFal(HttpServer):
         self.caller = Caller(self.violations)
         self.calls_before_answering = False
         """A job is done, and its webhook delivered, before its submit is answered."""
+        self.counts_for = 1
+        """So many units are counted, and billed, for each that there should be."""
         self._faults: list[Fault] = []
         self._changed = threading.Condition()
 
@@ -310,6 +315,7 @@ class LoopbackFal(HttpServer):
         if isinstance(spoiled, Reply):
             return spoiled
         output = self._output(job)
+        job.units *= self.counts_for
         output |= spoiled or {}
         if spoiled or self._failure(job):
             job.units = Decimal(0)  # only what succeeded is billed

@@ -381,7 +381,13 @@ class Money(RuleBasedStateMachine):
 
     # -- budgets and time -------------------------------------------------------------------
 
-    @rule(account=ACCOUNT, kind=st.sampled_from(["account", "key", "user"]), period=PERIOD, limit=st.integers(0, 200), who=WHICH)
+    @rule(
+        account=ACCOUNT,
+        kind=st.sampled_from(["account", "key", "user"]),
+        period=PERIOD,
+        limit=st.integers(0, 200),
+        who=WHICH,
+    )
     def set_budget(self, account: str, kind: Any, period: Any, limit: int, who: int) -> None:
         subject = self.subject_of(account, kind, who)
         if subject is None or (subject == "anncap" and period == "all"):

@@ -43,9 +43,7 @@ def paid_job(
     )
 
 
-def share_of(
-    job_id: str, attempt_id: str, positions: range, cost: int, listed: int | None = None
-) -> Share:
+def share_of(job_id: str, attempt_id: str, positions: range, cost: int, listed: int | None = None) -> Share:
     """Pictures that an attempt gave, at these places of its job, and what its provider bills."""
     images = tuple(
         NewImage(

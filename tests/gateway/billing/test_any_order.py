@@ -1,6 +1,6 @@
 """Any order of what moves money: the books are right after each step, by SQL and by a second set of books."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -22,7 +22,7 @@ def whole(conn: Connection, database_kind: str) -> Connection:
 
 
 @pytest.fixture
-def any_order(whole: Connection) -> Iterator[Callable[[int, int], type[Money]]]:
+def any_order(whole: Connection) -> Callable[[int, int], type[Money]]:
     def run(examples: int, steps: int) -> type[Money]:
         machine = type("Money", (Money,), {"conn": whole, "steps": 0, "refused": Money.refused.copy()})
         run_state_machine_as_test(
@@ -38,7 +38,7 @@ def any_order(whole: Connection) -> Iterator[Callable[[int, int], type[Money]]]:
         )
         return machine
 
-    yield run
+    return run
 
 
 def test_the_books_are_right_in_any_order(any_order, figures) -> None:
