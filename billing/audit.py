@@ -41,6 +41,7 @@ _WAYS = {
     "capture": [("held:", "revenue")],
     "release": [("held:", "available:")],
     "cost": [("payable:", "cost:")],
+    "recost": [("payable:", "cost:"), ("cost:", "payable:")],
     "topup": [("funding", "available:")],
     "promotion": [("promotions", "available:")],
     "refund": [("revenue", "available:")],
@@ -48,6 +49,9 @@ _WAYS = {
     "adjustment": [("available:", "adjustments"), ("adjustments", "available:")],
 }
 _OF_A_JOB = ("cost", "refund")
+_MAYBE_OF_A_JOB = "recost"
+"""What was billed for a request that no attempt is known for, or in sum, is of none."""
+_EXPLAINED = ("adjustment", "recost")
 
 
 def _totals() -> Select[Any]:
@@ -69,8 +73,8 @@ def _entries() -> Select[Any]:
     ]
     wrong = or_(
         ~or_(*known),
-        _E.kind.in_(_OF_A_JOB) != _E.job_id.is_not(None),
-        and_(_E.kind == "adjustment", _E.note.is_(None)),
+        and_(_E.kind != _MAYBE_OF_A_JOB, _E.kind.in_(_OF_A_JOB) != _E.job_id.is_not(None)),
+        and_(_E.kind.in_(_EXPLAINED), _E.note.is_(None)),
     )
     columns = (_E.id.label("subject"), _E.kind, _E.ledger_account, _E.amount_micros, _E.job_id)
     return select(*columns).where(wrong)

@@ -78,7 +78,7 @@ def conn(conn: Connection) -> Iterator[Connection]:
         at=JUNE + 40,
     )
     move(conn, "gift", "promotion", "promotions", 7, JUNE + 50, note="welcome")
-    move(conn, "fix", "adjustment", "adjustments", -3, JUNE + 60)
+    move(conn, "fix", "adjustment", "adjustments", -3, JUNE + 60, note="put right")
     ledger.place_hold(conn, job_id="job5", account_id="ann", amount_micros=5, at=JULY - 1)
     assert ledger.verify(conn) == []
     return conn
