@@ -69,6 +69,7 @@ class Admission:
             Problem: `provider_not_configured`, `insufficient_funds`, `budget_exhausted`,
                 `premium_required`, `too_many_requests`, `too_many_jobs`, `too_many_webhooks`,
                 `shutting_down`.
+            UnknownPriceList: the caller is to pay by one that the registry has no more.
             UnknownModel, InvalidInputs: as `Core.plan`; also for a reference that cannot be fetched, and
                 for a delivery that cannot be made.
         """
@@ -80,7 +81,9 @@ class Admission:
         turn = turn_of(request, caller, core.settings, core.ambient.now_ms(), now=now)
         await self.count(caller)
         affordable = await core.affordable(request, caller)
-        plan = core.plan(request, percent_off=turn.percent_off, affordable=affordable)
+        plan = core.plan(
+            request, percent_off=turn.percent_off, price_list=caller.price_list, affordable=affordable
+        )
         if plan.unavailable is not None:
             raise Problem(
                 "provider_not_configured",
@@ -89,7 +92,7 @@ class Admission:
                 setting=plan.unavailable.setting,
             )
         delivery = await core.delivery.intake.accept(request.delivery, caller, waits=turn.waits)
-        plan = await self._optimized(plan, request, turn, affordable)
+        plan = await self._optimized(plan, request, caller, turn, affordable)
         candidates = await bring_references(
             core.media, plan.candidates, request, core.catalog.vocabulary, caller.account_id
         )
@@ -119,7 +122,12 @@ class Admission:
         return new.id
 
     async def _optimized(
-        self, plan: Plan, request: GenerateRequest, turn: Turn, affordable: Affordable | None
+        self,
+        plan: Plan,
+        request: GenerateRequest,
+        caller: Principal,
+        turn: Turn,
+        affordable: Affordable | None,
     ) -> Plan:
         """The plan with its prompt rewritten by a language model, where one is set and the request asks.
 
@@ -135,7 +143,13 @@ class Admission:
             log.warning("the prompt optimizer failed: %s", error)
             warning = f"the prompt optimizer failed: {error}; the prompt was rewritten by rule"
             return structs.replace(plan, warnings=(*plan.warnings, warning))
-        return self._core.plan(request, optimized=text, percent_off=turn.percent_off, affordable=affordable)
+        return self._core.plan(
+            request,
+            optimized=text,
+            percent_off=turn.percent_off,
+            price_list=caller.price_list,
+            affordable=affordable,
+        )
 
     async def count(self, caller: Principal) -> None:
         """Count a request against the limits of its account, key and network.

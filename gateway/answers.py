@@ -50,6 +50,7 @@ MAKES_JOB = (
     "provider_not_configured",
     "insufficient_funds",
     "budget_exhausted",
+    "price_list_missing",
     "premium_required",
     "too_many_jobs",
     "too_many_webhooks",

@@ -254,7 +254,9 @@ class Core:
         """
         turn = turn_of(request, caller, self.settings, self.ambient.now_ms())
         affordable = await self.affordable(request, caller)
-        plan = self.plan(request, percent_off=turn.percent_off, affordable=affordable)
+        plan = self.plan(
+            request, percent_off=turn.percent_off, price_list=caller.price_list, affordable=affordable
+        )
         return estimate_view(plan, turn.runs_at)
 
     def _usual_s(self, route: Route) -> float | None:

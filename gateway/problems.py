@@ -16,7 +16,7 @@ from msgspec import Struct
 from gateway.accounts.budget_schemas import BudgetView
 from gateway.limits import Taken
 from providers.errors import ProviderError
-from registry.errors import Fault, InvalidInputs, UnknownModel
+from registry.errors import Fault, InvalidInputs, UnknownModel, UnknownPriceList
 
 __all__ = ["CODES", "MEDIA_TYPE", "Problem", "ProblemDocument", "as_problem", "problem_response", "too_many"]
 
@@ -39,6 +39,7 @@ CODES: dict[str, tuple[int, str]] = {
     "insufficient_funds": (402, "Not enough balance"),
     "weak_password": (422, "The password is too easily guessed"),
     "invalid_email": (422, "Not an address of mail"),
+    "price_list_missing": (503, "The account's prices are not known"),
     "budget_exhausted": (402, "A budget is spent"),
     "foreign_host": (403, "Not addressed to this machine"),
     "foreign_origin": (403, "A web page of another origin may not call"),
@@ -180,6 +181,9 @@ def as_problem(error: Exception) -> Problem:
     """The problem that an exception is to a caller. Nothing of an unknown one is told."""
     if isinstance(error, Problem):
         return error
+    if isinstance(error, UnknownPriceList):
+        detail = f"{error}, by which this account pays; ask whoever runs this gateway. Nothing was charged"
+        return Problem("price_list_missing", detail)
     if isinstance(error, UnknownModel):
         detail = f"{error} Supported: {', '.join(error.supported)}"
         return Problem("unknown_model", detail, supported=list(error.supported))

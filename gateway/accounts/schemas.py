@@ -112,6 +112,8 @@ class ChangeRequest(Struct, frozen=True, kw_only=True, rename="camel", forbid_un
     resend_window_s: Annotated[int, Meta(ge=0, le=MOST_RESEND_S)] | UnsetType | None = UNSET
     """Seconds in which equal requests without an Idempotency-Key are one; 0: never; null: as
     GATEWAY_RESEND_WINDOW_S says."""
+    price_list: Annotated[str, Meta(min_length=1, max_length=60)] | UnsetType | None = UNSET
+    """By which of the registry's price lists it pays; null: everybody's prices."""
 
 
 class LoginRequest(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
@@ -202,6 +204,8 @@ class AccountView(Struct, frozen=True, kw_only=True, rename="camel"):
     closed_at: str | None
     resend_window_s: int | None
     """Null: as the gateway's settings say."""
+    price_list: str | None
+    """By which it pays; null: everybody's prices."""
     balance: BalanceView
     created_at: str
 
@@ -256,6 +260,7 @@ def account_view(funded: Funded, at: int) -> AccountView:
         admin=account.admin,
         closed_at=_iso(account.closed_at),
         resend_window_s=account.resend_window_s,
+        price_list=account.price_list,
         balance=BalanceView(
             available=json_number(balance.available_micros),
             available_micros=balance.available_micros,

@@ -68,6 +68,8 @@ class Change(Struct, frozen=True, kw_only=True):
     closed: bool | None = None
     resend_window_s: int | UnsetType | None = UNSET
     """None: from now on as the settings say."""
+    price_list: str | UnsetType | None = UNSET
+    """None: from now on everybody's prices."""
 
 
 class Accounts:
@@ -171,6 +173,8 @@ class Accounts:
             values["closed_at"] = at if change.closed else None
         if change.resend_window_s is not UNSET:
             values["resend_window_s"] = change.resend_window_s
+        if change.price_list is not UNSET:
+            values["price_list"] = change.price_list
 
         def write(conn: Connection) -> AccountRow | None:
             row = change_account(conn, account_id, **values)
@@ -328,6 +332,5 @@ class Accounts:
 def _said(change: Change) -> dict[str, object]:
     """What a change changes, for the audit log."""
     said = {name: value for name, value in structs.asdict(change).items() if value is not None}
-    if change.resend_window_s is None:
-        said["resend_window_s"] = None
+    said |= {name: None for name in ("resend_window_s", "price_list") if getattr(change, name) is None}
     return {name: value for name, value in said.items() if value is not UNSET}

@@ -86,6 +86,9 @@ def list_accounts(as_json: bool) -> None:
     help="Equal requests without an Idempotency-Key within so many seconds are one; 0: never; default: as "
     "GATEWAY_RESEND_WINDOW_S says.",
 )
+@click.option(
+    "--price-list", metavar="NAME", help="By which of the registry's price lists it pays; default: none."
+)
 @AS_JSON
 def change_account(
     account_id: str,
@@ -94,17 +97,25 @@ def change_account(
     admin: bool | None,
     closed: bool | None,
     resend_window: int | str | None,
+    price_list: str | None,
     as_json: bool,
 ) -> None:
-    """Change ACCOUNT_ID: its tier, its rights, whether anybody gets in, its resend window."""
-    body = {"tier": tier, "tierDays": days, "admin": admin, "closed": closed, "resendWindowS": resend_window}
+    """Change ACCOUNT_ID: its tier, its rights, whether anybody gets in, its resend window, its prices."""
+    body = {
+        "tier": tier,
+        "tierDays": days,
+        "admin": admin,
+        "closed": closed,
+        "resendWindowS": resend_window,
+        "priceList": price_list,
+    }
     said: dict[str, Any] = {name: value for name, value in body.items() if value is not None}
     if not said or (days is not None and tier is None):
         raise click.UsageError(
-            "Say what to change: --tier (and --days), --admin, --no-admin, --close, --open, --resend-window."
+            "Say what to change: --tier (and --days), --admin, --no-admin, --close, --open, --resend-window, "
+            "--price-list."
         )
-    if resend_window == AS_SET:
-        said["resendWindowS"] = None
+    said |= {name: None for name in ("resendWindowS", "priceList") if said.get(name) == AS_SET}
     found = _call("PATCH", f"/api/admin/accounts/{account_id}", said)
     if as_json:
         click.echo(json.dumps(found, indent=2))
@@ -114,7 +125,8 @@ def change_account(
     state = f", closed {found['closedAt']}" if found["closedAt"] else ""
     own = found["resendWindowS"]
     window = "" if own is None else f", resend window {own} s"
-    click.echo(f"{found['tier']}{until}{rights}{state}{window}")
+    prices = "" if found["priceList"] is None else f", price list {found['priceList']}"
+    click.echo(f"{found['tier']}{until}{rights}{state}{window}{prices}")
 
 
 @account.command("invite")
