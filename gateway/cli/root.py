@@ -7,6 +7,7 @@ import rich_click as click
 from gateway import __version__
 from gateway.cli.accounts import account, admin, keys
 from gateway.cli.backend import backend
+from gateway.cli.budgets import list_budgets, remove_budget, set_budget
 from gateway.cli.doctor import doctor
 from gateway.cli.errors import known_failure
 from gateway.cli.generate import generate
@@ -44,6 +45,8 @@ for command in (
     doctor,
 ):
     cli.add_command(command)
+for command in (list_budgets, set_budget, remove_budget):
+    account.add_command(command)
 
 
 def main() -> None:
