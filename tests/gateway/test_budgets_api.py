@@ -1,5 +1,6 @@
 """Budgets over HTTP, what a 402 says, and what `allow_downgrade` answers."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from decimal import Decimal
 from pathlib import Path
@@ -130,6 +131,17 @@ async def test_the_nearest_that_can_be_paid_in_place_of_a_402(http) -> None:
     assert (short.status_code, body["code"]) == (402, "insufficient_funds")
     assert (body["needed"], body["available"], body["missing"], body["asked"]) == (0.03, 0.01, 0.02, 0.12)
     assert "It is the least that the job may cost, in place of 0.12 USD" in body["detail"]
+
+
+async def test_many_at_once_share_what_there_is_and_none_gets_more(http, core, ann) -> None:
+    """Each was planned by what there was before; what decides is the hold."""
+    answers = await asyncio.gather(*(generate(http, FOUR, allow_downgrade=True) for _ in range(20)))
+    assert {answer.status_code for answer in answers} == {202, 402}
+    held = sum(a.json()["quote"]["ceilingMicros"] for a in answers if a.status_code == 202)
+    balance = (await core.accounts.find(ann)).balance
+    assert (balance.held_micros, balance.available_micros) == (held, 100_000 - held)
+    assert held > 0
+    assert {a.json()["code"] for a in answers if a.status_code == 402} == {"insufficient_funds"}
 
 
 async def test_an_estimate_is_of_what_can_be_paid_now(http, admin, ann) -> None:
