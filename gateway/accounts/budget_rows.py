@@ -63,8 +63,8 @@ def put_budget(conn: Connection, account_id: str, new: Budget, at: int) -> None:
         budgets.set_budget(conn, account_id, new, _used(conn, account_id, new, when), when)
 
 
-def drop_budget(conn: Connection, account_id: str, old: Budget, at: int) -> bool:
-    """Remove a budget; False when there is none.
+def drop_budget(conn: Connection, account_id: str, old: Budget, at: int) -> Standing | None:
+    """Remove a budget; it as it stood, or None when there is none.
 
     Args:
         conn: inside a transaction that has `lock_account`.
@@ -72,9 +72,16 @@ def drop_budget(conn: Connection, account_id: str, old: Budget, at: int) -> bool
         old: the budget; its limit does not matter.
         at: milliseconds UTC.
     """
-    if old.kind == "key" and old.period == "all" and _of_key(conn, account_id, old.subject) is not None:
-        put_budget(conn, account_id, old, at)
-    return budgets.remove_budget(conn, account_id, old)
+    which = (old.kind, old.subject, old.period)
+    for one in list_budgets(conn, account_id, at):
+        if (one.budget.kind, one.budget.subject, one.budget.period) != which:
+            continue
+        if old.kind == "key" and old.period == "all":
+            # What the key was made with has no row before this.
+            put_budget(conn, account_id, one.budget, at)
+        budgets.remove_budget(conn, account_id, old)
+        return one
+    return None
 
 
 def list_budgets(conn: Connection, account_id: str, at: int) -> list[Standing]:
@@ -161,13 +168,6 @@ def _used(conn: Connection, account_id: str, new: Budget, at: int) -> dict[str, 
     query = select(whose.label("whose"), counted.label("used")).where(*which).group_by(whose)
     used = {str(row.whose): int(row.used) for row in conn.execute(query)}
     return used if each else {new.subject: 0} | used
-
-
-def _of_key(conn: Connection, account_id: str, key_id: str) -> int | None:
-    """The total that a key was made with."""
-    query = select(api_key.c.budget_micros).where(api_key.c.id == key_id, api_key.c.account_id == account_id)
-    found: int | None = conn.execute(query).scalar()
-    return found
 
 
 def _standings(conn: Connection, account_id: str, of: list[Budget], at: int) -> list[Standing]:

@@ -6,13 +6,13 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from billing.budgets import EACH, Kind, Period, Standing
-from billing.money import json_number
+from billing.money import json_number, to_micros, usd
 
-__all__ = ["BudgetList", "BudgetRequest", "BudgetView", "budget_view"]
+__all__ = ["LIMITS", "BudgetList", "BudgetRequest", "BudgetView", "budget_view", "is_limit"]
 
 MOST_LIMIT_USD = 1_000_000
 LIMITS = f"US dollars, 0 to {MOST_LIMIT_USD}, six decimals"
-"""What may be one is decided by `gateway.accounts.budgets`, which says why not."""
+"""What `is_limit` takes, for people."""
 _LIMIT = {
     "type": ["number", "string"],
     "description": LIMITS,
@@ -60,6 +60,12 @@ class BudgetList(Struct, frozen=True, kw_only=True, rename="camel"):
     """The budgets of an account."""
 
     budgets: tuple[BudgetView, ...]
+
+
+def is_limit(dollars: Decimal) -> bool:
+    """Whether so much can be a budget: whole micro-dollars, or nothing."""
+    good = dollars.is_finite() and 0 <= dollars <= MOST_LIMIT_USD
+    return good and Decimal(usd(to_micros(dollars))) == dollars
 
 
 def budget_view(one: Standing, starts_anew: str) -> BudgetView:

@@ -7,11 +7,11 @@ from sqlalchemy import Connection
 
 from billing import budgets
 from billing.budgets import EACH, Budget, Kind, Payer, Period, Standing
-from billing.money import to_micros, usd
+from billing.money import to_micros
 from gateway.accounts import audit, budget_rows
 from gateway.accounts.audit import Actor
 from gateway.accounts.budget_rows import KeyLimits
-from gateway.accounts.budget_schemas import LIMITS, MOST_LIMIT_USD, BudgetView, budget_view
+from gateway.accounts.budget_schemas import LIMITS, BudgetView, budget_view, is_limit
 from gateway.accounts.principals import Principal
 from gateway.accounts.rows import KeyRow, find_account, list_keys
 from gateway.ambient import Ambient, iso
@@ -93,8 +93,8 @@ class Budgets:
 
     async def remove(
         self, account_id: str, kind: Kind, subject: str | None, period: Period, by: Actor
-    ) -> None:
-        """Remove a budget.
+    ) -> BudgetView:
+        """Remove a budget; it as it stood.
 
         Raises:
             Problem: `not_found`, `invalid_body`.
@@ -102,13 +102,15 @@ class Budgets:
         old = Budget(kind=kind, subject=_subject(kind, subject), period=period, limit_micros=0)
         at = self._ambient.now_ms()
 
-        def write(conn: Connection) -> None:
+        def write(conn: Connection) -> Standing:
             self._lock(conn, account_id, old)
-            if not budget_rows.drop_budget(conn, account_id, old, at):
+            gone = budget_rows.drop_budget(conn, account_id, old, at)
+            if gone is None:
                 raise Problem("not_found", "There is no such budget; `GET /api/billing/budgets` lists them")
             self._note(conn, "budget.remove", account_id, old, by, at)
+            return gone
 
-        await self._db.write(write)
+        return self._view(await self._db.write(write), at)
 
     async def of_keys(self, keys: Iterable[KeyRow]) -> dict[str, KeyLimits]:
         """The budgets of API keys, by their ids."""
@@ -203,8 +205,7 @@ def _limit(dollars: Decimal, at: str) -> int:
     Raises:
         Problem: `invalid_body`.
     """
-    good = dollars.is_finite() and 0 <= dollars <= MOST_LIMIT_USD
-    if good and Decimal(usd(to_micros(dollars))) == dollars:
+    if is_limit(dollars):
         return to_micros(dollars)
     fault = Fault(pointer=at, code="out_of_range", message=f"{dollars} is no amount", allowed=LIMITS)
     raise Problem("invalid_body", f"{at}: {dollars} is no amount. Allowed: {LIMITS}", errors=[fault])

@@ -214,6 +214,7 @@ def keys() -> None:
     show_default=True, help="What it is good for; may be given several times.",
 )  # fmt: skip
 @click.option("--budget", metavar="USD", callback=_usd, help="Dollars that its jobs may cost in all.")
+@click.option("--monthly-budget", metavar="USD", callback=_usd, help="Dollars that they may cost in a month.")
 @AS_JSON
 def create_key(
     account_id: str,
@@ -221,10 +222,17 @@ def create_key(
     expires_in_days: int | None,
     scopes: tuple[str, ...],
     budget: str | None,
+    monthly_budget: str | None,
     as_json: bool,
 ) -> None:
     """Make an API key of ACCOUNT_ID and print it. It is shown this once and kept nowhere."""
-    body = {"name": name, "expiresInDays": expires_in_days, "scopes": list(scopes), "budget": budget}
+    body = {
+        "name": name,
+        "expiresInDays": expires_in_days,
+        "scopes": list(scopes),
+        "budget": budget,
+        "monthlyBudget": monthly_budget,
+    }
     path = f"/api/admin/accounts/{account_id}/keys"
     made = _call("POST", path, {k: v for k, v in body.items() if v is not None})
     if as_json:

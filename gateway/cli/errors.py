@@ -2,6 +2,7 @@
 
 import httpx
 
+from gateway.cli.payment import payment_steps
 from gateway.client import GatewayFailure
 from gateway.db.engine import DatabaseError
 from gateway.locks import FolderBusyError
@@ -52,6 +53,7 @@ def known_failure(error: Exception) -> tuple[str, int] | None:
             for f in error.problem.get("errors", [])
         ]
         lines += [f"  {STEPS[error.code]}"] if error.code in STEPS else []
+        lines += [f"  {step}" for step in payment_steps(error.problem)]
         provider = error.code.startswith("provider_") or error.code in ("content_policy", "engine_failed")
         return "\n".join(lines), 7 if provider else BY_STATUS.get(
             error.status, 2 if error.status < 500 else 1

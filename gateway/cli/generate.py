@@ -41,11 +41,16 @@ FLAGS = ("size", "steps", "guidance", "seed", "n", "negative_prompt")
     type=click.Choice(["now", "window"]),
     help="Run it at once (premium accounts), or with others in the next batch window.",
 )
+@click.option("--max-cost", metavar="USD", help="Refuse a job that may cost more.")
+@click.option(
+    "--allow-downgrade", is_flag=True, help="Rather less than asked for than more than can be paid."
+)
 @click.option("--estimate", is_flag=True, help="Say what it would cost and send; spend nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the job as JSON on stdout.")
 def generate(
     prompt: str, output: str | None, model: str | None, intent: str | None, fallback: tuple[str, ...],
-    param: tuple[str, ...], schedule: str | None, estimate: bool, as_json: bool, **flags: Any,
+    param: tuple[str, ...], schedule: str | None, max_cost: str | None, allow_downgrade: bool, estimate: bool,
+    as_json: bool, **flags: Any,
 ) -> None:  # fmt: skip
     """Make an image of PROMPT.
 
@@ -53,8 +58,11 @@ def generate(
     """
     inputs = {"prompt": prompt, **{name: flags[name] for name in FLAGS if flags[name] is not None}}
     inputs.update(read_params(param))
+    options: dict[str, Any] = {"max_cost": max_cost} if max_cost is not None else {}
+    options |= {"allow_downgrade": True} if allow_downgrade else {}
     body = {
         "inputs": inputs,
+        "options": options or None,
         "model": model,
         "intent": intent,
         "fallbacks": list(fallback) or None,
@@ -68,14 +76,14 @@ async def _run(body: dict[str, Any], output: str | None, estimate: bool, as_json
     async with open_gateway(load_settings()) as client:
         if estimate:
             answer = await client.call("POST", "/api/images/estimate", body)
+            _warn(answer)
             click.echo(json.dumps(answer, indent=2) if as_json else _estimate_words(answer))
             return
         job = await _follow(client, body)
         if job["status"] != "completed":
             raise _failure(job)
         files = await _save(client, job, output)
-        for warning in job["warnings"]:
-            MESSAGES.print(f"[yellow]warning:[/] {escape(warning)}", highlight=False)
+        _warn(job)
         if as_json:
             click.echo(json.dumps(job, indent=2))
         elif output != "-":
@@ -83,6 +91,11 @@ async def _run(body: dict[str, Any], output: str | None, estimate: bool, as_json
             MESSAGES.print(words, highlight=False, markup=False)
             for file in files:
                 click.echo(str(file))
+
+
+def _warn(answer: dict[str, Any]) -> None:
+    for warning in answer["warnings"]:
+        MESSAGES.print(f"[yellow]warning:[/] {escape(warning)}", highlight=False)
 
 
 def _failure(job: dict[str, Any]) -> GatewayFailure:

@@ -8,6 +8,7 @@ from gateway import __version__
 from gateway.cli.accounts import account, admin, keys
 from gateway.cli.backend import backend
 from gateway.cli.billing import billing
+from gateway.cli.budgets import list_budgets, remove_budget, set_budget
 from gateway.cli.doctor import doctor
 from gateway.cli.errors import known_failure
 from gateway.cli.generate import generate
@@ -47,6 +48,8 @@ for command in (
     doctor,
 ):
     cli.add_command(command)
+for command in (list_budgets, set_budget, remove_budget):
+    account.add_command(command)
 
 
 def main() -> None:

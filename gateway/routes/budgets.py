@@ -74,7 +74,7 @@ async def set_own_budget(
 
 @delete(
     "/api/billing/budgets",
-    status_code=204,
+    status_code=200,
     summary="Remove a budget",
     tags=["Billing"],
     opt=MANAGE | may("not_found", "admin_required", "invalid_body"),
@@ -85,10 +85,11 @@ async def remove_own_budget(
     kind: KindQuery,
     subject: SubjectQuery = None,
     period: PeriodQuery = "month",
-) -> None:
-    """Remove the budget of an API key or a user of yours. Who may set it may remove it."""
+) -> Response[BudgetView]:
+    """Remove the budget of an API key or a user of yours; it as it stood. Who may set it may remove it."""
     await core.office.budgets.check_may_set(principal, kind)
-    await core.office.budgets.remove(principal.account_id, kind, subject, period, principal.actor)
+    gone = await core.office.budgets.remove(principal.account_id, kind, subject, period, principal.actor)
+    return json_response(gone)
 
 
 @get(
@@ -127,7 +128,7 @@ async def set_account_budget(
 
 @delete(
     "/api/admin/accounts/{account_id:str}/budgets",
-    status_code=204,
+    status_code=200,
     summary="Remove a budget of an account",
     tags=["Operators"],
     opt=ADMIN | may("invalid_body"),
@@ -139,6 +140,7 @@ async def remove_account_budget(
     kind: KindQuery,
     subject: SubjectQuery = None,
     period: PeriodQuery = "month",
-) -> None:
-    """Remove a budget of an account, of an API key or of a user of it."""
-    await core.office.budgets.remove(account_id, kind, subject, period, principal.actor)
+) -> Response[BudgetView]:
+    """Remove a budget of an account, of an API key or of a user of it; it as it stood."""
+    gone = await core.office.budgets.remove(account_id, kind, subject, period, principal.actor)
+    return json_response(gone)

@@ -11,7 +11,9 @@ from gateway.controls import Affordable
 from gateway.planning import Plan, make_plan
 from gateway.schemas import GenerateRequest
 from providers.discovery import Providers
+from registry.catalog import Catalog
 from registry.errors import InvalidInputs
+from registry.load import load_registry
 
 
 def graded() -> dict[str, Any]:
@@ -281,3 +283,40 @@ def test_a_lowered_plan_is_priced_as_if_it_had_been_asked_for(plan) -> None:
     plain = plan(None, "graded", allow=False, n=3, quality="low")
     assert lowered.quote == plain.quote == quote(plain.price, width=64, height=48, num_images=3)
     assert [c.calls for c in lowered.candidates] == [c.calls for c in plain.candidates]
+
+
+SHIPPED = Catalog(load_registry())
+REQUIRED = {
+    "prompt": "x",
+    **dict.fromkeys(("image_url", "mask_url", "target_image_url"), "https://a.test/i.png"),
+}
+KNOWN = {**REQUIRED, "lora_url": "https://a.test/l.safetensors"}
+
+
+@pytest.mark.parametrize("name", SHIPPED.alive)
+@pytest.mark.parametrize("more", [{}, {"n": 3, "quality": "high", "size": "2048x1024", "resolution": "4K"}])
+def test_every_shipped_model_keeps_to_its_inputs_and_gets_no_dearer(name, more) -> None:
+    """Whatever a model takes: each parameter is accounted for once, and what was lowered costs less."""
+    keys = {"FAL_KEY": "x", "MODAL_TOKEN_ID": "ak-1", "MODAL_TOKEN_SECRET": "as-1"}
+    providers = Providers(SHIPPED.data.providers, keys, "")
+    inputs = {word: KNOWN[word] for word in SHIPPED.models[name].required} | more
+    options = {"on_unsupported": "drop"}
+    asked = make_plan(
+        SHIPPED,
+        providers,
+        GenerateRequest(model=name, inputs=inputs, options=options),
+        fresh_seed=1,
+    )
+    lowered = make_plan(
+        SHIPPED,
+        providers,
+        GenerateRequest(model=name, inputs=inputs, options={**options, "allow_downgrade": True}),
+        fresh_seed=1,
+        affordable=Affordable(micros=1, of=BALANCE),
+    )
+    assert lowered.quote.ceiling_micros <= asked.quote.ceiling_micros
+    assert (lowered.asked_micros is None) == (lowered.quote.ceiling_micros == asked.quote.ceiling_micros)
+    given = [row for row in lowered.report if row.requested_as is not None]
+    assert sorted(row.requested_as for row in given) == sorted(inputs)
+    if "n" in inputs and asked.quote.ceiling_micros and asked.candidates[0].num_images > 1:
+        assert lowered.candidates[0].num_images == 1

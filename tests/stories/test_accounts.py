@@ -3,6 +3,7 @@
 import io
 import json
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -87,6 +88,31 @@ def test_an_account_its_key_an_image_and_what_it_cost(closed: GatewayProcess, ca
     (row,) = json.loads(closed.done("keys", "list", account, "--json"))["keys"]
     assert key.startswith(row["startsWith"])
     assert row["lastUsedAt"] is not None
+
+
+@pytest.mark.slow
+def test_a_budget_and_what_commands_say_of_it(closed: GatewayProcess, tmp_path: Path) -> None:
+    account, key = someone(closed, "--postpaid")
+    whose = (account, "--key", key[4:16])
+    said = closed.done("account", "set-budget", account, "0.07", *whose[1:])
+    assert said == "0.07 of 0.07 USD left"
+    env = {"GATEWAY_API_KEY": key, "GATEWAY_PUBLIC_URL": closed.url}
+    ask = ("generate", "x", "-m", "flux-dev", "--size", "128x128", "-n", "4", "-o", str(tmp_path / "a.png"))
+    refused = closed.command(*ask, **env)
+    assert (refused.returncode, refused.stdout) == (5, "")
+    assert "(budget_exhausted)" in refused.stderr
+    assert f"`gateway account set-budget ACCOUNT 0.12 --key {key[4:16]}`" in refused.stderr
+    estimate = closed.command(*ask, "--estimate", "--allow-downgrade", **env)
+    assert estimate.stdout.startswith("0.06 USD with flux-dev")
+    made = closed.command(*ask, "--allow-downgrade", **env)
+    assert made.returncode == 0, made.stderr
+    said = " ".join(made.stderr.split())  # a terminal's width breaks lines
+    assert "2 pictures in place of 4: it may cost 0.06 USD in place of 0.12 USD" in said
+    assert len(list(tmp_path.glob("*.png"))) == 2
+    listed = closed.done("account", "budgets", account)
+    assert [word for word in ("0.07", "0.06", "0.01") if word not in listed] == []
+    closed.done("account", "remove-budget", *whose)
+    assert json.loads(closed.done("account", "budgets", account, "--json")) == {"budgets": []}
 
 
 def test_a_command_does_not_wait_for_a_normal_accounts_turn(closed: GatewayProcess) -> None:

@@ -239,6 +239,44 @@ def test_a_command_that_lacks_a_key_is_told_how_to_send_one() -> None:
     assert code == 2
 
 
+def spent(**budget: object) -> str:
+    """What a command says when there is too little: of a budget, or of the balance."""
+    problem: dict[str, object] = {"code": "insufficient_funds", "detail": "d", "missingMicros": 20_000}
+    if budget:
+        problem["budget"] = {
+            "period": "month", "limitMicros": 100_000, "startsAnew": "2026-12-01T00:00:00.000Z", **budget
+        }  # fmt: skip
+    found = known_failure(GatewayFailure(problem, 402))
+    assert found is not None
+    assert found[1] == 5
+    assert "--allow-downgrade" in found[0].splitlines()[2]
+    return found[0].splitlines()[1]
+
+
+def test_who_has_too_little_is_told_how_much_and_who_can_help() -> None:
+    assert spent() == "  an admin enters a payment by `gateway account topup ACCOUNT 0.02`"
+    assert spent(kind="account", subject=None) == (
+        "  it starts anew at 2026-12-01T00:00:00.000Z; an admin raises it by "
+        "`gateway account set-budget ACCOUNT 0.12`"
+    )
+    assert spent(kind="key", subject="k1", period="all", startsAnew=None) == (
+        "  an admin raises it by `gateway account set-budget ACCOUNT 0.12 --key k1 --period all`, or its owner "
+        "by PUT /api/billing/budgets"
+    )
+    assert "--user 'Ann; rm'" in spent(kind="user", subject="Ann; rm")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["acc_1", "x"], ["acc_1", "1000001"], ["acc_1", "1", "--key", "a", "--each-user"], ["acc_1"]],
+)
+def test_wrong_usage_of_set_budget_asks_no_gateway(tmp_path, monkeypatch, arguments) -> None:
+    monkeypatch.setenv("GATEWAY_DATA_DIR", str(tmp_path / "data"))
+    code, out, _ = invoke("account", "set-budget", *arguments)
+    assert (code, out) == (2, "")
+    assert not (tmp_path / "data").exists()
+
+
 @pytest.mark.parametrize("text", ["x", "$5", "0", "1.0000001", "NaN", "1e12", "1e999999999"])
 @pytest.mark.parametrize(
     "command", [["account", "create", "Ann", "--balance"], ["account", "topup", "acc_1"]]
