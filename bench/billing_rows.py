@@ -15,6 +15,7 @@ from gateway.core import Core
 from gateway.jobs.outputs import image_id
 from gateway.jobs.records import Admitted
 from gateway.jobs.store import as_text
+from gateway.planning import Plan
 from gateway.schemas import GenerateRequest
 
 ACCOUNTS, KEYS_EACH, USERS, MONTHS = 10, 3, 1_000, 12
@@ -33,7 +34,7 @@ CHUNK = 10_000
 PAID_IN = 50_000_000_000
 """Micro-dollars that each account pays in each month."""
 
-__all__ = ["ACCOUNTS", "Kind", "fill", "kinds_of"]
+__all__ = ["ACCOUNTS", "Kind", "account_id", "fill", "key_id", "kinds_of"]
 
 Rows = dict[str, list[dict[str, Any]]]
 
@@ -41,13 +42,18 @@ Rows = dict[str, list[dict[str, Any]]]
 class Kind(NamedTuple):
     """What jobs of a model have in common."""
 
-    model: str
-    provider: str
-    endpoint: str
+    plan: Plan
+    admitted: Admitted
     values: dict[str, Any]
     """Of the job's row."""
-    width: int
-    height: int
+
+    @property
+    def provider(self) -> str:
+        return self.plan.candidates[0].route.provider
+
+    @property
+    def endpoint(self) -> str:
+        return self.plan.candidates[0].route.endpoint
 
 
 def kinds_of(core: Core) -> list[Kind]:
@@ -56,22 +62,30 @@ def kinds_of(core: Core) -> list[Kind]:
     for name in MODELS:
         inputs = {"prompt": "a lighthouse above a stormy sea, oil on canvas", "width": 1024, "height": 1024}
         plan = core.plan(GenerateRequest(model=name, inputs=inputs))
-        first = plan.candidates[0]
+        admitted = Admitted(inputs=inputs, options={}, candidates=plan.candidates)
         values = {
             "model": plan.model.id,
-            "provider": first.route.provider,
+            "provider": plan.candidates[0].route.provider,
             "registry_version": core.catalog.version,
-            "request": as_text(Admitted(inputs=inputs, options={}, candidates=plan.candidates)),
+            "request": as_text(admitted),
             "report": as_text(plan.report),
             "warnings": as_text(plan.warnings),
             "routing": as_text(plan.routing),
             "quote_micros": plan.quote.price_micros,
             "ceiling_micros": plan.quote.ceiling_micros,
         }
-        found.append(
-            Kind(plan.model.id, first.route.provider, first.route.endpoint, values, first.width or 1024, 1024)
-        )
+        found.append(Kind(plan, admitted, values))
     return found
+
+
+def account_id(number: int) -> str:
+    """Of one of `ACCOUNTS`; the first have the most jobs."""
+    return f"acc_{number:032x}"
+
+
+def key_id(owner: int, number: int) -> str:
+    """Of one of an account's keys."""
+    return f"k{owner:05d}{number:06d}"
 
 
 class Maker:
@@ -98,7 +112,7 @@ class Maker:
         start = self._end - MONTHS * MONTH_MS - 86_400_000
         rows: Rows = {"account": [], "api_key": [], "ledger_entry": []}
         for number in range(ACCOUNTS):
-            whose = f"acc_{number:032x}"
+            whose = account_id(number)
             rows["account"].append(
                 {
                     "id": whose,
@@ -111,7 +125,7 @@ class Maker:
             for key in range(KEYS_EACH):
                 rows["api_key"].append(
                     {
-                        "id": f"k{number:05d}{key:06d}",
+                        "id": key_id(number, key),
                         "account_id": whose,
                         "name": f"key {key}",
                         "digest": "0" * 64,
@@ -131,7 +145,7 @@ class Maker:
         draw = self._random
         kind = self._kinds[int(draw.random() ** 2 * len(self._kinds))]
         owner = int(draw.random() ** 2 * ACCOUNTS)
-        whose, key = f"acc_{owner:032x}", f"k{owner:05d}{draw.randrange(KEYS_EACH):06d}"
+        whose, key = account_id(owner), key_id(owner, draw.randrange(KEYS_EACH))
         user = None if draw.random() < 0.2 else f"user-{draw.randrange(USERS)}@example.com"
         luck = draw.random()
         status = "completed" if luck < 0.93 else "failed" if luck < 0.98 else "canceled"
@@ -176,9 +190,7 @@ class Maker:
                 "ended_at": ended,
             }
         )
-        self._money(
-            rows, job_id, attempt_id, kind.provider, whose, ceiling, charge if done else None, at, ended
-        )
+        self._money(rows, job_id, whose, ceiling, charge if done else None, at, ended)
         refund = charge if done and draw.random() < 0.001 else 0
         if done:
             picture = image_id(job_id, 0)
@@ -190,8 +202,8 @@ class Maker:
                     "position": 0,
                     "storage_key": f"images/{picture}.png",
                     "content_type": "image/png",
-                    "width": kind.width,
-                    "height": kind.height,
+                    "width": 1024,
+                    "height": 1024,
                     "byte_size": 1_400_000,
                     "sha256": f"{number:064x}",
                     "seed": number,
@@ -215,22 +227,13 @@ class Maker:
         self._available[owner] += refund - charge
         counts = (1, done, status == "failed", status == "canceled", done, quote, charge, refund, cost, cost)
         for who in ((), (user,)) if user else ((),):
-            place = (whose, day_of(ended), *who, kind.model, kind.provider, key)
+            place = (whose, day_of(ended), *who, kind.values["model"], kind.provider, key)
             sums = self._usage.setdefault(place, [0] * len(COUNTS))
             for index, count in enumerate(counts):
                 sums[index] += count
 
     def _money(
-        self,
-        rows: Rows,
-        job_id: str,
-        attempt_id: str,
-        provider: str,
-        whose: str,
-        ceiling: int,
-        charge: int | None,
-        at: int,
-        ended: int,
+        self, rows: Rows, job_id: str, whose: str, ceiling: int, charge: int | None, at: int, ended: int
     ) -> None:
         available, held = f"available:{whose}", f"held:{whose}"
         entries = transfer(job_id, "hold", available, held, ceiling, at)
@@ -257,7 +260,7 @@ class Maker:
         for number, available in enumerate(self._available):
             rows["wallet"].append(
                 {
-                    "account_id": f"acc_{number:032x}",
+                    "account_id": account_id(number),
                     "postpaid": False,
                     "available_micros": available,
                     "held_micros": 0,
@@ -280,6 +283,8 @@ class Maker:
 def write_rows(driver: sqlite3.Connection | Any, rows: Rows) -> None:
     """Write a chunk, as quickly as the database takes it; to a connection of sqlite3's or of psycopg's."""
     for name, found in rows.items():
+        if not found:
+            continue
         # Some rows lack what is null.
         columns = list({column: None for row in found for column in row})
         values = ([row.get(column) for column in columns] for row in found)
@@ -287,7 +292,7 @@ def write_rows(driver: sqlite3.Connection | Any, rows: Rows) -> None:
         if isinstance(driver, sqlite3.Connection):
             places = ", ".join("?" * len(columns))
             driver.executemany(f"insert into {name} ({named}) values ({places})", values)
-        elif found:
+        else:
             with driver.cursor() as cursor, cursor.copy(f"copy {name} ({named}) from stdin") as copy:
                 for value in values:
                     copy.write_row(value)

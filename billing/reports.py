@@ -1,11 +1,12 @@
 """Usage as reports have it: sums of what is counted by day. The jobs themselves are not read."""
 
+import functools
 from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime
 from itertools import pairwise
 from typing import Any, Literal, get_args
 
-from msgspec import Struct
+from msgspec import Struct, structs
 from sqlalchemy import ColumnElement, Connection, Table, case, func, select
 
 from billing.tables import COUNTS, usage_day, usage_user
@@ -57,8 +58,8 @@ class UsageFilter(Struct, frozen=True, kw_only=True):
     users: tuple[str, ...] = ()
 
 
-class Counts(Struct, frozen=True, kw_only=True):
-    """What usage counts, summed. Money is micro-dollars."""
+class Counts(Struct, frozen=True):
+    """What usage counts, summed, in the order of `COUNTS`. Money is micro-dollars."""
 
     jobs: int = 0
     completed: int = 0
@@ -128,9 +129,9 @@ def _groups(
         Group(
             of=tuple(_named(one, value) for one, value in zip(by, row, strict=False)),
             # A sum is a Decimal to PostgreSQL, and of no row nothing.
-            counts=Counts(**{n: int(v or 0) for n, v in zip(COUNTS, row[len(by) :], strict=True)}),
+            counts=Counts() if row[-1] is None else Counts(*map(int, row[len(by) :])),
         )
-        for row in conn.execute(query)
+        for row in conn.execute(query).all()
     ]
 
 
@@ -196,7 +197,7 @@ def _without_user(
     left = {row.of: row.counts for row in _groups(conn, usage_day, others, only, None)}
     for row in named:
         rest = row.of[:place] + row.of[place + 1 :]
-        left[rest] = _add(left.get(rest, Counts()), row.counts, -1)
+        left[rest] = _less(left.get(rest, Counts()), row.counts)
     return [
         Group(of=(*rest[:place], None, *rest[place:]), counts=counts)
         for rest, counts in left.items()
@@ -205,17 +206,14 @@ def _without_user(
 
 
 def _sum(counts: Iterable[Counts]) -> Counts:
-    total = dict.fromkeys(COUNTS, 0)
-    for one in counts:
-        for name in COUNTS:
-            total[name] += getattr(one, name)
-    return Counts(**total)
+    return Counts(*map(sum, zip(*map(structs.astuple, counts), strict=True)))
 
 
-def _add(one: Counts, other: Counts, times: int) -> Counts:
-    return Counts(**{name: getattr(one, name) + times * getattr(other, name) for name in COUNTS})
+def _less(one: Counts, other: Counts) -> Counts:
+    return Counts(*(a - b for a, b in zip(structs.astuple(one), structs.astuple(other), strict=True)))
 
 
+@functools.lru_cache(maxsize=10_000)
 def date_of(day: int) -> str:
     """A day, in days since 1970, as a date: `2026-11-27`."""
     return date.fromordinal(day + EPOCH).isoformat()

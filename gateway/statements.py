@@ -5,6 +5,7 @@ import calendar
 import functools
 import hashlib
 import re
+from collections.abc import Iterator
 from datetime import date
 from importlib import resources
 from typing import Annotated, Any
@@ -15,7 +16,7 @@ from litestar.params import QueryParameter
 from sqlalchemy import Connection
 
 from billing import ledger
-from billing.money import MICROS_PER_USD
+from billing.money import column_usd, decimals_of
 from billing.reports import month_span
 from billing.statements import statement
 from gateway.accounts.rows import list_keys
@@ -30,6 +31,7 @@ __all__ = ["MEDIA_TYPE", "StatementForm", "read_form", "statement_of", "statemen
 
 MEDIA_TYPE = "text/html"
 FORMS = ("json", "html")
+MINUS, DASH = "\N{MINUS SIGN}", "\N{EN DASH}"
 MONTH = re.compile("(19[7-9][0-9]|2[0-9]{3})-(0[1-9]|1[0-2])")
 
 StatementForm = Annotated[
@@ -90,14 +92,14 @@ def statement_page(view: StatementView, public_url: str) -> Response[str]:
     """
     page, style = _template()
     year, month = view.month.split("-")
-    digits = _digits(view)
+    decimals = decimals_of(_amounts(view))
     text = page.render(
         view=view,
         style=style,
         month=f"{calendar.month_name[int(month)]} {year}",
         host=public_url.partition("://")[2],
-        money=lambda micros: _money(micros, digits),
-        change=lambda micros: _money(micros, digits) if micros else "–",  # noqa: RUF001  # a dash
+        money=lambda micros: _money(micros, decimals),
+        change=lambda micros: _money(micros, decimals) if micros else DASH,
         day=_day,
     )
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
@@ -122,21 +124,16 @@ def _template() -> tuple[jinja2.Template, str]:
     return page, folder.joinpath("statement.css").read_text()
 
 
-def _digits(view: StatementView) -> int:
-    """Decimals that every amount of a statement can be written with, exactly; cents at least."""
-    sides = (view.opening, view.closing, *view.movements, *view.entries)
-    amounts = {
-        amount for one in sides for amount in (one.amount_micros, one.available_micros, one.held_micros)
-    }
+def _amounts(view: StatementView) -> Iterator[int]:
+    """Every amount of a statement, in micro-dollars."""
+    for one in (view.opening, view.closing, *view.movements, *view.entries):
+        yield from (one.amount_micros, one.available_micros, one.held_micros)
     for row in (*view.models, *view.keys):
-        amounts |= {row.cost_micros, row.refund_micros, row.net_micros}
-    return next(n for n in range(2, 7) if not any(amount % 10 ** (6 - n) for amount in amounts))
+        yield from (row.cost_micros, row.refund_micros, row.net_micros)
 
 
-def _money(micros: int, digits: int) -> str:
-    """Dollars for people: `1,234.50`, with a minus sign, not a hyphen."""
-    whole, rest = divmod(abs(micros), MICROS_PER_USD)
-    return f"{'−' if micros < 0 else ''}{whole:,}.{f'{rest:06d}'[:digits]}"  # noqa: RUF001  # a minus sign
+def _money(micros: int, decimals: int) -> str:
+    return column_usd(micros, decimals).replace("-", MINUS)
 
 
 def _day(text: str) -> str:

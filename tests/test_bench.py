@@ -1,4 +1,4 @@
-"""The benchmark of the engine still runs; its figures are nobody's test."""
+"""The benchmarks still run; their figures are nobody's test."""
 
 import subprocess
 import sys
@@ -6,17 +6,32 @@ from pathlib import Path
 
 import pytest
 
+ROOT = Path(__file__).parent.parent
 
-@pytest.mark.slow
-def test_the_engines_benchmark_runs() -> None:
-    arguments = ["--rounds", "2", "--size", "64", "--steps", "2", "--levers", "channels_last"]
+
+def run(name: str, *arguments: str) -> str:
     done = subprocess.run(
-        [sys.executable, "-m", "bench.engine", *arguments],
-        cwd=Path(__file__).parent.parent,
+        [sys.executable, "-m", f"bench.{name}", *arguments],
+        cwd=ROOT,
         capture_output=True,
         text=True,
         timeout=100,
     )
     assert done.returncode == 0, done.stderr
-    assert "together" in done.stdout
-    assert "channels_last" in done.stdout
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_the_engines_benchmark_runs() -> None:
+    said = run("engine", "--rounds", "2", "--size", "64", "--steps", "2", "--levers", "channels_last")
+    assert "together" in said
+    assert "channels_last" in said
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("more", [(), ("--postgresql",)])
+def test_billings_benchmark_runs_on_rows_that_agree(more: tuple[str, ...]) -> None:
+    said = run("billing", "--jobs", "2000", "--times", "1", "--rounds", "1", "--verify", *more)
+    assert "usage by day and model" in said
+    assert "admission" in said
+    assert "verified: 0 findings" in said

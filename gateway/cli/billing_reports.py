@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from billing.money import usd
+from billing.money import column_usd, decimals_of, usd
 from billing.movements import KINDS
 from gateway.cli.connect import open_gateway
 from gateway.client import GatewayClient
@@ -29,6 +29,10 @@ AS_CSV = click.option("--csv", "file", metavar="FILE", help="As CSV into FILE; -
 DAY = click.DateTime(["%Y-%m-%d"])
 FROM = click.option("--from", "start", type=DAY, metavar="DATE", help="On this day (UTC) or later.")
 UNTIL = click.option("--to", "end", type=DAY, metavar="DATE", help="On this day or earlier.")
+
+SIDES = ("availableMicros", "heldMicros", "amountMicros")
+WHOLE = ("at", "day", "month")
+"""Columns that are not folded where a terminal is narrow, like those of amounts."""
 
 Answer = tuple[str, dict[str, Any]]
 """A text, or JSON."""
@@ -115,15 +119,7 @@ def ledger(
     if as_json:
         click.echo(json.dumps(found, indent=2))
         return
-    shown = _table("at", "what", "reference")
-    for title in ("available", "set aside"):
-        shown.add_column(title, justify="right", no_wrap=True)
-    for row in found["entries"]:
-        about = row["text"] + (f": {row['note']}" if row["note"] else "")
-        cells = (row["at"][:16].replace("T", " "), about, row["reference"])
-        sums = (_change(row["availableMicros"]), _change(row["heldMicros"]))
-        shown.add_row(*map(escape, cells), *sums)
-    _print(shown)
+    _print_ledger(found["entries"])
     if found["nextCursor"]:
         click.echo("there are more: --limit, --from and --to, or --csv FILE for all", err=True)
 
@@ -198,7 +194,7 @@ def _write(file: str, text: str) -> None:
 def _table(*titles: str) -> Table:
     made = Table(box=None, pad_edge=False, header_style="dim")
     for title in titles:
-        made.add_column(title, overflow="fold")
+        made.add_column(title, overflow="fold", no_wrap=title in WHOLE)
     return made
 
 
@@ -208,32 +204,36 @@ def _print(shown: Table) -> None:
     (console if console.is_terminal else Console(width=160)).print(shown)
 
 
-def _change(micros: int) -> str:
-    return f"{'+' if micros > 0 else ''}{usd(micros)}" if micros else ""
+def _add(shown: Table, *titles: str) -> None:
+    for title in titles:
+        shown.add_column(title, justify="right", no_wrap=True)
+
+
+def _change(micros: int, decimals: int) -> str:
+    return f"{'+' if micros > 0 else ''}{column_usd(micros, decimals)}" if micros else ""
 
 
 def _print_usage(found: dict[str, Any], by: Sequence[str]) -> None:
-    admins = "marginMicros" in found["total"]
-    money = (
-        "costMicros",
-        "refundMicros",
-        *(("providerCostMicros", "marginMicros") if admins else ("netMicros",)),
-    )
-    titles = {
-        "costMicros": "charged",
-        "refundMicros": "refunded",
-        "netMicros": "net",
-        "providerCostMicros": "cost",
-        "marginMicros": "margin",
-    }
+    of_admin = "marginMicros" in found["total"]
+    rows = found["rows"]
+    money = {"costMicros": "charged", "refundMicros": "refunded"}
+    money |= {"providerCostMicros": "cost", "marginMicros": "margin"} if of_admin else {"netMicros": "net"}
+    if not any(row["refundMicros"] for row in rows):  # as mostly, and a terminal is narrow
+        del money["refundMicros"]
+    decimals = decimals_of(row[name] for row in rows for name in money)
+
+    def figures(row: dict[str, Any]) -> list[str]:
+        return [
+            f"{row['jobs']:,}",
+            *(column_usd(row[name], decimals) for name in money),
+        ]
+
     shown = _table(*by)
-    for title in ("jobs", "images", *(titles[name] for name in money)):
-        shown.add_column(title, justify="right", no_wrap=True)
-    for row in found["rows"]:
-        shown.add_row(*(escape(_named(row, name)) for name in by), *_figures(row, money))
-    shown.add_section()
-    if found["rows"]:
-        shown.add_row("total", *([""] * (len(by) - 1)), *_figures(found["total"], money), style="bold")
+    _add(shown, "jobs", *money.values())
+    for row in rows:
+        shown.add_row(*(escape(_named(row, name)) for name in by), *figures(row))
+    if rows:
+        shown.add_row("total", *([""] * (len(by) - 1)), *figures(found["total"]), style="bold")
     _print(shown)
 
 
@@ -242,26 +242,32 @@ def _named(row: dict[str, Any], name: str) -> str:
     return "none" if value is None else str(value)
 
 
-def _figures(row: dict[str, Any], money: Sequence[str]) -> list[str]:
-    return [f"{row['jobs']:,}", f"{row['images']:,}", *(usd(row[name]) for name in money)]
+def _print_ledger(entries: Sequence[dict[str, Any]]) -> None:
+    sides = SIDES[:2]
+    decimals = decimals_of(row[name] for row in entries for name in sides)
+    shown = _table("at", "what", "reference")
+    _add(shown, "available", "set aside")
+    for row in entries:
+        about = row["text"] + (f": {row['note']}" if row["note"] else "")
+        cells = (row["at"][:16].replace("T", " "), about, row["reference"])
+        shown.add_row(*map(escape, cells), *(_change(row[name], decimals) for name in sides))
+    _print(shown)
 
 
 def _print_statement(found: dict[str, Any]) -> None:
     state = ", provisional" if found["provisional"] else ""
     click.echo(f"{found['accountName']} ({found['accountId']}), {found['month']}{state}, {found['currency']}")
+    ends = (found["opening"], found["closing"])
+    decimals = decimals_of(one[name] for one in (*ends, *found["movements"]) for name in SIDES)
+    opening, closing = ([column_usd(one[name], decimals) for name in SIDES] for one in ends)
     sums = _table("")
-    for title in ("count", "available", "set aside", "in all"):
-        sums.add_column(title, justify="right", no_wrap=True)
-    sums.add_row("opening balance", "", *_sides(found["opening"]))
+    _add(sums, "count", "available", "set aside", "in all")
+    sums.add_row("opening balance", "", *opening)
     for row in found["movements"]:
-        changes = (_change(row[name]) for name in ("availableMicros", "heldMicros", "amountMicros"))
+        changes = (_change(row[name], decimals) for name in SIDES)
         sums.add_row(escape(row["text"]), f"{row['count']:,}", *changes)
-    sums.add_row(
-        "balance now" if found["provisional"] else "closing balance",
-        "",
-        *_sides(found["closing"]),
-        style="bold",
-    )
+    last = "balance now" if found["provisional"] else "closing balance"
+    sums.add_row(last, "", *closing, style="bold")
     _print(sums)
     if found["models"]:
         click.echo("")
@@ -270,10 +276,6 @@ def _print_statement(found: dict[str, Any]) -> None:
         click.echo(f"\nto pay: {usd(found['dueMicros'])} {found['currency']}")
 
 
-def _sides(sides: dict[str, Any]) -> list[str]:
-    return [usd(sides[name]) for name in ("availableMicros", "heldMicros", "amountMicros")]
-
-
 def _total(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    names = ("jobs", "images", "costMicros", "refundMicros", "netMicros")
+    names = ("jobs", "costMicros", "refundMicros", "netMicros")
     return {name: sum(row[name] for row in rows) for name in names}

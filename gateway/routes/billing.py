@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from litestar import Request, Response, get
 from litestar.di import NamedDependency, Provide
-from litestar.params import FromPath, QueryParameter
+from litestar.params import FromPath, PathParameter, QueryParameter
 from msgspec import structs
 from sqlalchemy import Connection
 
@@ -71,6 +71,9 @@ PAGE = 20
 Limit = Annotated[
     int | None,
     QueryParameter(ge=1, le=100, description=f"Entries a page, {PAGE} if not given; a CSV has them all"),
+]
+Month = Annotated[
+    str, PathParameter(description="A month (UTC) like 2026-01", schema_extra={"examples": ["2026-01"]})
 ]
 USAGE = {"asked": Provide(usage_query, sync_to_thread=False)}
 ADMIN_USAGE = {"asked": Provide(admin_usage_query, sync_to_thread=False)}
@@ -264,7 +267,7 @@ async def your_statements(
     opt=may("invalid_query") | also(HTML),
 )
 async def your_statement(
-    month: FromPath[str],
+    month: Month,
     request: Request[Any, Any, Any],
     core: NamedDependency[Core],
     principal: NamedDependency[Principal],
@@ -285,7 +288,7 @@ async def your_statement(
 )
 async def account_statement(
     account_id: FromPath[str],
-    month: FromPath[str],
+    month: Month,
     request: Request[Any, Any, Any],
     core: NamedDependency[Core],
     form: StatementForm = None,

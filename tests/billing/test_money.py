@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billing.money import json_number, to_micros, usd
+from billing.money import column_usd, decimals_of, json_number, to_micros, usd
 
 ENCODER = msgspec.json.Encoder(decimal_format="number")
 
@@ -57,3 +57,17 @@ def test_nothing_is_lost_on_the_way(micros: int) -> None:
     if abs(micros) < 10**18:
         assert to_micros(json_number(micros)) == micros
     assert b"E" not in ENCODER.encode(json_number(micros))
+
+
+@pytest.mark.parametrize(
+    ("amounts", "decimals", "shown"),
+    [
+        ([], 2, []),
+        ([1_234_500_000, -30_000], 2, ["1,234.50", "-0.03"]),
+        ([1_000_000, 3_000], 3, ["1.000", "0.003"]),
+        ([-1, 0, 10**13], 6, ["-0.000001", "0.000000", "10,000,000.000000"]),
+    ],
+)
+def test_a_column_has_as_many_decimals_as_its_amounts_need(amounts, decimals, shown) -> None:
+    assert decimals_of(amounts) == decimals
+    assert [column_usd(micros, decimals) for micros in amounts] == shown

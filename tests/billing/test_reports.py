@@ -176,3 +176,7 @@ def test_months() -> None:
     assert [date_of(at // DAY_MS) for at in month_span("2026-12")] == ["2026-12-01", "2027-01-01"]
     with pytest.raises(ValueError, match="unconverted data"):
         month_span("2026-13")
+
+
+def test_the_counts_are_those_of_the_tables() -> None:
+    assert Counts.__struct_fields__ == COUNTS
