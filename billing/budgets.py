@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from msgspec import Struct, structs
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, insert, or_, select, tuple_, update
 
 from billing.ledger import LedgerError
 from billing.money import usd
@@ -18,18 +18,21 @@ from billing.sql import insert_new
 from billing.tables import budget, spend
 
 __all__ = [
+    "EACH",
     "Budget",
     "BudgetExhausted",
     "Kind",
     "Payer",
     "Period",
     "Spent",
+    "Standing",
     "budgets_of",
     "give_back",
     "month_of",
     "remove_budget",
     "set_budget",
     "spent_of",
+    "standings",
     "take",
 ]
 
@@ -69,19 +72,42 @@ class Spent(Struct, frozen=True, kw_only=True):
     used_micros: int
 
 
+class Standing(Struct, frozen=True, kw_only=True):
+    """A budget that holds for somebody, and what counts against it."""
+
+    budget: Budget
+    subject: str
+    """Whose it is here: of a budget of each user, the user's id."""
+    period: str
+    """`2026-11`, or `all`"""
+    used_micros: int
+
+    @property
+    def left_micros(self) -> int:
+        """What new jobs may cost; never below zero."""
+        return max(self.budget.limit_micros - self.used_micros, 0)
+
+    @property
+    def words(self) -> str:
+        """It, for people."""
+        whose = {"account": "the account's", "key": "the API key's", "user": f"the user {self.subject}'s"}
+        when = "" if self.period == "all" else f" for {self.period}"
+        return f"{whose[self.budget.kind]} budget{when}"
+
+
 class BudgetExhausted(LedgerError):
     """A budget does not cover what is asked for; in micro-dollars."""
 
-    def __init__(self, found: Budget, subject: str, period: str, left: int, needed: int) -> None:
-        whose = {"account": "the account", "key": "the API key", "user": f"the user {subject}"}[found.kind]
-        when = "" if period == "all" else f" for {period}"
+    def __init__(self, found: Budget, subject: str, period: str, used: int, needed: int) -> None:
+        self.standing = Standing(budget=found, subject=subject, period=period, used_micros=used)
+        self.left, self.needed = self.standing.left_micros, needed
         super().__init__(
-            f"{whose} has {usd(left)} USD of its budget{when} left, and the job may cost {usd(needed)} USD"
+            f"{self.standing.words} has {usd(self.left)} USD left, and the job may cost {usd(needed)} USD"
         )
-        self.budget, self.subject, self.period, self.left, self.needed = found, subject, period, left, needed
 
     def __reduce__(self) -> tuple[object, ...]:
-        return type(self), (self.budget, self.subject, self.period, self.left, self.needed)
+        one = self.standing
+        return type(self), (one.budget, one.subject, one.period, one.used_micros, self.needed)
 
 
 _MINE = (
@@ -96,6 +122,14 @@ _TAKE = (
     .values(used_micros=spend.c.used_micros + bindparam("amount"))
 )
 _LOOK = select(spend.c.used_micros).where(*_MINE)
+_FORGET = delete(spend).where(*_MINE)
+_PUT = insert(spend).values(
+    account_id=bindparam("account"),
+    kind=bindparam("k"),
+    subject=bindparam("whose"),
+    period=bindparam("when"),
+    used_micros=bindparam("used"),
+)
 _FIND = select(budget.c.kind, budget.c.subject, budget.c.period, budget.c.limit_micros).where(
     budget.c.account_id == bindparam("account"),
     or_(
@@ -103,6 +137,14 @@ _FIND = select(budget.c.kind, budget.c.subject, budget.c.period, budget.c.limit_
         and_(budget.c.kind == "key", budget.c.subject == bindparam("key")),
         and_(budget.c.kind == "user", budget.c.subject.in_((bindparam("user"), EACH))),
     ),
+)
+_GIVE_BACK = (
+    update(spend)
+    .where(
+        spend.c.account_id == bindparam("account"),
+        tuple_(spend.c.kind, spend.c.subject, spend.c.period).in_(bindparam("rows", expanding=True)),
+    )
+    .values(used_micros=spend.c.used_micros - bindparam("amount"))
 )
 _ORDER: dict[str, int] = {"account": 0, "key": 1, "user": 2}
 
@@ -128,9 +170,28 @@ def budgets_of(conn: Connection, payer: Payer) -> list[tuple[Budget, str]]:
     if payer.key_budget_micros is not None and payer.key_id is not None:
         limit = payer.key_budget_micros
         kept.append(Budget(kind="key", subject=payer.key_id, period="all", limit_micros=limit))
-    # In one order, so that two transactions never wait for each other.
-    kept.sort(key=lambda one: (_ORDER[one.kind], one.period, one.limit_micros))
-    return [(one, payer.end_user or "" if one.kind == "user" else one.subject) for one in kept]
+    # In one order, that of their rows' keys, so that two transactions never wait for each other. What counts
+    # is kept once for a kind, a subject and a period: of two that bound the same the smaller holds.
+    kept.sort(key=lambda one: (_ORDER[one.kind], one.period == "all", -one.limit_micros))
+    least = {(one.kind, one.period): one for one in kept}
+    return [(one, payer.end_user or "" if one.kind == "user" else one.subject) for one in least.values()]
+
+
+def standings(conn: Connection, payer: Payer, at: int) -> list[Standing]:
+    """The budgets that a job would count against now, and how each stands.
+
+    Args:
+        conn: a connection.
+        payer: on whose account.
+        at: milliseconds UTC.
+    """
+    found: list[Standing] = []
+    for one, subject in budgets_of(conn, payer):
+        period = _period(one, at)
+        keys = {"account": payer.account_id, "k": one.kind, "whose": subject, "when": period}
+        used = conn.execute(_LOOK, keys).scalar()
+        found.append(Standing(budget=one, subject=subject, period=period, used_micros=int(used or 0)))
+    return found
 
 
 def take(conn: Connection, payer: Payer, amount_micros: int, at: int) -> None:
@@ -147,7 +208,7 @@ def take(conn: Connection, payer: Payer, amount_micros: int, at: int) -> None:
         BudgetExhausted: one of them does not cover it; roll back.
     """
     for one, subject in budgets_of(conn, payer):
-        period = "all" if one.period == "all" else month_of(at)
+        period = _period(one, at)
         keys = {"account": payer.account_id, "k": one.kind, "whose": subject, "when": period}
         values = keys | {"amount": amount_micros, "most": one.limit_micros}
         if conn.execute(_TAKE, values).rowcount == 1:
@@ -157,7 +218,7 @@ def take(conn: Connection, payer: Payer, amount_micros: int, at: int) -> None:
         if conn.execute(_TAKE, values).rowcount == 1:
             continue
         used = int(conn.execute(_LOOK, keys).scalar_one())
-        raise BudgetExhausted(one, subject, period, max(one.limit_micros - used, 0), amount_micros)
+        raise BudgetExhausted(one, subject, period, used, amount_micros)
 
 
 def give_back(conn: Connection, payer: Payer, amount_micros: int, let_in_at: int) -> None:
@@ -177,14 +238,7 @@ def give_back(conn: Connection, payer: Payer, amount_micros: int, let_in_at: int
     if payer.end_user is not None:
         whose.append(("user", payer.end_user))
     rows = [(kind, subject, period) for kind, subject in whose for period in (month_of(let_in_at), "all")]
-    conn.execute(
-        update(spend)
-        .where(
-            spend.c.account_id == payer.account_id,
-            tuple_(spend.c.kind, spend.c.subject, spend.c.period).in_(rows),
-        )
-        .values(used_micros=spend.c.used_micros - amount_micros)
-    )
+    conn.execute(_GIVE_BACK, {"account": payer.account_id, "rows": rows, "amount": amount_micros})
 
 
 def set_budget(conn: Connection, account_id: str, new: Budget, used: Mapping[str, int], at: int) -> None:
@@ -201,11 +255,14 @@ def set_budget(conn: Connection, account_id: str, new: Budget, used: Mapping[str
     key = {"account_id": account_id, "kind": new.kind, "subject": new.subject, "period": new.period}
     if not insert_new(conn, budget, key | {"limit_micros": new.limit_micros}):
         conn.execute(update(budget).where(*_is(account_id, new)).values(limit_micros=new.limit_micros))
-    when = "all" if new.period == "all" else month_of(at)
-    for subject, micros in used.items():
-        place = {"account": account_id, "k": new.kind, "whose": subject, "when": when}
-        _begin(conn, place)
-        conn.execute(update(spend).where(*_MINE).values(used_micros=micros), place)
+    when = _period(new, at)
+    places = [
+        {"account": account_id, "k": new.kind, "whose": subject, "when": when, "used": micros}
+        for subject, micros in used.items()
+    ]
+    if places:  # of each user there may be thousands
+        conn.execute(_FORGET, places)
+        conn.execute(_PUT, places)
 
 
 def remove_budget(conn: Connection, account_id: str, old: Budget) -> bool:
@@ -234,6 +291,10 @@ def spent_of(conn: Connection, account_id: str, periods: Sequence[str]) -> list[
         .order_by(spend.c.kind, spend.c.subject, spend.c.period)
     )
     return [Spent(**row._mapping) for row in rows]
+
+
+def _period(one: Budget, at: int) -> str:
+    return "all" if one.period == "all" else month_of(at)
 
 
 def _begin(conn: Connection, keys: dict[str, str]) -> bool:

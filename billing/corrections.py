@@ -1,105 +1,254 @@
-"""Corrections of what providers bill us: further entries where a provider billed another amount than was
-known when the attempt ended.
+"""What moves money beside jobs: promotions, refunds, pay-outs, adjustments. Each is a new pair of entries;
+nothing that was written is changed.
 
-An entry is never changed, and an attempt's row keeps what was known of it then. So what a provider bills for
-an attempt is the sum of its `cost` and of its corrections, of the kind `recost`.
+As in `billing.ledger`: plain Core on the caller's transaction, and when one raises, the caller rolls back. A
+reference names one movement of its kind, for ever.
 """
 
-import hashlib
-from collections.abc import Sequence
+from typing import Literal
 
-from sqlalchemy import Connection, select
+from msgspec import Struct
+from sqlalchemy import Connection, bindparam, func, select
 
-from billing.ledger import LedgerError, record, transfer
-from billing.tables import ledger_entry
+from billing.ledger import LedgerError, UnknownHold, move, record, transfer
+from billing.money import usd
+from billing.tables import hold, ledger_entry
 
-__all__ = ["KIND", "MOST", "TooOften", "base_of", "correct", "request_reference", "sum_reference"]
+__all__ = [
+    "Movement",
+    "NothingToRefund",
+    "ReferenceUsed",
+    "RefundTooLarge",
+    "adjust",
+    "find_movement",
+    "pay_out",
+    "promote",
+    "refund",
+    "refunded_of",
+    "refuse_used",
+]
 
-KIND = "recost"
-MOST = 20
-"""Corrections under one reference."""
+Kind = Literal["topup", "promotion", "refund", "payout", "adjustment"]
 
 
-class TooOften(LedgerError):
-    """Something was corrected too often for a mistake not to be elsewhere."""
+class Movement(Struct, frozen=True, kw_only=True):
+    """Money that was moved to an account, or from it."""
+
+    kind: Kind
+    reference: str
+    account_id: str
+    amount_micros: int
+    """Above 0: the account got it."""
+    at: int
+    """Milliseconds UTC."""
+    job_id: str | None = None
 
 
-def request_reference(provider: str, request_id: str) -> str:
-    """The reference of corrections about a request that no attempt is known for.
+class ReferenceUsed(LedgerError):
+    """The reference names a movement of this kind already; nothing was changed."""
 
-    Args:
-        provider: the registry's name of it.
-        request_id: the provider's.
+    def __init__(self, found: Movement) -> None:
+        super().__init__(f"the reference {found.reference!r} was used before")
+        self.found = found
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.found,)
+
+
+class NothingToRefund(LedgerError):
+    """The job was charged nothing, or all of it was given back."""
+
+
+class RefundTooLarge(LedgerError):
+    """More than is left of a job's charge; in micro-dollars."""
+
+    def __init__(self, left: int, asked: int) -> None:
+        super().__init__(f"{usd(left)} USD of the job's charge are left, {usd(asked)} USD were asked for")
+        self.left, self.asked = left, asked
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.left, self.asked)
+
+
+_AVAILABLE = "available:"
+_E = ledger_entry.c
+_MOVEMENT = select(_E.ledger_account, _E.amount_micros, _E.created_at, _E.job_id).where(
+    _E.reference == bindparam("reference"),
+    _E.kind == bindparam("of"),
+    _E.ledger_account.startswith(_AVAILABLE),
+)
+_REFUNDED = select(func.coalesce(func.sum(_E.amount_micros), 0)).where(
+    _E.job_id == bindparam("job"), _E.kind == "refund", _E.ledger_account.startswith(_AVAILABLE)
+)
+# Locked: two refunds of one job come one after the other, and each sees what the other gave.
+_CHARGED = (
+    select(hold.c.account_id, hold.c.captured_micros)
+    .where(hold.c.job_id == bindparam("job"))
+    .with_for_update()
+)
+
+
+def find_movement(conn: Connection, kind: Kind, reference: str) -> Movement | None:
+    """What a reference names; None when it names nothing of this kind."""
+    row = conn.execute(_MOVEMENT, {"of": kind, "reference": reference}).first()
+    if row is None:
+        return None
+    return Movement(
+        kind=kind,
+        reference=reference,
+        account_id=row.ledger_account.removeprefix(_AVAILABLE),
+        amount_micros=row.amount_micros,
+        at=row.created_at,
+        job_id=row.job_id,
+    )
+
+
+def refuse_used(conn: Connection, kind: Kind, reference: str) -> None:
+    """Look for an earlier use of a reference. Of two at once the unique constraint refuses the second.
+
+    Raises:
+        ReferenceUsed: there is one.
     """
-    return f"req_{_digest(provider, request_id)}"
+    found = find_movement(conn, kind, reference)
+    if found is not None:
+        raise ReferenceUsed(found)
 
 
-def sum_reference(provider: str, name: str, start: int) -> str:
-    """The reference of corrections about what was billed in sum.
-
-    Args:
-        provider: the registry's name of it.
-        name: of the endpoint or the app.
-        start: of the time that it is about, in milliseconds UTC.
-    """
-    return f"sum_{_digest(provider, name, str(start))}"
-
-
-def _digest(*parts: str) -> str:
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
-
-
-def base_of(reference: str) -> str:
-    """What a correction is about: `att_1` for `att_1`, and for its further ones, `att_1~2` and so on."""
-    return reference.partition("~")[0]
-
-
-def correct(
-    conn: Connection,
-    *,
-    provider: str,
-    references: Sequence[str],
-    job_id: str | None,
-    total_micros: int,
-    note: str,
-    at: int,
-) -> int:
-    """Enter what is missing until all entries of an expense come to what was billed.
+def promote(
+    conn: Connection, *, account_id: str, amount_micros: int, reference: str, at: int, note: str | None = None
+) -> None:
+    """Give credit that nobody paid for.
 
     Args:
         conn: inside a transaction.
-        provider: who bills.
-        references: what it is about: an attempt's id, a reference of a request or of a sum. The correction is
-            entered under the first of them.
-        job_id: of the attempt, if there is one.
-        total_micros: what was billed.
-        note: why, in a person's words.
+        account_id: whose wallet.
+        amount_micros: above 0.
+        reference: its own id, at most 40 characters.
         at: milliseconds UTC.
-
-    Returns:
-        Micro-dollars that were entered; 0 when the entries came to that already.
+        note: why, in a person's words.
 
     Raises:
-        TooOften: there are too many corrections under this reference.
-        sqlalchemy.exc.IntegrityError: another transaction corrects the same at this moment.
+        ReferenceUsed: a second use.
+        UnknownWallet: no such wallet.
+        ValueError: not a positive amount.
+        sqlalchemy.exc.IntegrityError: a second use at the same moment.
     """
-    expense = f"cost:{provider}"
-    series = [f"{one}~{number}" for one in references for number in range(2, MOST + 1)]
-    e = ledger_entry.c
-    rows = conn.execute(
-        select(e.reference, e.kind, e.amount_micros)
-        .where(e.reference.in_([*references, *series]), e.ledger_account == expense)
-        .where(e.kind.in_(("cost", KIND)))
-    ).all()
-    missing = total_micros - sum(int(row.amount_micros) for row in rows)
-    if missing == 0:
-        return 0
-    base = references[0]
-    before = sum(row.kind == KIND and base_of(row.reference) == base for row in rows)
-    if before >= MOST:
-        raise TooOften(f"{base} was corrected {MOST} times")
-    reference = base if before == 0 else f"{base}~{before + 1}"
-    payable = f"payable:{provider}"
-    source, target = (payable, expense) if missing > 0 else (expense, payable)
-    record(conn, transfer(reference, KIND, source, target, abs(missing), at, job_id=job_id, note=note))
-    return missing
+    _positive(amount_micros)
+    refuse_used(conn, "promotion", reference)
+    move(conn, account_id, amount_micros)
+    available = _AVAILABLE + account_id
+    record(conn, transfer(reference, "promotion", "promotions", available, amount_micros, at, note=note))
+
+
+def pay_out(
+    conn: Connection, *, account_id: str, amount_micros: int, reference: str, at: int, note: str | None = None
+) -> None:
+    """Pay money back that was paid in.
+
+    Args:
+        conn: inside a transaction.
+        account_id: whose wallet.
+        amount_micros: above 0.
+        reference: the payment's own id, at most 40 characters.
+        at: milliseconds UTC.
+        note: why, in a person's words.
+
+    Raises:
+        InsufficientFunds: a prepaid wallet has less.
+        ReferenceUsed, UnknownWallet, ValueError, sqlalchemy.exc.IntegrityError: as `promote`.
+    """
+    _positive(amount_micros)
+    refuse_used(conn, "payout", reference)
+    move(conn, account_id, -amount_micros)
+    available = _AVAILABLE + account_id
+    record(conn, transfer(reference, "payout", available, "funding", amount_micros, at, note=note))
+
+
+def adjust(
+    conn: Connection, *, account_id: str, amount_micros: int, reference: str, at: int, note: str
+) -> None:
+    """Put a balance right.
+
+    Args:
+        conn: inside a transaction.
+        account_id: whose wallet.
+        amount_micros: above 0 to add, below to take.
+        reference: its own id, at most 40 characters.
+        at: milliseconds UTC.
+        note: why, in a person's words.
+
+    Raises:
+        InsufficientFunds: a prepaid wallet has less than is taken.
+        ValueError: an amount of 0, or no note.
+        ReferenceUsed, UnknownWallet, sqlalchemy.exc.IntegrityError: as `promote`.
+    """
+    if not amount_micros or not note:
+        raise ValueError("an adjustment moves something, and says why")
+    refuse_used(conn, "adjustment", reference)
+    move(conn, account_id, amount_micros)
+    ways = ("adjustments", _AVAILABLE + account_id)
+    source, target = ways if amount_micros > 0 else ways[::-1]
+    record(conn, transfer(reference, "adjustment", source, target, abs(amount_micros), at, note=note))
+
+
+def refund(
+    conn: Connection,
+    *,
+    job_id: str,
+    amount_micros: int | None,
+    reference: str,
+    at: int,
+    note: str | None = None,
+) -> Movement:
+    """Give back what a job was charged, or a part of it: all refunds of it together are never more.
+
+    Usage and budgets are the caller's: `billing.usage.record_refund`, in the same transaction. What counts
+    against a budget stays.
+
+    Args:
+        conn: inside a transaction.
+        job_id: whose charge.
+        amount_micros: above 0; None: what is left of it.
+        reference: the refund's own id, at most 40 characters.
+        at: milliseconds UTC.
+        note: why, in a person's words.
+
+    Raises:
+        NothingToRefund: nothing was charged, or nothing is left.
+        RefundTooLarge: less is left.
+        UnknownHold: no such job.
+        ReferenceUsed, ValueError, sqlalchemy.exc.IntegrityError: as `promote`.
+    """
+    if amount_micros is not None:
+        _positive(amount_micros)
+    charged = conn.execute(_CHARGED, {"job": job_id}).first()
+    if charged is None:
+        raise UnknownHold(job_id)
+    refuse_used(conn, "refund", reference)
+    left = (charged.captured_micros or 0) - refunded_of(conn, job_id)
+    if left <= 0:
+        raise NothingToRefund("the job was charged nothing, or all of its charge was given back")
+    amount = left if amount_micros is None else amount_micros
+    if amount > left:
+        raise RefundTooLarge(left, amount)
+    move(conn, charged.account_id, amount)
+    available = _AVAILABLE + charged.account_id
+    record(conn, transfer(reference, "refund", "revenue", available, amount, at, job_id=job_id, note=note))
+    return Movement(
+        kind="refund",
+        reference=reference,
+        account_id=charged.account_id,
+        amount_micros=amount,
+        at=at,
+        job_id=job_id,
+    )
+
+
+def refunded_of(conn: Connection, job_id: str) -> int:
+    """What was given back of a job's charge so far."""
+    return int(conn.execute(_REFUNDED, {"job": job_id}).scalar_one())
+
+
+def _positive(amount_micros: int) -> None:
+    if amount_micros <= 0:
+        raise ValueError("a movement is of more than nothing")

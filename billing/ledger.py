@@ -12,7 +12,8 @@ from msgspec import Struct
 from sqlalchemy import Connection, bindparam, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
-from billing.audit import Finding, verify
+from billing.audit import verify
+from billing.findings import Finding
 from billing.money import usd
 from billing.tables import hold, ledger_entry, wallet
 
@@ -26,6 +27,7 @@ __all__ = [
     "UnknownWallet",
     "balance",
     "capture",
+    "move",
     "open_wallet",
     "place_hold",
     "record",
@@ -103,6 +105,7 @@ _MOVE = (
         held_micros=wallet.c.held_micros + bindparam("to_held"),
     )
 )
+_MOVE_WITHIN = _MOVE.where(or_(wallet.c.postpaid, wallet.c.available_micros + bindparam("to_available") >= 0))
 _END = (
     update(hold)
     .where(hold.c.job_id == bindparam("job"), hold.c.status == "open")
@@ -147,10 +150,27 @@ def top_up(conn: Connection, *, account_id: str, amount_micros: int, reference: 
     """
     if amount_micros <= 0:
         raise ValueError("a top-up is more than nothing")
-    if not conn.execute(_MOVE, {"account": account_id, "to_available": amount_micros, "to_held": 0}).rowcount:
-        raise UnknownWallet(account_id)
+    move(conn, account_id, amount_micros)
     available = f"available:{account_id}"
     record(conn, transfer(reference, "topup", "funding", available, amount_micros, at))
+
+
+def move(conn: Connection, account_id: str, amount_micros: int) -> None:
+    """Change what is available, in one conditional update: two at once cannot both take the last of it. Its
+    entries are the caller's to `record`.
+
+    Args:
+        conn: inside a transaction.
+        account_id: whose wallet.
+        amount_micros: above 0 to add, below to take.
+
+    Raises:
+        InsufficientFunds: a prepaid wallet has less.
+        UnknownWallet: no such wallet.
+    """
+    values = {"account": account_id, "to_available": amount_micros, "to_held": 0}
+    if conn.execute(_MOVE_WITHIN, values).rowcount == 0:
+        raise InsufficientFunds(balance(conn, account_id).available_micros, -amount_micros)
 
 
 def place_hold(conn: Connection, *, job_id: str, account_id: str, amount_micros: int, at: int) -> None:

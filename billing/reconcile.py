@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from typing import Self
 
-from billing.corrections import request_reference, sum_reference
 from billing.reconcile_rows import Attempt, Charge, Difference, Kind, Sum, Tolerance, Totals
+from billing.recosts import request_reference, sum_reference
 from billing.scratch import BEHIND, CLAIM, CLAIMED, SUMMED, SUMS, UNBILLED, UNKNOWN, open_scratch
 
 __all__ = ["Attempt", "Charge", "Comparison", "Difference", "Kind", "Sum", "Tolerance", "Totals"]

@@ -10,6 +10,7 @@ from billing import ledger
 from billing.budgets import BudgetExhausted
 from gateway import limits
 from gateway.accounts.principals import OPERATOR, Principal
+from gateway.controls import Affordable, wants_downgrade
 from gateway.faults import point
 from gateway.jobs import admit
 from gateway.jobs.groups import group_key
@@ -21,6 +22,8 @@ from gateway.media.references import bring_references, keys_of, shown_inputs
 from gateway.network import network_of
 from gateway.planning import Plan
 from gateway.problems import Problem, too_many
+from gateway.refusals import refusal
+from gateway.requote import requoted
 from gateway.schedule import Turn, turn_of
 from gateway.schemas import GenerateRequest
 from providers.optimizer import OptimizerFailed
@@ -66,6 +69,7 @@ class Admission:
             Problem: `provider_not_configured`, `insufficient_funds`, `budget_exhausted`,
                 `premium_required`, `too_many_requests`, `too_many_jobs`, `too_many_webhooks`,
                 `shutting_down`.
+            UnknownPriceList: the caller is to pay by one that the registry has no more.
             UnknownModel, InvalidInputs: as `Core.plan`; also for a reference that cannot be fetched, and
                 for a delivery that cannot be made.
         """
@@ -76,7 +80,10 @@ class Admission:
             )
         turn = turn_of(request, caller, core.settings, core.ambient.now_ms(), now=now)
         await self.count(caller)
-        plan = core.plan(request, percent_off=turn.percent_off)
+        affordable = await core.affordable(request, caller)
+        plan = core.plan(
+            request, percent_off=turn.percent_off, price_list=caller.price_list, affordable=affordable
+        )
         if plan.unavailable is not None:
             raise Problem(
                 "provider_not_configured",
@@ -85,11 +92,12 @@ class Admission:
                 setting=plan.unavailable.setting,
             )
         delivery = await core.delivery.intake.accept(request.delivery, caller, waits=turn.waits)
-        plan = await self._optimized(plan, request, turn)
+        plan = await self._optimized(plan, request, caller, turn, affordable)
         candidates = await bring_references(
             core.media, plan.candidates, request, core.catalog.vocabulary, caller.account_id
         )
-        new = self._new_job(structs.replace(plan, candidates=candidates), request, caller, turn, claim)
+        plan = requoted(structs.replace(plan, candidates=candidates), request)
+        new = self._new_job(plan, request, caller, turn, claim)
         new = structs.replace(new, delivery=delivery)
         # A write may commit although its caller is gone: what starts the job must not hang on it.
         task = asyncio.create_task(self._admit(new, core.ambient.now_ms()))
@@ -97,10 +105,9 @@ class Admission:
         task.add_done_callback(self._tasks.discard)
         try:
             await asyncio.shield(task)
-        except ledger.InsufficientFunds as error:
-            raise Problem("insufficient_funds", f"{error}. Nothing was charged") from error
-        except BudgetExhausted as error:
-            raise Problem("budget_exhausted", f"{str(error).capitalize()}. Nothing was charged") from error
+        except (ledger.InsufficientFunds, BudgetExhausted) as error:
+            lowered = wants_downgrade({"inputs": request.inputs, "options": request.options})
+            raise refusal(error, plan, core.ambient.now_ms(), lowered=lowered) from error
         except admit.TooManyJobs as error:
             raise Problem(
                 "too_many_jobs",
@@ -114,7 +121,14 @@ class Admission:
             raise InvalidInputs([fault]) from error
         return new.id
 
-    async def _optimized(self, plan: Plan, request: GenerateRequest, turn: Turn) -> Plan:
+    async def _optimized(
+        self,
+        plan: Plan,
+        request: GenerateRequest,
+        caller: Principal,
+        turn: Turn,
+        affordable: Affordable | None,
+    ) -> Plan:
         """The plan with its prompt rewritten by a language model, where one is set and the request asks.
 
         Its failure never fails the job: the prompt stays as the style's rules wrote it.
@@ -129,7 +143,13 @@ class Admission:
             log.warning("the prompt optimizer failed: %s", error)
             warning = f"the prompt optimizer failed: {error}; the prompt was rewritten by rule"
             return structs.replace(plan, warnings=(*plan.warnings, warning))
-        return self._core.plan(request, optimized=text, percent_off=turn.percent_off)
+        return self._core.plan(
+            request,
+            optimized=text,
+            percent_off=turn.percent_off,
+            price_list=caller.price_list,
+            affordable=affordable,
+        )
 
     async def count(self, caller: Principal) -> None:
         """Count a request against the limits of its account, key and network.

@@ -16,9 +16,9 @@ from gateway.bodies import BODY_METHODS
 from gateway.problems import CODES
 from providers.errors import ProviderError, all_errors
 
-__all__ = ["Operation", "makes_job", "may", "operation_of", "status_of", "takes"]
+__all__ = ["Operation", "also", "makes_job", "may", "operation_of", "status_of", "takes"]
 
-PROBLEMS, BODY_OPT = "problems", "body"
+PROBLEMS, BODY_OPT, ALSO = "problems", "body", "also"
 Opt = dict[str, Any]
 
 
@@ -36,6 +36,11 @@ def takes(body: type[Struct], example: dict[str, Any] | None = None) -> Opt:
     return {BODY_OPT: (body, example or {})}
 
 
+def also(media_type: str) -> Opt:
+    """For a handler's `opt`: beside JSON it answers text of this type."""
+    return {ALSO: media_type}
+
+
 MAKES_JOB = (
     "bad_idempotency_key",
     "idempotency_key_reused",
@@ -45,6 +50,7 @@ MAKES_JOB = (
     "provider_not_configured",
     "insufficient_funds",
     "budget_exhausted",
+    "price_list_missing",
     "premium_required",
     "too_many_jobs",
     "too_many_webhooks",
@@ -90,6 +96,8 @@ class Operation(Struct, frozen=True, kw_only=True):
     """The problems that it may answer."""
     body: type[Struct] | None
     example: dict[str, Any]
+    also: str | None = None
+    """What it answers beside JSON."""
 
 
 def operation_of(route: HTTPRoute, handler: BaseRouteHandler, method: str) -> Operation:
@@ -113,7 +121,12 @@ def operation_of(route: HTTPRoute, handler: BaseRouteHandler, method: str) -> Op
         codes += PATH_PARAMETER
     body, example = handler.opt.get(BODY_OPT, (None, {}))
     return Operation(
-        closed=closed, by_link=access == "link", codes=tuple(dict.fromkeys(codes)), body=body, example=example
+        closed=closed,
+        by_link=access == "link",
+        codes=tuple(dict.fromkeys(codes)),
+        body=body,
+        example=example,
+        also=handler.opt.get(ALSO),
     )
 
 

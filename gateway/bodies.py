@@ -13,8 +13,8 @@ from registry.errors import Fault, pointer
 __all__ = ["BODY_METHODS", "KEY_LENGTH", "decode_body", "read_body", "read_idempotency_key", "read_wait"]
 
 T = TypeVar("T")
-BODY_METHODS = ("POST", "PATCH")
-"""Those whose body our routes read. No route takes PUT: it is answered 405."""
+BODY_METHODS = ("POST", "PUT", "PATCH")
+"""Those whose body our routes read."""
 AT = re.compile(r" - at `(?:key in )?\$(.*)`$")
 WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,6})", re.IGNORECASE)
 ASYNC = re.compile(r"(?:^|[,;\s])respond-async\s*(?:$|[,;])", re.IGNORECASE)

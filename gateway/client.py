@@ -20,6 +20,8 @@ SETTLED = ("completed", "failed", "canceled", *NOT_YET)
 SILENCE_S = 60.0
 """An event stream that says nothing for so long, not even that it lives, is dead."""
 PAUSES_S = (0.5, 2.0)
+REPORT_S = 120.0
+"""A report over very many jobs may take a while."""
 
 
 class GatewayFailure(Exception):
@@ -81,6 +83,17 @@ class GatewayClient:
         _check(response)
         answer: dict[str, Any] = response.json()
         return answer
+
+    async def text(self, path: str, media_type: str) -> str:
+        """A report as text of another type than JSON.
+
+        Raises:
+            GatewayFailure: the gateway refused.
+            httpx.TransportError: it cannot be reached.
+        """
+        response = await self._http.get(path, headers={"Accept": media_type}, timeout=REPORT_S)
+        _check(response)
+        return response.text
 
     async def generate(
         self, body: dict[str, Any], on_progress: Callable[[dict[str, Any]], None] | None = None

@@ -11,9 +11,17 @@ from billing.pricing import Quote
 from providers.normalizer import Policy
 from registry.errors import Fault, InvalidInputs, pointer
 
-__all__ = ["CONTROLS", "Controls", "check_cost", "check_time", "read_controls"]
+__all__ = [
+    "CONTROLS",
+    "Affordable",
+    "Controls",
+    "check_cost",
+    "check_time",
+    "read_controls",
+    "wants_downgrade",
+]
 
-CONTROLS = ("on_unsupported", "max_cost", "max_seconds")
+CONTROLS = ("on_unsupported", "max_cost", "max_seconds", "allow_downgrade")
 MOST_SECONDS = 86_400
 
 
@@ -29,6 +37,25 @@ class Controls(Struct, frozen=True, kw_only=True):
     max_seconds: float | None = None
     """`max_seconds`: the job ends by then, with its pictures or without; counted from when it may run."""
     max_seconds_at: str = ""
+    allow_downgrade: bool = False
+    """`allow_downgrade`: rather less than what is asked for than an error for its price."""
+
+
+class Affordable(Struct, frozen=True, kw_only=True):
+    """The most that a job may cost a caller."""
+
+    micros: int
+    of: str
+    """What limits it, for people: `the balance`."""
+
+
+def wants_downgrade(parts: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Whether a request may be made smaller to be affordable.
+
+    Raises:
+        InvalidInputs: it says neither yes nor no.
+    """
+    return bool(_one(parts, "allow_downgrade", _flag)[0])
 
 
 def read_controls(
@@ -50,6 +77,7 @@ def read_controls(
             max_cost_at=at,
             max_seconds=seconds,
             max_seconds_at=seconds_at,
+            allow_downgrade=wants_downgrade(parts),
         ),
         rest,
     )
@@ -123,6 +151,13 @@ def _policy(value: Any, at: str) -> Policy:
         )
     policy: Policy = value
     return policy
+
+
+def _flag(value: Any, at: str) -> bool:
+    if not isinstance(value, bool):
+        message = "allow_downgrade is yes or no"
+        raise InvalidInputs([Fault(pointer=at, code="wrong_type", message=message, allowed="true or false")])
+    return value
 
 
 def _seconds(value: Any, at: str) -> float:

@@ -5,17 +5,20 @@ import logging
 
 from sqlalchemy import Connection
 
+from gateway.accounts.money import Money
 from gateway.accounts.office import Office
 from gateway.accounts.operator import read_operator_key
 from gateway.accounts.principals import OPERATOR, Gatekeeper, Principal
 from gateway.accounts.rows import ensure_account, find_account
 from gateway.admission import Admission
 from gateway.ambient import Ambient
+from gateway.books import Books
 from gateway.cleaning import Cleaner, Keep
+from gateway.controls import Affordable, wants_downgrade
 from gateway.db.engine import Database, open_database
 from gateway.delivery.office import DeliveryOffice
 from gateway.faults import point
-from gateway.housekeeping import Housekeeper
+from gateway.housekeeping import EVERY_S, Housekeeper
 from gateway.jobs import admit, queries, settle, store
 from gateway.jobs.cadence import Cadence
 from gateway.jobs.dispatch import Dispatcher
@@ -82,6 +85,8 @@ class Core:
         )
         self.office = Office(settings, parts.secrets, db, ambient, self.release, self.delivery.wake)
         self.accounts = self.office.accounts
+        self.money = Money(db, ambient)
+        self.books = Books(db, ambient)
         keep = Keep(image_days=settings.image_days, upload_days=settings.upload_days)
         self.shared = settings.shared_database
         """Other processes may drive jobs of the same database."""
@@ -158,6 +163,8 @@ class Core:
                 log.info("%d jobs that nobody drove are resumed", resumed)
             core.keeper.start()
             core.dispatcher.start()
+            # Not for a command that is done in a moment: it would wait for the end of it.
+            core.housekeeper.add(core.books.duty, EVERY_S)
         core.delivery.start()
         core.housekeeper.start()
         core.progress.start()
@@ -193,13 +200,27 @@ class Core:
 
     # -- what callers do ----------------------------------------------------------------
 
-    def plan(self, request: GenerateRequest, *, optimized: str | None = None, percent_off: int = 0) -> Plan:
+    def plan(
+        self,
+        request: GenerateRequest,
+        *,
+        optimized: str | None = None,
+        percent_off: int = 0,
+        price_list: str | None = None,
+        affordable: Affordable | None = None,
+    ) -> Plan:
         """Stations 4 to 8: nothing is spent or stored.
 
         Args:
             request: what is asked for.
             optimized: its prompt as a language model rewrote it.
             percent_off: of each price.
+            price_list: by which the caller pays.
+            affordable: of `affordable`.
+
+        Raises:
+            UnknownPriceList: the registry does not have that one.
+            UnknownModel, InvalidInputs: as `make_plan`.
         """
         return make_plan(
             self.catalog,
@@ -209,9 +230,22 @@ class Core:
             known=Known(shut=self.outliers.shut, usual_s=self._usual_s),
             optimized=optimized,
             percent_off=percent_off,
+            price_list=price_list,
+            affordable=affordable,
         )
 
-    def estimate(self, request: GenerateRequest, caller: Principal) -> EstimateView:
+    async def affordable(self, request: GenerateRequest, caller: Principal) -> Affordable | None:
+        """What a caller has for a request that may be made smaller; None where nothing limits it, and for a
+        request that may not: its hold decides.
+
+        Raises:
+            InvalidInputs: it says neither that it may nor that it may not.
+        """
+        if not wants_downgrade({"inputs": request.inputs, "options": request.options}):
+            return None
+        return await self.office.budgets.affordable(caller, request.user_id)
+
+    async def estimate(self, request: GenerateRequest, caller: Principal) -> EstimateView:
         """What a request of this caller would cost and send. Spends nothing.
 
         Raises:
@@ -219,7 +253,11 @@ class Core:
             UnknownModel, InvalidInputs: as `plan`.
         """
         turn = turn_of(request, caller, self.settings, self.ambient.now_ms())
-        return estimate_view(self.plan(request, percent_off=turn.percent_off), turn.runs_at)
+        affordable = await self.affordable(request, caller)
+        plan = self.plan(
+            request, percent_off=turn.percent_off, price_list=caller.price_list, affordable=affordable
+        )
+        return estimate_view(plan, turn.runs_at)
 
     def _usual_s(self, route: Route) -> float | None:
         """Seconds that a job of a route usually takes: as was seen here, else as the registry says."""

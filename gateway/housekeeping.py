@@ -17,7 +17,7 @@ from gateway.jobs import idempotency, progress
 from gateway.storage import StorageError
 from gateway.variance import VarianceWatch
 
-__all__ = ["Housekeeper", "forget"]
+__all__ = ["EVERY_S", "Housekeeper", "forget"]
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +64,16 @@ class Housekeeper:
             (VarianceWatch(db, ambient).look, EVERY_S),
         ]
         self._due = [0.0] * len(self._duties)
+
+    def add(self, duty: Callable[[], Awaitable[bool]], every_s: float) -> None:
+        """Have something else done, at the start and then every so many seconds. Before `start`.
+
+        Args:
+            duty: does it; False: it is to be done again in the next round.
+            every_s: seconds.
+        """
+        self._duties.append((duty, every_s))
+        self._due.append(0.0)
 
     def start(self) -> None:
         """Begin."""

@@ -2,15 +2,16 @@
 price.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 
 import msgspec
 from msgspec import Struct
 
 from billing.money import to_micros
-from billing.pricing import Quote, quote
+from billing.pricing import UNKNOWN_SIZE_EXPECTED, Quote, expected_inputs, quote
 from gateway.controls import Controls, check_cost, check_time
+from gateway.media.walk import picture_sizes
 from gateway.schemas import RoutingView
 from providers.base import Unavailable
 from providers.calls import PlannedCall
@@ -19,11 +20,12 @@ from providers.normalizer import ReportRow, Translation, fitting_routes, transla
 from registry.catalog import Catalog
 from registry.errors import Fault, InvalidInputs, pointer
 from registry.inputs import FEATURE_WORDS, UnifiedInputs
-from registry.prices import image_dollars, price_for, reduced
+from registry.prices import Size, billed_unit, call_dollars, price_for, reduced
+from registry.prices_schema import UNITS
 from registry.schema import Model, Price, PromptStyle, Route
 from registry.validate import validate
 
-__all__ = ["Asked", "Candidate", "Known", "Plan", "plan_model", "price_words", "usable"]
+__all__ = ["Asked", "Candidate", "Known", "Plan", "plan_model", "price_words", "priced", "usable"]
 
 
 class Known(Struct, frozen=True, kw_only=True):
@@ -54,11 +56,45 @@ class Candidate(Struct, frozen=True, kw_only=True):
     warnings: tuple[str, ...]
     revised_prompt: str | None = None
     """The prompt that is sent, where it is another than was asked for."""
+    unit_price: Decimal | None = None
+    """US dollars of one unit that the provider counts; None where that is not known."""
 
     @property
     def num_images(self) -> int:
         """Of all calls."""
         return sum(call.num_images for call in self.calls)
+
+    @property
+    def inputs(self) -> tuple[Size | None, ...]:
+        """The size of each picture that goes into a call; None of one that nobody has fetched yet."""
+        return picture_sizes(self.calls[0].payload)
+
+    def quoted(self, price: Price | None = None) -> Quote:
+        """What it costs the caller when it serves, as far as its inputs' sizes are known.
+
+        Args:
+            price: in place of its own.
+        """
+        return quote(
+            price or self.price,
+            width=self.width,
+            height=self.height,
+            num_images=self.num_images,
+            inputs=self.inputs,
+        )
+
+    def expected_cost_micros(self) -> int:
+        """What the provider should bill, as far as its inputs' sizes are known."""
+        size = (
+            UNKNOWN_SIZE_EXPECTED if self.width is None or self.height is None else (self.width, self.height)
+        )
+        return to_micros(self.call_dollars([[size] * call.num_images for call in self.calls]))
+
+    def call_dollars(self, calls: Sequence[Sequence[Size]]) -> Decimal:
+        """US dollars of calls by our list of the provider's prices, of the sizes of their pictures."""
+        inputs = expected_inputs(self.inputs)
+        cost = self.route.provider_cost
+        return sum((call_dollars(cost, sizes, inputs) for sizes in calls), Decimal(0))
 
 
 class Plan(Struct, frozen=True, kw_only=True):
@@ -79,8 +115,12 @@ class Plan(Struct, frozen=True, kw_only=True):
     """In which the prompt was rewritten here: a language model may do better."""
     max_seconds: float | None = None
     """By when the job ends, counted from when it may run."""
+    full_price: Price
+    """As `price`, without what is taken off for waiting."""
     full_micros: int = 0
-    """What is expected to be paid without what is taken off."""
+    """What is expected to be paid without what is taken off for waiting."""
+    asked_micros: int | None = None
+    """What it may cost as it was asked for, where this plan is of less (`allow_downgrade`)."""
 
     @property
     def fallbacks(self) -> tuple[str, ...]:
@@ -102,6 +142,8 @@ class Asked(Struct, frozen=True, kw_only=True):
     """The prompt as a language model rewrote it."""
     percent_off: int = 0
     """Of each price."""
+    price_list: str | None = None
+    """By which the caller pays: a key of the registry's `price_lists`."""
 
 
 def usable(model: Model, providers: Providers) -> Unavailable | None:
@@ -124,6 +166,7 @@ def plan_model(catalog: Catalog, providers: Providers, model: Model, asked: Aske
 
     Raises:
         InvalidInputs: every fault of the inputs at once.
+        UnknownPriceList: the registry does not have the list by which the caller pays.
     """
     inputs = validate(asked.parts, model, catalog.vocabulary)
     _check_needs(asked.needs, inputs, catalog)
@@ -136,35 +179,26 @@ def plan_model(catalog: Catalog, providers: Providers, model: Model, asked: Aske
     )
     translated = _translate(available or list(routes[:1]), inputs, catalog, asked, known)
     first_route, first = translated[0]
-    full = _quote(price_for(model.price, first.effective), first)
-    price = _price(model, first, asked)
-    quoted = _quote(price, first)
+    own = catalog.price(model, asked.price_list)
+    candidates = tuple(_candidate(model, route, done, own, asked.percent_off) for route, done in translated)
+    serves, full = candidates[0], price_for(own, first.effective)
+    quoted = serves.quoted()
     check_cost(asked.controls, quoted)
-    candidates = tuple(_candidate(model, route, done, asked) for route, done in translated)
     return Plan(
         model=model,
         routing=RoutingView(rule="model", why="", requested=None, passed_over=()),
         # A later route that charges more (by a rate of its parameters) is no fallback: nobody said yes to it.
         candidates=tuple(one for one in candidates if one.ceiling_micros <= quoted.ceiling_micros),
         report=first.report,
-        warnings=candidates[0].warnings,
-        price=price,
+        warnings=serves.warnings,
+        price=serves.price,
         quote=quoted,
         unavailable=None if available else providers.unavailable(first_route),
         style=first_route.prompt_style if first.rewritten else None,
         max_seconds=asked.controls.max_seconds,
-        full_micros=full.price_micros,
+        full_price=full,
+        full_micros=serves.quoted(full).price_micros,
     )
-
-
-def _price(model: Model, done: Translation, asked: Asked) -> Price:
-    """What an image costs this caller, without conditions."""
-    price = price_for(model.price, done.effective)
-    return reduced(price, asked.percent_off) if asked.percent_off else price
-
-
-def _quote(price: Price, done: Translation) -> Quote:
-    return quote(price, width=done.width, height=done.height, num_images=done.num_images)
 
 
 def _check_needs(needs: frozenset[str], inputs: UnifiedInputs, catalog: Catalog) -> None:
@@ -216,28 +250,35 @@ def _translate(
     return done
 
 
-def _candidate(model: Model, route: Route, done: Translation, asked: Asked) -> Candidate:
+def _candidate(model: Model, route: Route, done: Translation, own: Price, percent_off: int) -> Candidate:
+    """A route that can serve; `own` is what the model costs this caller, with its conditions."""
     cost = price_for(route.provider_cost, done.effective)
-    price = _price(model, done, asked)
-    return Candidate(
+    price = price_for(own, done.effective)
+    candidate = Candidate(
         route=msgspec.structs.replace(
             route, parameters={}, constants={}, provider_cost=cost, prompt_style=None
         ),
         calls=done.calls,
         width=done.width,
         height=done.height,
-        price=price,
-        ceiling_micros=_quote(price, done).ceiling_micros,
-        cost_micros=_expected_cost(cost, done),
+        price=reduced(price, percent_off) if percent_off else price,
+        ceiling_micros=0,
+        cost_micros=0,
         report=done.report,
         warnings=(*_status_warning(model), *done.warnings),
         revised_prompt=done.revised_prompt,
+        unit_price=billed_unit(route.provider_cost),
     )
+    return priced(candidate)
 
 
-def _expected_cost(cost: Price, done: Translation) -> int:
-    dollars = image_dollars(cost, done.width or 1024, done.height or 1024) * done.num_images
-    return to_micros(dollars)
+def priced(candidate: Candidate) -> Candidate:
+    """A candidate with what it may cost and what its provider should bill, by what is known now."""
+    return msgspec.structs.replace(
+        candidate,
+        ceiling_micros=candidate.quoted().ceiling_micros,
+        cost_micros=candidate.expected_cost_micros(),
+    )
 
 
 def _status_warning(model: Model) -> tuple[str, ...]:
@@ -246,8 +287,8 @@ def _status_warning(model: Model) -> tuple[str, ...]:
 
 def price_words(price: Price) -> str:
     """A price for people: `0.03 USD per megapixel`."""
-    for unit in ("per_image", "per_megapixel", "per_gpu_second"):
+    for unit in UNITS:
         rate: Decimal | None = getattr(price, unit)
         if rate is not None:
-            return f"{rate} USD {unit.replace('_', ' ')}"
+            return f"{rate} USD {'a job' if unit == 'flat' else unit.replace('_', ' ')}"
     return ""

@@ -8,8 +8,10 @@ import msgspec
 from msgspec import Struct
 from msgspec.json import schema_components
 
+from gateway.accounts.budget_schemas import BudgetView
 from gateway.accounts.schemas import BalanceView, KeyView, NewKeyView
 from gateway.answers import Operation, status_of
+from gateway.billing_schemas import MONEY
 from gateway.bodies import KEY_LENGTH
 from gateway.controls import MOST_SECONDS
 from gateway.delivery.asked import DeliveryRequest
@@ -126,17 +128,22 @@ def complete_document(
     for (path, method), known in operations.items():
         if known.body is not None:
             _set_body(document, path, _struct(known.body, schemas), {"example": known.example}, method)
-    for view in (
+    views: tuple[type[Struct], ...] = (
         JobView,
         AdminJobView,
         EstimateView,
         QuoteView,
         ScheduleView,
         BalanceView,
+        BudgetView,
         KeyView,
         NewKeyView,
-    ):
-        _write_money(view, schemas)
+        *MONEY,
+    )
+    named = {view.__name__: view for view in views} | {"Problem": ProblemDocument}
+    # Not every one is in an answer of its own.
+    for name in named.keys() & schemas.keys():
+        _write_money(named[name], schemas[name])
     document["components"]["securitySchemes"] = {KEY: KEY_SCHEME}
     for path, method in PICTURES:
         binary = {"schema": {"type": "string", "format": "binary"}}
@@ -147,7 +154,7 @@ def complete_document(
     for path, item in document["paths"].items():
         for method, operation in item.items():
             known = operations[path, method]
-            operation["responses"].get("204", {}).pop("content", None)
+            _describe_forms(operation["responses"], known.also)
             _describe_problems(operation, known.codes)
             asks = known.closed and asks_for_keys
             operation["security"] = [{KEY: []}, *([{}] if known.by_link else [])] if asks else []
@@ -173,9 +180,9 @@ def _variables(templates: TemplateLibrary) -> dict[str, dict[str, Any]]:
     }
 
 
-def _write_money(view: type[Struct], schemas: dict[str, Any]) -> None:
+def _write_money(view: type[Struct], schema: dict[str, Any]) -> None:
     """A Decimal leaves as a JSON number; Litestar describes what its own encoder would write."""
-    properties = schemas.get(view.__name__, {}).get("properties", {})
+    properties = schema["properties"]
     for field in msgspec.structs.fields(view):
         if field.type is Decimal:
             properties[field.encode_name] = {"type": "number"}
@@ -235,11 +242,17 @@ def _common(catalog: Catalog) -> dict[str, Any]:
     return {
         "options": {
             "type": "object",
-            "description": "One namespace with inputs; also on_unsupported, max_cost and max_seconds",
+            "description": "One namespace with inputs; also on_unsupported, max_cost, max_seconds and "
+            "allow_downgrade",
             "properties": {
                 "on_unsupported": {"enum": ["error", "warn", "drop", None]},
                 "max_cost": {"type": ["number", "null"], "minimum": 0, "description": "US dollars"},
                 "max_seconds": {"type": ["number", "null"], "minimum": 1, "maximum": MOST_SECONDS},
+                "allow_downgrade": {
+                    "type": ["boolean", "null"],
+                    "description": "The nearest settings that max_cost, the balance and the budgets pay for, "
+                    "in place of an error",
+                },
             },
         },
         "fallbacks": {
@@ -325,6 +338,13 @@ def _goes_on(operation: dict[str, Any]) -> None:
         "headers": REPLAYED,
         "content": {"application/json": {"schema": {"$ref": REF.format(name="JobView")}}},
     }
+
+
+def _describe_forms(responses: dict[str, Any], also: str | None) -> None:
+    """What is answered in another form than JSON, and what without a body."""
+    responses.get("204", {}).pop("content", None)
+    if also is not None:
+        responses["200"]["content"][also] = {"schema": {"type": "string"}}
 
 
 def _describe_problems(operation: dict[str, Any], codes: tuple[str, ...]) -> None:

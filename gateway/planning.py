@@ -4,9 +4,12 @@ Estimate, dry run and the real request all come through `make_plan`; only what h
 it differs.
 """
 
+import copy
+
 import msgspec
 
-from gateway.controls import read_controls
+from gateway.controls import Affordable, read_controls
+from gateway.downgrade import Parts, check_least, lower, told
 from gateway.model_plan import Asked, Candidate, Known, Plan, plan_model, price_words, usable
 from gateway.problems import Problem
 from gateway.schemas import GenerateRequest, PassedOverView, RoutingView
@@ -32,6 +35,8 @@ def make_plan(
     known: Known = NOTHING_KNOWN,
     optimized: str | None = None,
     percent_off: int = 0,
+    price_list: str | None = None,
+    affordable: Affordable | None = None,
 ) -> Plan:
     """Decide how a request would be served.
 
@@ -49,12 +54,16 @@ def make_plan(
             while others can serve, those that take longer than `max_seconds` always.
         optimized: the prompt as a language model rewrote it.
         percent_off: of each price.
+        price_list: by which the caller pays: a key of the registry's `price_lists`.
+        affordable: what the caller has for it; heeded where the request has `allow_downgrade`.
 
     Raises:
+        UnknownPriceList: the registry does not have that one.
         UnknownModel: no such model.
         InvalidInputs: every fault of the inputs at once; under an intent, of the model that comes first.
     """
-    return _Planner(catalog, providers, request, fresh_seed, known, optimized, percent_off).plan()
+    planner = _Planner(catalog, providers, request, fresh_seed, known, optimized, percent_off, price_list)
+    return planner.within(affordable) if planner.asked.controls.allow_downgrade else planner.plan()
 
 
 class _Planner:
@@ -69,6 +78,7 @@ class _Planner:
         known: Known,
         optimized: str | None,
         percent_off: int,
+        price_list: str | None,
     ) -> None:
         self.catalog, self.providers, self.request, self.known = catalog, providers, request, known
         controls, parts = read_controls({"inputs": request.inputs, "options": request.options})
@@ -82,6 +92,7 @@ class _Planner:
             fresh_seed=fresh_seed,
             optimized=optimized,
             percent_off=percent_off,
+            price_list=price_list,
         )
         self.planned: dict[str, Plan] = {}
         # An alias that is not known is told before anything else is.
@@ -89,7 +100,53 @@ class _Planner:
         self.listed = tuple({model.id: model for model in named}.values())
 
     def plan(self) -> Plan:
-        selection = self.choose()
+        """The plan of what was asked for."""
+        return self.serve(self.choose())
+
+    def within(self, affordable: Affordable | None) -> Plan:
+        """The plan of what was asked for, or of less where that costs more than `max_cost` or than the caller
+        has: of the model that would serve.
+        """
+        controls, parts = self.asked.controls, self.asked.parts
+        free = self.variant(parts, None)
+        try:
+            selection = self.choose()
+            asked = self.serve(selection)
+        except InvalidInputs as error:
+            if any(fault.code != "too_expensive" for fault in error.faults):
+                raise
+            selection = free.choose()
+            asked = free.serve(selection)
+        else:
+            if affordable is None or asked.quote.ceiling_micros <= affordable.micros:
+                return asked
+        limits = [affordable] if affordable is not None else []
+        if controls.max_micros is not None:
+            limits.append(Affordable(micros=controls.max_micros, of="max_cost"))
+        most = min(limits, key=lambda one: one.micros)
+        model = selection.model
+        lowered = lower(
+            free.of(model),
+            parts,
+            self.catalog.vocabulary,
+            most.micros,
+            lambda tried: self.variant(tried, None).of(model),
+        )
+        check_least(controls, lowered.plan.quote)
+        # Fallbacks that cost more are none.
+        least = max(most.micros, lowered.plan.quote.ceiling_micros)
+        return told(self.variant(lowered.parts, least).serve(selection), asked, lowered, most)
+
+    def variant(self, parts: Parts, most: int | None) -> "_Planner":
+        """The same request with other settings, which may cost so much."""
+        other = copy.copy(self)
+        controls = msgspec.structs.replace(self.asked.controls, max_micros=most)
+        other.asked = msgspec.structs.replace(self.asked, parts=parts, controls=controls)
+        other.planned = {}
+        return other
+
+    def serve(self, selection: Selection) -> Plan:
+        """The plan of the model that was chosen, with its fallbacks."""
         model = selection.model
         if model.status == "retired":
             alive = list(self.catalog.alive)

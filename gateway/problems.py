@@ -5,6 +5,7 @@ errors are in `providers.errors`, next to their classes.
 """
 
 import logging
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -12,9 +13,10 @@ from litestar import Request, Response
 from litestar.exceptions import HTTPException
 from msgspec import Struct
 
+from gateway.accounts.budget_schemas import BudgetView
 from gateway.limits import Taken
 from providers.errors import ProviderError
-from registry.errors import Fault, InvalidInputs, UnknownModel
+from registry.errors import Fault, InvalidInputs, UnknownModel, UnknownPriceList
 
 __all__ = ["CODES", "MEDIA_TYPE", "Problem", "ProblemDocument", "as_problem", "problem_response", "too_many"]
 
@@ -37,7 +39,8 @@ CODES: dict[str, tuple[int, str]] = {
     "insufficient_funds": (402, "Not enough balance"),
     "weak_password": (422, "The password is too easily guessed"),
     "invalid_email": (422, "Not an address of mail"),
-    "budget_exhausted": (402, "The API key's budget is spent"),
+    "price_list_missing": (503, "The account's prices are not known"),
+    "budget_exhausted": (402, "A budget is spent"),
     "foreign_host": (403, "Not addressed to this machine"),
     "foreign_origin": (403, "A web page of another origin may not call"),
     "cross_site_request": (403, "Not from a page of this gateway"),
@@ -57,6 +60,9 @@ CODES: dict[str, tuple[int, str]] = {
     "email_used": (409, "There is a login already"),
     "bad_link": (410, "The link does not work"),
     "reference_used": (409, "The payment was entered before"),
+    "reference_conflict": (409, "The reference is another payment's"),
+    "nothing_to_refund": (409, "There is no charge to give back"),
+    "refund_too_large": (409, "More than is left of the charge"),
     "correction_refused": (409, "The correction cannot be entered"),
     "too_many_webhooks": (409, "Too many webhook endpoints"),
     "webhook_disabled": (409, "The webhook endpoint is disabled"),
@@ -70,6 +76,8 @@ CODES: dict[str, tuple[int, str]] = {
     "too_many_requests": (429, "Too many requests"),
     "too_busy": (503, "Too much at once"),
     "bad_request": (400, "The request cannot be read"),
+    "invalid_query": (422, "The query is wrong"),
+    "report_too_large": (422, "The report has too many rows"),
     "bad_registry": (422, "The registry cannot be used"),
     "internal_error": (500, "Our fault"),
     "provider_not_configured": (503, "No provider can run this model now"),
@@ -96,6 +104,25 @@ class ProblemDocument(Struct, kw_only=True, rename="camel", omit_defaults=True):
     job_id: str | None = None
     request_id: str | None = None
     retryable: bool = False
+    needed: Decimal | None = None
+    """US dollars: the most that the job may cost."""
+    needed_micros: int | None = None
+    available: Decimal | None = None
+    """US dollars that the balance, or the budget, has for it."""
+    available_micros: int | None = None
+    missing: Decimal | None = None
+    """US dollars: what is needed beyond what is available."""
+    missing_micros: int | None = None
+    asked: Decimal | None = None
+    """US dollars that the job may cost as it was asked for, where `needed` is the least that it could."""
+    asked_micros: int | None = None
+    currency: str | None = None
+    budget: BudgetView | None = None
+    """The budget that does not cover it."""
+
+
+# Money leaves as a JSON number, as everywhere.
+_encoder = msgspec.json.Encoder(decimal_format="number")
 
 
 class Problem(Exception):
@@ -154,6 +181,9 @@ def as_problem(error: Exception) -> Problem:
     """The problem that an exception is to a caller. Nothing of an unknown one is told."""
     if isinstance(error, Problem):
         return error
+    if isinstance(error, UnknownPriceList):
+        detail = f"{error}, by which this account pays; ask whoever runs this gateway. Nothing was charged"
+        return Problem("price_list_missing", detail)
     if isinstance(error, UnknownModel):
         detail = f"{error} Supported: {', '.join(error.supported)}"
         return Problem("unknown_model", detail, supported=list(error.supported))
@@ -201,7 +231,7 @@ def problem_response(request: Request[Any, Any, Any], error: Exception) -> Respo
     if problem.document.code == "internal_error":
         log.error("request %s broke", request_id, exc_info=error)
     return Response(
-        content=msgspec.json.encode(problem.document),
+        content=_encoder.encode(problem.document),
         status_code=problem.document.status,
         media_type=MEDIA_TYPE,
         headers=problem.headers,

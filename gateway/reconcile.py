@@ -11,9 +11,9 @@ import msgspec
 from msgspec import Struct
 from sqlalchemy import Connection, and_, or_, select
 
-from billing.corrections import KIND, base_of
 from billing.money import to_micros
 from billing.reconcile import Attempt, Charge, Comparison, Sum
+from billing.recosts import KIND, base_of
 from billing.tables import ledger_entry
 from gateway.ambient import DAY_MS, HOUR_MS
 from gateway.db.engine import Database

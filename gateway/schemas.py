@@ -224,6 +224,8 @@ class JobView(Struct, frozen=True, kw_only=True, rename="camel"):
     cost: Decimal | None
     """US dollars charged; null until the job ends."""
     cost_micros: int | None
+    refunded: Decimal | None
+    """US dollars of it that were given back; null: none."""
     currency: str
     quote: QuoteView
     report: tuple[ReportRow, ...]

@@ -5,7 +5,6 @@ from decimal import Decimal
 from typing import Any
 
 import msgspec
-from msgspec import Struct
 
 from billing.money import json_number
 from gateway.ambient import iso
@@ -53,6 +52,7 @@ def job_view(job: JobRow, live: Live | None, link: Callable[[str], str]) -> JobV
         images=images,
         cost=None if job.charge_micros is None else json_number(job.charge_micros),
         cost_micros=job.charge_micros,
+        refunded=json_number(job.refunded_micros) if job.refunded_micros else None,
         currency=CURRENCY,
         quote=QuoteView(
             cost=json_number(job.quote_micros),
@@ -236,15 +236,9 @@ def model_view(model: Model, vocabulary: dict[str, Term], providers: Providers) 
 
 
 def _price(price: Price) -> dict[str, Any]:
-    shown = _given(price)
-    if price.rates:
-        shown["rates"] = [_given(rate) for rate in price.rates]
-    return {**shown, "currency": CURRENCY}
-
-
-def _given(row: Struct) -> dict[str, Any]:
-    """The members of a row that are there."""
-    return {k: v for k, v in msgspec.structs.asdict(row).items() if v is not None and v != ()}
+    """The members of a price that are there."""
+    shown: dict[str, Any] = msgspec.to_builtins(price, builtin_types=(Decimal,))
+    return {**shown, "round": price.round, "currency": CURRENCY}
 
 
 def _route(route: Route, providers: Providers) -> RouteView:

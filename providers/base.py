@@ -56,6 +56,9 @@ class MediaRef(Struct, frozen=True, kw_only=True, tag_field="$type", tag="media"
     size: int | None = None
     """Bytes."""
     sha256: str | None = None
+    width: int | None = None
+    """Pixels, of a picture that was fetched."""
+    height: int | None = None
 
 
 class MediaSource(Protocol):

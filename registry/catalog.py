@@ -6,8 +6,9 @@ from difflib import get_close_matches
 
 from msgspec import Struct
 
-from registry.errors import UnknownModel
-from registry.schema import Catalogue, Model, Term
+from registry.errors import UnknownModel, UnknownPriceList
+from registry.prices import listed_price
+from registry.schema import Catalogue, Model, Price, Term
 
 __all__ = ["AUTO", "Catalog", "PassedOver", "Selection"]
 
@@ -69,6 +70,19 @@ class Catalog:
     def alive(self) -> dict[str, Model]:
         """Those that are not retired."""
         return {name: model for name, model in self.models.items() if model.status != "retired"}
+
+    def price(self, model: Model, price_list: str | None) -> Price:
+        """What a model costs, with its conditions: by a price list, or by its own price.
+
+        Raises:
+            UnknownPriceList: there is no such list.
+        """
+        if price_list is None:
+            return model.price
+        rows = self._catalogue.price_lists.get(price_list)
+        if rows is None:
+            raise UnknownPriceList(price_list)
+        return listed_price(model, rows)
 
     def model(self, name: str) -> Model:
         """The model with this id or alias.

@@ -1,49 +1,16 @@
 """What must hold between the rows of a registry: every name leads somewhere, every price is one."""
 
 import re
-from decimal import Decimal
-
-import msgspec
 
 from registry.catalog import AUTO
 from registry.document import Document, Path
 from registry.inputs import FOLDED, WORD_TYPES
-from registry.prices import image_dollars, price_for
-from registry.schema import Catalogue, Model, ModelRow, ParameterRule, Price, Route, SizeRule, SizeStyle
+from registry.price_check import check_conditions, check_price, check_price_lists
+from registry.schema import Catalogue, Model, ParameterRule, Route, SizeRule, SizeStyle
 from registry.sizes import SIZE_WORDS, parse_size
 from registry.values import BadValue, read_native, read_value
 
-__all__ = ["check_catalogue", "model_price", "written_at"]
-
-
-def model_price(
-    document: Document, name: str, row: ModelRow, routes: tuple[Route, ...], markup: Decimal | None
-) -> Price:
-    """The model's price: its own, or its dearest route's cost times the markup.
-
-    Raises:
-        RegistryError: neither a price nor a markup, or costs that cannot be compared.
-    """
-    path: Path = ("models", name)
-    if not routes:
-        raise document.error("a model has at least one route", (*path, "routes"))
-    if row.price is not None:
-        return row.price
-    if markup is None:
-        raise document.error(
-            'missing price: give `price: {per_image: "0.05"}` or per_megapixel '
-            "(or set GATEWAY_MARKUP to sell above cost)",
-            path,
-        )
-    costs = [route.provider_cost for route in routes]
-    if any(cost.rates or cost.first_megapixel is not None for cost in costs):
-        raise document.error("what it costs depends on its parameters: give a price", path)
-    for unit in ("per_image", "per_megapixel", "per_gpu_second"):
-        rates = [rate for cost in costs if (rate := getattr(cost, unit)) is not None]
-        if len(rates) == len(costs):
-            dearest = max(costs, key=lambda cost: getattr(cost, unit))
-            return msgspec.structs.replace(dearest, **{unit: max(rates) * markup})
-    raise document.error("its routes cost by different units: give a price", path)
+__all__ = ["check_catalogue", "written_at"]
 
 
 def written_at(document: Document, route: Path, *tail: str) -> Path:
@@ -63,8 +30,9 @@ def check_catalogue(document: Document, catalogue: Catalogue) -> None:
     for model in catalogue.models.values():
         for route in model.routes:
             _check_route(document, catalogue, route)
-            _check_rates(document, model, route, ("models", model.id, "routes", route.index))
-            _check_price(document, model, route)
+            cost_at = written_at(document, ("models", model.id, "routes", route.index), "provider_cost")
+            check_conditions(document, catalogue, model, route, cost_at)
+            check_price(document, catalogue, model, route)
         _check_required(document, catalogue, model)
         _check_natives(document, model)
     if AUTO in catalogue.intents:
@@ -72,6 +40,7 @@ def check_catalogue(document: Document, catalogue: Catalogue) -> None:
     for name, intent in catalogue.intents.items():
         _check_models(document, catalogue, intent.models, ("intents", name, "models"))
     _check_models(document, catalogue, catalogue.default, ("default",))
+    check_price_lists(document, catalogue)
 
 
 def _check_vocabulary(document: Document, catalogue: Catalogue) -> None:
@@ -275,39 +244,3 @@ def _check_default(
     high = rule.max is None or max(limited) <= rule.max
     if not (low and high) or (rule.enum and str(value) not in rule.enum):
         raise document.error("its default is not a value that it takes", (*path, "default"))
-
-
-def _check_price(document: Document, model: Model, route: Route) -> None:
-    """A price below cost at a legal size is a mistake, unless the entry says why it is not."""
-    if model.below_cost is not None:
-        return
-    size = route.size
-    default = parse_size(size.default or "") or (1024, 1024)
-    sizes = (default,) if size.choices else (default, (size.min,) * 2, (size.max,) * 2)
-    for case in ({}, *(rate.when for rate in (*model.price.rates, *route.provider_cost.rates))):
-        for width, height in sizes:
-            price = image_dollars(price_for(model.price, case), width, height)
-            cost = image_dollars(price_for(route.provider_cost, case), width, height)
-            if price < cost:
-                said = "".join(f", {name} {value}" for name, value in case.items())
-                raise document.error(
-                    f"the price at {width}x{height}{said} is {price} USD, below the provider's {cost} "
-                    f"(routes.{route.index}); raise it, or say why in `below_cost`",
-                    ("models", model.id, "price"),
-                )
-
-
-def _check_rates(document: Document, model: Model, route: Route, path: Path) -> None:
-    """What a rate depends on is something that is sent."""
-    sent = {*route.parameters, *SIZE_WORDS}
-    for index, rate in enumerate(route.provider_cost.rates):
-        for name in rate.when.keys() - sent:
-            raise document.error(
-                f"the route sends no {name!r}", (*path, "provider_cost", "rates", index, "when", name)
-            )
-    taken = {*model.parameters(), *SIZE_WORDS}
-    for index, rate in enumerate(model.price.rates):
-        for name in rate.when.keys() - taken:
-            raise document.error(
-                f"the model takes no {name!r}", ("models", model.id, "price", "rates", index, "when", name)
-            )

@@ -3,11 +3,12 @@
 RegistryError          the file is wrong: the start fails; line, path, what is allowed
 UnknownModel           a caller named a model that is not here
 InvalidInputs          a caller's inputs are wrong: every fault at once, by JSON pointer
+UnknownPriceList       an account is to pay by a price list that is not here
 """
 
 from msgspec import Struct
 
-__all__ = ["Fault", "InvalidInputs", "RegistryError", "UnknownModel", "pointer"]
+__all__ = ["Fault", "InvalidInputs", "RegistryError", "UnknownModel", "UnknownPriceList", "pointer"]
 
 
 class Fault(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -55,6 +56,18 @@ class UnknownModel(Exception):
         self.model = model
         self.supported = supported
         self.close = close
+
+
+class UnknownPriceList(Exception):
+    """The registry has no price list of this name: no price of its account is known.
+
+    Args:
+        name: of the list.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"The registry has no price list {name!r}")
+        self.name = name
 
 
 class InvalidInputs(Exception):

@@ -15,9 +15,11 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import structs
 
-from registry.check import check_catalogue, model_price, written_at
+from registry.check import check_catalogue, written_at
 from registry.document import Document, Path
 from registry.errors import RegistryError
+from registry.price_check import model_price
+from registry.prices_schema import UNITS
 from registry.schema import (
     Catalogue,
     CostRow,
@@ -27,6 +29,7 @@ from registry.schema import (
     ModelRow,
     ParameterRule,
     Price,
+    PriceList,
     PromptStyle,
     ProviderRow,
     Route,
@@ -43,7 +46,17 @@ SHIPPED = "registry/models.yaml"
 
 T = TypeVar("T")
 MAX_CHAIN = 20  # dialects, each extending the next
-SECTIONS = ("providers", "tiers", "vocabulary", "prompt_styles", "dialects", "models", "intents", "default")
+SECTIONS = (
+    "providers",
+    "tiers",
+    "vocabulary",
+    "prompt_styles",
+    "dialects",
+    "models",
+    "intents",
+    "default",
+    "price_lists",
+)
 # msgspec ends a message with the place: "Expected `int`, got `str` - at `$.routes[0].size`"
 AT = re.compile(r" - at `(key in )?(.+)`$")
 UNKNOWN = re.compile(r"unknown field `(.+)`")
@@ -89,6 +102,7 @@ def parse_registry(text: str, file: str, *, markup: Decimal | None = None) -> Ca
     dialects = _section(document, "dialects", DialectRow)
     models = _section(document, "models", ModelRow)
     styles = _section(document, "prompt_styles", PromptStyle) if "prompt_styles" in data else {}
+    lists = _section(document, "price_lists", PriceList) if "price_lists" in data else {}
     merged = {name: _merge_dialect(document, name, dialects, ()) for name in dialects}
     catalogue = Catalogue(
         version=hashlib.sha256(text.encode()).hexdigest()[:12],
@@ -101,6 +115,7 @@ def parse_registry(text: str, file: str, *, markup: Decimal | None = None) -> Ca
         intents=_section(document, "intents", Intent),
         default=_convert(document, data.get("default"), tuple[str, ...], ("default",)),
         dialects=tuple(dialects),
+        price_lists=lists,
     )
     check_catalogue(document, catalogue)
     return catalogue
@@ -281,7 +296,7 @@ def _cost(
         known = ", ".join(tiers)
         raise document.error(f"no tier is called {tier!r}; known: {known}", (*path, "pipeline", "tier"))
     cost = structs.asdict(_convert(document, written, CostRow, here))
-    rates = [cost[unit] for unit in ("per_image", "per_megapixel", "per_gpu_second")]
-    if tier is not None and cost["typical_seconds"] is not None and rates == [None, None, None]:
+    unpriced = all(cost[unit] is None for unit in UNITS)
+    if tier is not None and cost["typical_seconds"] is not None and unpriced:
         cost["per_gpu_second"] = tiers[tier].per_second
     return _convert(document, cost, Price, here)

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from registry.prices_schema import CostRow, Price, Rate
+from registry.prices_schema import CostRow, Multiplier, Price, PriceList, Rate, Surcharge, Table
 from registry.sizes_schema import SizeRow, SizeRule, SizeStyle, ordered
 from registry.styles_schema import PromptStyle
 
@@ -24,10 +24,12 @@ __all__ = [
     "Intent",
     "Model",
     "ModelRow",
+    "Multiplier",
     "Output",
     "ParameterRule",
     "Pipeline",
     "Price",
+    "PriceList",
     "PromptStyle",
     "ProviderRow",
     "Rate",
@@ -36,6 +38,8 @@ __all__ = [
     "SizeRow",
     "SizeRule",
     "SizeStyle",
+    "Surcharge",
+    "Table",
     "Term",
     "TermType",
     "Tier",
@@ -322,3 +326,5 @@ class Catalogue(Struct, frozen=True, kw_only=True):
     """The models that serve when a caller names neither model nor intent, best first."""
     dialects: tuple[str, ...] = ()
     """The names of its dialects, which the routes have merged in."""
+    price_lists: dict[str, PriceList] = {}
+    """What some accounts pay, by the list's name."""

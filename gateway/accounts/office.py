@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from gateway.accounts.budgets import Budgets
 from gateway.accounts.desk import Desk
 from gateway.accounts.invites import Invites
 from gateway.accounts.passwords import Passwords
@@ -20,7 +21,7 @@ PURPOSES = ("verify", "reset", "invite")
 
 
 class Office:
-    """Accounts, sign-up, sessions, passwords and invitations.
+    """Accounts, budgets, sign-up, sessions, passwords and invitations.
 
     Args:
         settings: the settings.
@@ -43,6 +44,7 @@ class Office:
         signers = {purpose: Signer(secrets, purpose) for purpose in PURPOSES}
         desk = Desk(db, ambient, Passwords(), signers, wake_mail)
         self.accounts = Accounts(db, ambient, _premium(settings), release)
+        self.budgets = Budgets(db, ambient)
         self.signups = Signups(desk, settings.signup)
         self.sessions = Sessions(desk)
         self.resets = Resets(desk)

@@ -1,5 +1,6 @@
 """What goes over the wire about accounts and keys. camelCase outside."""
 
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
@@ -7,6 +8,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType, structs
 
 from billing.money import json_number
 from gateway.accounts.audit import AuditRow
+from gateway.accounts.budget_rows import KeyLimits
 from gateway.accounts.keys import PREFIX, NewKey
 from gateway.accounts.logins import InviteRow
 from gateway.accounts.passwords import MAX_LENGTH, MIN_LENGTH
@@ -94,6 +96,8 @@ class KeyRequest(Struct, frozen=True, kw_only=True, rename="camel", forbid_unkno
     """What it is good for: generate, read, manage (keys), admin (where the account may)."""
     budget: Amount | None = None
     """US dollars that its jobs may cost in all; without it what the account has."""
+    monthly_budget: Amount | None = None
+    """US dollars that its jobs may cost in each calendar month (UTC)."""
 
 
 class ChangeRequest(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
@@ -108,6 +112,8 @@ class ChangeRequest(Struct, frozen=True, kw_only=True, rename="camel", forbid_un
     resend_window_s: Annotated[int, Meta(ge=0, le=MOST_RESEND_S)] | UnsetType | None = UNSET
     """Seconds in which equal requests without an Idempotency-Key are one; 0: never; null: as
     GATEWAY_RESEND_WINDOW_S says."""
+    price_list: Annotated[str, Meta(min_length=1, max_length=60)] | UnsetType | None = UNSET
+    """By which of the registry's price lists it pays; null: everybody's prices."""
 
 
 class LoginRequest(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
@@ -198,6 +204,8 @@ class AccountView(Struct, frozen=True, kw_only=True, rename="camel"):
     closed_at: str | None
     resend_window_s: int | None
     """Null: as the gateway's settings say."""
+    price_list: str | None
+    """By which it pays; null: everybody's prices."""
     balance: BalanceView
     created_at: str
 
@@ -224,6 +232,8 @@ class KeyView(Struct, frozen=True, kw_only=True, rename="camel"):
     scopes: tuple[str, ...]
     budget: Decimal | None
     """US dollars that its jobs may cost in all."""
+    monthly_budget: Decimal | None
+    """US dollars that its jobs may cost in each calendar month (UTC)."""
 
 
 class NewKeyView(KeyView, frozen=True, kw_only=True, rename="camel"):
@@ -250,6 +260,7 @@ def account_view(funded: Funded, at: int) -> AccountView:
         admin=account.admin,
         closed_at=_iso(account.closed_at),
         resend_window_s=account.resend_window_s,
+        price_list=account.price_list,
         balance=BalanceView(
             available=json_number(balance.available_micros),
             available_micros=balance.available_micros,
@@ -261,8 +272,15 @@ def account_view(funded: Funded, at: int) -> AccountView:
     )
 
 
-def key_view(row: KeyRow) -> KeyView:
-    """A key as the operator sees it."""
+def key_view(row: KeyRow, limits: Mapping[str, KeyLimits]) -> KeyView:
+    """A key as the operator sees it.
+
+    Args:
+        row: the key.
+        limits: the budgets that were set of keys, by their ids.
+    """
+    own = limits.get(row.id, KeyLimits())
+    total = own.total_micros if row.budget_micros is None else row.budget_micros
     return KeyView(
         key_id=row.id,
         starts_with=f"{PREFIX}{row.id}",
@@ -273,13 +291,14 @@ def key_view(row: KeyRow) -> KeyView:
         revoked_at=_iso(row.revoked_at),
         last_used_at=_iso(row.last_used_at),
         scopes=tuple(row.scopes.split()),
-        budget=None if row.budget_micros is None else json_number(row.budget_micros),
+        budget=None if total is None else json_number(total),
+        monthly_budget=None if own.month_micros is None else json_number(own.month_micros),
     )
 
 
-def new_key_view(row: KeyRow, key: NewKey) -> NewKeyView:
+def new_key_view(row: KeyRow, key: NewKey, limits: Mapping[str, KeyLimits]) -> NewKeyView:
     """A key as it is shown once."""
-    return NewKeyView(**structs.asdict(key_view(row)), key=key.text)
+    return NewKeyView(**structs.asdict(key_view(row, limits)), key=key.text)
 
 
 def invite_view(row: InviteRow) -> InviteView:

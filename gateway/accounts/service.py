@@ -5,12 +5,13 @@ from decimal import Decimal
 
 from msgspec import UNSET, Struct, UnsetType, structs
 from sqlalchemy import Connection
-from sqlalchemy.exc import IntegrityError
 
-from billing import ledger
-from billing.money import to_micros, usd
+from billing import corrections, ledger
+from billing.budgets import Budget, set_budget
 from gateway.accounts import audit, logins
+from gateway.accounts.amounts import AMOUNTS, MAX_TOP_UP_USD, is_amount, micros_of
 from gateway.accounts.audit import Actor, AuditRow
+from gateway.accounts.entering import Asked, enter, no_account
 from gateway.accounts.keys import NewKey, new_key
 from gateway.accounts.rows import (
     AccountRow,
@@ -27,15 +28,19 @@ from gateway.accounts.scopes import Scope, write_scopes
 from gateway.ambient import DAY_MS, Ambient
 from gateway.db.engine import Database
 from gateway.problems import Problem
-from registry.errors import Fault
 
-__all__ = ["AMOUNTS", "Accounts", "Change", "Funded", "PremiumRule", "Release", "is_amount"]
+__all__ = [
+    "AMOUNTS",
+    "MAX_TOP_UP_USD",
+    "Accounts",
+    "Change",
+    "Funded",
+    "PremiumRule",
+    "Release",
+    "is_amount",
+]
 
 Release = Callable[[str], Awaitable[None]]
-
-MAX_TOP_UP_USD = 1_000_000
-AMOUNTS = f"US dollars, more than 0, at most {MAX_TOP_UP_USD}, six decimals"
-"""What `is_amount` takes, for people."""
 
 
 class Funded(Struct, frozen=True, kw_only=True):
@@ -63,6 +68,8 @@ class Change(Struct, frozen=True, kw_only=True):
     closed: bool | None = None
     resend_window_s: int | UnsetType | None = UNSET
     """None: from now on as the settings say."""
+    price_list: str | UnsetType | None = UNSET
+    """None: from now on everybody's prices."""
 
 
 class Accounts:
@@ -106,7 +113,7 @@ class Accounts:
         """
         at = self._ambient.now_ms()
         row = AccountRow(id=self._ambient.new_id("acc"), name=name, tier=tier, admin=admin, created_at=at)
-        amount = None if balance is None else _amount(balance, "/balance")
+        amount = None if balance is None else micros_of(balance, "/balance")
         reference = self._ambient.new_id("top")
 
         def make(conn: Connection) -> ledger.Balance:
@@ -141,7 +148,7 @@ class Accounts:
 
         found = await self._db.read(look)
         if found is None:
-            raise _no_account(account_id)
+            raise no_account(account_id)
         return found
 
     async def all(self) -> list[Funded]:
@@ -166,6 +173,8 @@ class Accounts:
             values["closed_at"] = at if change.closed else None
         if change.resend_window_s is not UNSET:
             values["resend_window_s"] = change.resend_window_s
+        if change.price_list is not UNSET:
+            values["price_list"] = change.price_list
 
         def write(conn: Connection) -> AccountRow | None:
             row = change_account(conn, account_id, **values)
@@ -177,7 +186,7 @@ class Accounts:
             return row
 
         if await self._db.write(write) is None:
-            raise _no_account(account_id)
+            raise no_account(account_id)
         return await self._found_and_released(account_id)
 
     async def audit_log(self, subject: str | None, before: str | None, limit: int) -> list[AuditRow]:
@@ -194,14 +203,15 @@ class Accounts:
             by: who enters it.
 
         Raises:
-            Problem: `not_found`, `invalid_body`, `reference_used`.
+            Problem: `not_found`, `invalid_body`, `reference_used`, `reference_conflict`.
         """
-        amount, at = _amount(dollars, "/amount"), self._ambient.now_ms()
+        amount, at = micros_of(dollars, "/amount"), self._ambient.now_ms()
         named = reference or self._ambient.new_id("top")
 
         def pay(conn: Connection) -> None:
             # First, as where a job is let in: two at once come one after the other, whatever they change.
             find_account(conn, account_id, lock=True)
+            corrections.refuse_used(conn, "topup", named)
             ledger.top_up(conn, account_id=account_id, amount_micros=amount, reference=named, at=at)
             audit.record(
                 conn, self._ambient, by, "account.topup", account_id, at, micros=amount, reference=named
@@ -209,13 +219,8 @@ class Accounts:
             if self._premium is not None and dollars >= self._premium.dollars:
                 self._extend_premium(conn, account_id, self._premium.days, by, at)
 
-        try:
-            await self._db.write(pay)
-        except ledger.UnknownWallet as error:
-            raise _no_account(account_id) from error
-        except IntegrityError as error:
-            detail = f"A payment with the reference {named!r} was entered before; nothing was changed"
-            raise Problem("reference_used", detail) from error
+        asked = Asked(kind="topup", reference=named, account_id=account_id, amount_micros=amount)
+        await enter(self._db, asked, pay)
         return await self._found_and_released(account_id)
 
     async def _found_and_released(self, account_id: str) -> Funded:
@@ -244,6 +249,7 @@ class Accounts:
         by: Actor,
         scopes: frozenset[Scope] = frozenset(("generate", "read")),
         budget: Decimal | None = None,
+        monthly_budget: Decimal | None = None,
     ) -> tuple[KeyRow, NewKey]:
         """Make an API key. Its text is in the answer and nowhere else.
 
@@ -254,12 +260,14 @@ class Accounts:
             by: who makes it.
             scopes: what it is good for.
             budget: dollars that its jobs may cost in all.
+            monthly_budget: dollars that they may cost in a calendar month.
 
         Raises:
             Problem: `not_found`, `invalid_body`.
         """
         await self.find(account_id)
-        budget_micros = None if budget is None else _amount(budget, "/budget")
+        budget_micros = None if budget is None else micros_of(budget, "/budget")
+        month_micros = None if monthly_budget is None else micros_of(monthly_budget, "/monthlyBudget")
         key, at = new_key(self._ambient.secret), self._ambient.now_ms()
         row = KeyRow(
             id=key.id,
@@ -276,6 +284,10 @@ class Accounts:
 
         def keep(conn: Connection) -> None:
             insert_key(conn, row)
+            if month_micros is not None:
+                # It has no jobs yet, and nobody else knows it.
+                monthly = Budget(kind="key", subject=row.id, period="month", limit_micros=month_micros)
+                set_budget(conn, account_id, monthly, {row.id: 0}, at)
             audit.record(conn, self._ambient, by, "key.create", account_id, at, key=row.id, scopes=row.scopes)
 
         await self._db.write(keep)
@@ -320,29 +332,5 @@ class Accounts:
 def _said(change: Change) -> dict[str, object]:
     """What a change changes, for the audit log."""
     said = {name: value for name, value in structs.asdict(change).items() if value is not None}
-    if change.resend_window_s is None:
-        said["resend_window_s"] = None
+    said |= {name: None for name in ("resend_window_s", "price_list") if getattr(change, name) is None}
     return {name: value for name, value in said.items() if value is not UNSET}
-
-
-def _no_account(account_id: str) -> Problem:
-    return Problem("not_found", f"No account has the id {account_id!r}; `gateway account list` shows them")
-
-
-def is_amount(dollars: Decimal) -> bool:
-    """Whether so much can be paid in: whole micro-dollars of a sensible number."""
-    return (
-        dollars.is_finite() and 0 < dollars <= MAX_TOP_UP_USD and Decimal(usd(to_micros(dollars))) == dollars
-    )
-
-
-def _amount(dollars: Decimal, at: str) -> int:
-    """Dollars as micro-dollars, exactly.
-
-    Raises:
-        Problem: `invalid_body`.
-    """
-    if is_amount(dollars):
-        return to_micros(dollars)
-    fault = Fault(pointer=at, code="out_of_range", message=f"{dollars} is no amount", allowed=AMOUNTS)
-    raise Problem("invalid_body", f"{at}: {dollars} is no amount. Allowed: {AMOUNTS}", errors=[fault])

@@ -1,9 +1,7 @@
 """`gateway account`, `gateway keys`: who may use this gateway, and what they have."""
 
-import asyncio
 import json
 from collections.abc import Sequence
-from decimal import Decimal, InvalidOperation
 from typing import Any
 
 import rich_click as click
@@ -13,27 +11,14 @@ from rich.table import Table
 
 from gateway.accounts.rules import MOST_RESEND_S
 from gateway.accounts.scopes import SCOPES
-from gateway.accounts.service import AMOUNTS, is_amount
-from gateway.cli.connect import open_gateway
-from gateway.settings import load_settings
+from gateway.cli.calls import AS_JSON
+from gateway.cli.calls import balance_words as _dollars
+from gateway.cli.calls import call as _call
+from gateway.cli.calls import usd as _usd
 
 __all__ = ["account", "admin", "keys"]
 
 AS_SET = "default"
-AS_JSON = click.option("--json", "as_json", is_flag=True, help="As JSON.")
-
-
-def _usd(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
-    """An amount as the API takes it. Checked here: what the server says of one names its own fields."""
-    if value is None:
-        return None
-    try:
-        dollars = Decimal(value)
-    except InvalidOperation:
-        dollars = Decimal("NaN")
-    if not is_amount(dollars):
-        raise click.BadParameter(f"{value!r} is no amount. Give {AMOUNTS}: 12.50, say.", context, parameter)
-    return f"{dollars:f}"
 
 
 def _window(context: click.Context, parameter: click.Parameter, value: str | None) -> int | str | None:
@@ -101,6 +86,9 @@ def list_accounts(as_json: bool) -> None:
     help="Equal requests without an Idempotency-Key within so many seconds are one; 0: never; default: as "
     "GATEWAY_RESEND_WINDOW_S says.",
 )
+@click.option(
+    "--price-list", metavar="NAME", help="By which of the registry's price lists it pays; default: none."
+)
 @AS_JSON
 def change_account(
     account_id: str,
@@ -109,17 +97,25 @@ def change_account(
     admin: bool | None,
     closed: bool | None,
     resend_window: int | str | None,
+    price_list: str | None,
     as_json: bool,
 ) -> None:
-    """Change ACCOUNT_ID: its tier, its rights, whether anybody gets in, its resend window."""
-    body = {"tier": tier, "tierDays": days, "admin": admin, "closed": closed, "resendWindowS": resend_window}
+    """Change ACCOUNT_ID: its tier, its rights, whether anybody gets in, its resend window, its prices."""
+    body = {
+        "tier": tier,
+        "tierDays": days,
+        "admin": admin,
+        "closed": closed,
+        "resendWindowS": resend_window,
+        "priceList": price_list,
+    }
     said: dict[str, Any] = {name: value for name, value in body.items() if value is not None}
     if not said or (days is not None and tier is None):
         raise click.UsageError(
-            "Say what to change: --tier (and --days), --admin, --no-admin, --close, --open, --resend-window."
+            "Say what to change: --tier (and --days), --admin, --no-admin, --close, --open, --resend-window, "
+            "--price-list."
         )
-    if resend_window == AS_SET:
-        said["resendWindowS"] = None
+    said |= {name: None for name in ("resendWindowS", "priceList") if said.get(name) == AS_SET}
     found = _call("PATCH", f"/api/admin/accounts/{account_id}", said)
     if as_json:
         click.echo(json.dumps(found, indent=2))
@@ -129,7 +125,8 @@ def change_account(
     state = f", closed {found['closedAt']}" if found["closedAt"] else ""
     own = found["resendWindowS"]
     window = "" if own is None else f", resend window {own} s"
-    click.echo(f"{found['tier']}{until}{rights}{state}{window}")
+    prices = "" if found["priceList"] is None else f", price list {found['priceList']}"
+    click.echo(f"{found['tier']}{until}{rights}{state}{window}{prices}")
 
 
 @account.command("invite")
@@ -260,25 +257,10 @@ def revoke_key(key_id: str) -> None:
     click.echo(f"{revoked['startsWith']} was revoked at {revoked['revokedAt']}", err=True)
 
 
-def _call(method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-    """One call to the gateway that runs here, or to one that is opened for it and runs no jobs."""
-
-    async def run() -> dict[str, Any]:
-        async with open_gateway(load_settings(), run_jobs=False) as client:
-            return await client.call(method, path, body)
-
-    return asyncio.run(run())
-
-
 def _state(key: dict[str, Any]) -> str:
     if key["revokedAt"]:
         return f"revoked {key['revokedAt']}"
     return f"until {key['expiresAt']}" if key["expiresAt"] else "good"
-
-
-def _dollars(balance: dict[str, Any]) -> str:
-    words = f"{balance['available']:.2f}" + (" postpaid" if balance["postpaid"] else "")
-    return words + (f", {balance['held']:.2f} held" if balance["heldMicros"] else "")
 
 
 def _print_table(titles: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 from billing.money import usd
 from billing.reconcile import Difference
 from gateway.client import GatewayClient
-from gateway.corrections import AT_ONCE
+from gateway.recosts import AT_ONCE
 
 __all__ = ["Corrector"]
 

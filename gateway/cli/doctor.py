@@ -2,34 +2,29 @@
 
 import asyncio
 import sys
-from collections import Counter
 from collections.abc import Iterable
-from typing import NoReturn
 
 import msgspec
 import rich_click as click
 from msgspec import Struct
 from rich.console import Console
-from rich.markup import escape
 from sqlalchemy import Connection, func, select
-from sqlalchemy.exc import SQLAlchemyError
 
-from billing import ledger
-from billing.ledger import Finding
+from billing.findings import Finding
+from gateway import books
 from gateway.ambient import DAY_MS, Ambient
-from gateway.cli.console import console, table
-from gateway.db.engine import Database, DatabaseError, open_database
+from gateway.cli.console import console
+from gateway.cli.findings import ends_with_2, reading, show_findings, verdict
+from gateway.db.engine import Database
 from gateway.db.tables import image, job, media
 from gateway.delivery.outbox import SENT_KEPT_MS
 from gateway.jobs import audit
 from gateway.orphans import FOLDERS, find_orphans, missing_files
 from gateway.settings import Settings, load_settings
-from gateway.storage import ImageStore, StorageError, open_store
+from gateway.storage import ImageStore, open_store
 
 __all__ = ["Report", "doctor", "examine", "examine_store"]
 
-SHOWN = 50
-"""Findings, for people; JSON has all of them."""
 PAGE = 1000
 
 
@@ -58,12 +53,8 @@ def doctor(no_store: bool, as_json: bool) -> None:
     Exits with 0 when all is well, with 1 when something is not, with 2 when it cannot be told: the
     database or the store cannot be read.
     """
-    try:
+    with ends_with_2():
         report = asyncio.run(_examine(load_settings(), with_store=not no_store))
-    except (DatabaseError, StorageError) as error:
-        _stop(str(error))
-    except SQLAlchemyError as error:
-        _stop(f"the database cannot be read by this version; a start of the gateway upgrades it: {error}")
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(report)).decode())
     else:
@@ -71,22 +62,14 @@ def doctor(no_store: bool, as_json: bool) -> None:
     sys.exit(1 if report.findings else 0)
 
 
-def _stop(why: str) -> NoReturn:
-    click.echo(f"error: {why}", err=True)
-    sys.exit(2)
-
-
 async def _examine(settings: Settings, *, with_store: bool) -> Report:
-    database = open_database(settings.database_url)
-    try:
+    async with reading(settings) as database:
         now = Ambient().now_ms()
         report = await database.read(lambda c: examine(c, now))
         if not with_store:
             return report
         store = await asyncio.to_thread(open_store, settings.storage_url, settings.env, to_write=False)
         return await examine_store(report, database, store, now)
-    finally:
-        await database.aclose()
 
 
 def examine(conn: Connection, now: int) -> Report:
@@ -101,7 +84,7 @@ def examine(conn: Connection, now: int) -> Report:
         conn.execute(select(func.count()).select_from(rows)).scalar_one() for rows in (image, media)
     )
     return Report(
-        findings=(*ledger.verify(conn), *audit.verify(conn, now - SENT_KEPT_MS + DAY_MS)),
+        findings=(*books.verify(conn, now), *audit.untold(conn, now - SENT_KEPT_MS + DAY_MS)),
         jobs={status: number for status, number in conn.execute(by_status)},
         pictures=pictures,
         inputs=inputs,
@@ -147,14 +130,8 @@ async def _missing(database: Database, store: ImageStore) -> list[Finding]:
 
 def _show(out: Console, report: Report) -> None:
     """What is wrong, then what there is."""
-    if report.findings:
-        rows = table("about", "what", "detail")
-        for finding in report.findings[:SHOWN]:
-            rows.add_row(*(escape(text) for text in (finding.subject, finding.code, finding.detail)))
-        out.print(rows)
-        more = len(report.findings) - SHOWN
-        out.print(f"... and {more} more; --json has them\n" if more > 0 else "", highlight=False)
-    out.print("\n".join([*_facts(report), _verdict(report)]), highlight=False)
+    show_findings(out, report.findings)
+    out.print("\n".join([*_facts(report), verdict(report.findings)]), highlight=False)
 
 
 def _facts(report: Report) -> Iterable[str]:
@@ -166,13 +143,6 @@ def _facts(report: Report) -> Iterable[str]:
         yield f"{_count(len(report.orphans), 'file')} that no row owns: the gateway removes such daily"
     if report.jobs.get("unknown"):
         yield "jobs that are unknown wait for you: `gateway jobs --status unknown`"
-
-
-def _verdict(report: Report) -> str:
-    if not report.findings:
-        return "[green]all is well[/]"
-    kinds = Counter(finding.code for finding in report.findings)
-    return "[red]not well[/]: " + ", ".join(f"{number} {code}" for code, number in kinds.items())
 
 
 def _count(number: int, what: str) -> str:

@@ -120,9 +120,11 @@ def short_price(price: Price) -> str:
         (price.per_image, "image"),
         (price.per_megapixel, "MP"),
         (price.per_gpu_second, "GPU s"),
+        (price.per_compute_second, "compute s"),
+        (price.flat, "job"),
     ):
         if rate is not None:
-            return f"{rate}/{unit}{', varies' if price.rates else ''}"
+            return f"{rate}/{unit}{', varies' if price.conditional else ''}"
     raise AssertionError("Price holds exactly one rate")
 
 

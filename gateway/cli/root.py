@@ -37,6 +37,7 @@ for command in (
     account,
     admin,
     keys,
+    billing,
     backend,
     billing,
     models,

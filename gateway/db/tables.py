@@ -15,6 +15,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    TextClause,
     UniqueConstraint,
     false,
     text,
@@ -45,9 +46,9 @@ __all__ = [
 metadata = MetaData()
 
 
-def _partial(name: str, *columns: str, where: str) -> Index:
+def _partial(name: str, *columns: str, where: TextClause) -> Index:
     """An index of some of the rows."""
-    return Index(name, *columns, sqlite_where=text(where), postgresql_where=text(where))
+    return Index(name, *columns, sqlite_where=where, postgresql_where=where)
 
 
 EVERY_SCOPE = "generate read manage admin"
@@ -206,8 +207,8 @@ job = Table(
     Index("ix_job_created", "created_at", "id"),
     Index("ix_job_key", "key_id"),
     # Jobs that have not ended: the start-up sweep reads these alone.
-    _partial("ix_job_open", "status", where="status not in ('completed', 'failed', 'canceled')"),
-    _partial("ix_job_window", "runs_at", "group_key", where="status = 'scheduled'"),
+    _partial("ix_job_open", "status", where=text("status not in ('completed', 'failed', 'canceled')")),
+    _partial("ix_job_window", "runs_at", "group_key", where=text("status = 'scheduled'")),
 )
 
 # Jobs of one batch window that are served together.
@@ -366,7 +367,7 @@ outbox = Table(
     Column("webhook_id", String(40)),
     # HTTP status of the last answer to a call
     Column("status_code", Integer),
-    _partial("ix_outbox_due", "due_at", where="sent_at is null and failed_at is null"),
+    _partial("ix_outbox_due", "due_at", where=text("sent_at is null and failed_at is null")),
     Index("ix_outbox_account", "account_id", "created_at", "id"),
     Index("ix_outbox_job", "job_id"),
 )

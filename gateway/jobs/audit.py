@@ -2,43 +2,45 @@
 fetched.
 """
 
-from collections.abc import Iterator
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, func, or_, select
 
-from billing.ledger import Finding
-from billing.tables import hold
+from billing.findings import Check, Finding, run
+from billing.tables import hold, ledger_entry
 from gateway.db.tables import attempt, image, job, outbox
 from gateway.jobs.expiry import REMOVED
 from gateway.jobs.records import TERMINAL
 
-__all__ = ["verify"]
+__all__ = ["CHECKS", "untold", "verify"]
 
 
 def verify(conn: Connection, told_since: int = 0) -> list[Finding]:
-    """Everything that breaks a rule of jobs; empty when all is well. The ledger's own rules are
-    `billing.ledger.verify`'s.
+    """Everything that breaks a rule of jobs: `CHECKS` and `untold`; empty when all is well. All the rules of
+    money are `gateway.books`'.
 
     Args:
-        conn: inside a transaction.
-        told_since: of jobs that ended before, in milliseconds UTC, what told of their end may be forgotten.
-
-    - each job has a hold of its account and an attempt, and no hold is without its job;
-    - the hold is open as long as the job is, and has captured what the job says that was charged;
-    - what completed has pictures, or says that they were removed after their days;
-    - what failed or was canceled cost nothing, and has no pictures;
-    - what tells of a job's end was written with it.
-
-    Run it on one snapshot: in one `Database.read`.
+        conn: one snapshot: in one `Database.read`.
+        told_since: as `untold`.
     """
-    return [*_holds(conn), *_attempts(conn), *_pictures(conn), *_deliveries(conn, told_since)]
+    return [*run(conn, CHECKS, 0), *untold(conn, told_since)]
+
+
+def untold(conn: Connection, since: int) -> list[Finding]:
+    """Jobs that ended, and nobody is told as their delivery asks.
+
+    Args:
+        conn: the connection.
+        since: of jobs that ended before, in milliseconds UTC, what told of it may be forgotten.
+    """
+    return run(conn, [_told(since)], 0)
 
 
 _ENDED = job.c.status.in_(TERMINAL)
 _HAS_PICTURES = select(image.c.id).where(image.c.job_id == job.c.id).exists()
 
 
-def _holds(conn: Connection) -> Iterator[Finding]:
+def _holds() -> Select[Any]:
     with_hold = job.outerjoin(hold, hold.c.job_id == job.c.id)
     captured = func.coalesce(hold.c.captured_micros, 0)
     wrong: ColumnElement[bool] = or_(
@@ -53,41 +55,100 @@ def _holds(conn: Connection) -> Iterator[Finding]:
         and_(~_ENDED, job.c.charge_micros.is_not(None)),
         job.c.completed_at.is_not(None) != _ENDED,
     )
-    columns = (job.c.id, job.c.status, job.c.charge_micros, hold.c.status.label("held_as"), captured)
-    for row in conn.execute(select(*columns).select_from(with_hold).where(wrong)):
-        is_held = "has no hold" if row.held_as is None else f"its hold is {row.held_as}, captured {row[4]}"
-        yield Finding(
-            code="job_hold", subject=row.id, detail=f"{row.status}, charged {row.charge_micros}; {is_held}"
-        )
-    lonely = select(hold.c.job_id).where(~select(job.c.id).where(job.c.id == hold.c.job_id).exists())
-    for job_id in conn.execute(lonely).scalars():
-        yield Finding(code="hold_without_job", subject=job_id, detail="a hold, and no such job")
-
-
-def _attempts(conn: Connection) -> Iterator[Finding]:
-    none = ~select(attempt.c.id).where(attempt.c.job_id == job.c.id).exists()
-    yield from _found(conn, select(job.c.id).where(none), "job_without_attempt", "it has no attempt")
-
-
-def _pictures(conn: Connection) -> Iterator[Finding]:
-    bare = select(job.c.id).where(
-        job.c.status == "completed", ~_HAS_PICTURES, ~job.c.warnings.contains(REMOVED)
+    columns = (
+        job.c.id.label("subject"),
+        job.c.status,
+        job.c.charge_micros,
+        hold.c.status.label("held_as"),
+        captured.label("captured"),
     )
-    yield from _found(conn, bare, "completed_without_picture", "completed, and it has no picture")
-    free = select(job.c.id).where(job.c.status.in_(("failed", "canceled")), _HAS_PICTURES)
-    yield from _found(conn, free, "picture_not_charged", "it failed or was canceled, and it has pictures")
+    return select(*columns).select_from(with_hold).where(wrong)
 
 
-def _deliveries(conn: Connection, since: int) -> Iterator[Finding]:
-    untold = select(job.c.id).where(
-        _ENDED,
-        job.c.completed_at >= since,
-        job.c.delivery.is_not(None),
-        ~select(outbox.c.id).where(outbox.c.job_id == job.c.id).exists(),
+def _hold_detail(row: Row[Any]) -> str:
+    held = "has no hold" if row.held_as is None else f"its hold is {row.held_as}, captured {row.captured}"
+    return f"{row.status}, charged {row.charge_micros}; {held}"
+
+
+def _lonely_holds() -> Select[Any]:
+    return select(hold.c.job_id.label("subject")).where(~_job_of(hold.c.job_id))
+
+
+def _lonely_entries() -> Select[Any]:
+    of = ledger_entry.c.job_id
+    return select(of.label("subject")).where(of.is_not(None), ~_job_of(of)).distinct()
+
+
+def _job_of(job_id: ColumnElement[Any]) -> ColumnElement[bool]:
+    return select(job.c.id).where(job.c.id == job_id).exists()
+
+
+def _jobs(*wrong: ColumnElement[bool]) -> Select[Any]:
+    return select(job.c.id.label("subject")).where(*wrong)
+
+
+def _unended() -> Select[Any]:
+    still = attempt.c.status.in_(("not_sent", "sent", "accepted"))
+    joined = attempt.join(job, job.c.id == attempt.c.job_id)
+    columns = (attempt.c.id.label("subject"), attempt.c.job_id, attempt.c.status)
+    return select(*columns).select_from(joined).where(still, job.c.status == "completed")
+
+
+def _told(since: int) -> Check:
+    return Check(
+        code="end_not_told",
+        rule="what tells of a job's end was written with it",
+        query=_jobs(
+            _ENDED,
+            job.c.completed_at >= since,
+            job.c.delivery.is_not(None),
+            ~select(outbox.c.id).where(outbox.c.job_id == job.c.id).exists(),
+        ),
+        detail=lambda row: "it has ended, and nobody is told as its delivery asks",
     )
-    yield from _found(conn, untold, "end_not_told", "it has ended, and nobody is told as its delivery asks")
 
 
-def _found(conn: Connection, query: Select[str], code: str, detail: str) -> Iterator[Finding]:
-    for subject in conn.execute(query).scalars():
-        yield Finding(code=code, subject=subject, detail=detail)
+CHECKS = (
+    Check(
+        code="job_hold",
+        rule="each job has a hold of its account, open as long as it is, which captured what it was charged",
+        query=_holds(),
+        detail=_hold_detail,
+    ),
+    Check(
+        code="hold_without_job",
+        rule="no hold is without its job",
+        query=_lonely_holds(),
+        detail=lambda row: "a hold, and no such job",
+    ),
+    Check(
+        code="entries_without_job",
+        rule="no entry is of a job that is not there",
+        query=_lonely_entries(),
+        detail=lambda row: "entries of it in the ledger, and no such job",
+    ),
+    Check(
+        code="job_without_attempt",
+        rule="each job has an attempt",
+        query=_jobs(~select(attempt.c.id).where(attempt.c.job_id == job.c.id).exists()),
+        detail=lambda row: "it has no attempt",
+    ),
+    Check(
+        code="attempt_open",
+        rule="each attempt of a completed job has ended",
+        query=_unended(),
+        detail=lambda row: f"{row.status}, and its job {row.job_id} is completed",
+    ),
+    Check(
+        code="completed_without_picture",
+        rule="what completed has pictures, or says that they were removed after their days",
+        query=_jobs(job.c.status == "completed", ~_HAS_PICTURES, ~job.c.warnings.contains(REMOVED)),
+        detail=lambda row: "completed, and it has no picture",
+    ),
+    Check(
+        code="picture_not_charged",
+        rule="what failed or was canceled has no pictures",
+        query=_jobs(job.c.status.in_(("failed", "canceled")), _HAS_PICTURES),
+        detail=lambda row: "it failed or was canceled, and it has pictures",
+    ),
+)

@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
 from typing import TypeVar
 
 import msgspec
@@ -21,7 +22,7 @@ from gateway.jobs.live import Live
 from gateway.jobs.records import AttemptRow, JobRow, NewAttempt
 from gateway.jobs.tools import Tools, write_until_done
 from gateway.planning import Candidate
-from gateway.pricing import provider_cost_micros
+from gateway.pricing import actual_cost, charged_seconds, ran_seconds
 from providers.base import Handle, Succeeded
 from providers.errors import ProviderError, SubmitUnknown, by_code
 
@@ -42,6 +43,8 @@ class _End(Struct, frozen=True, kw_only=True):
     """Width and height in pixels of the pictures that it gave."""
     share: store.Share | None = None
     """Its pictures, where no transaction has kept them yet."""
+    seconds: Decimal | None = None
+    """What its pictures took, for a price by the second; None when nobody knows."""
     lost: store.Lost | None = None
     """Its last attempt and why that gave nothing."""
     attempt: AttemptRow | None = None
@@ -163,7 +166,7 @@ class Drive:
         mine = [one for one in self.attempts if (one.route_index, one.call_index) == (self.index, index)]
         last = mine[-1] if mine else await self.open_call(index)
         if last.status == "succeeded":
-            return _End(sizes=self.kept(index))
+            return _End(sizes=self.kept(index), seconds=self.ran(last))
         if last.status in ("failed", "unknown"):
             known = by_code(last.error_code or "")(last.error_message or "", provider=last.provider)
             return _End(lost=(last.id, known), attempt=last)
@@ -182,15 +185,27 @@ class Drive:
         except ProviderError as error:
             return _End(lost=(line.attempt.id, error), attempt=line.attempt)
         sizes = tuple((image.width, image.height) for image in images)
+        cost = actual_cost(self.candidate, done, sizes)
         share = store.Share(
             attempt_id=line.attempt.id,
             images=images,
             run_seconds=done.run_seconds,
             load_seconds=done.load_seconds,
-            provider_cost_micros=provider_cost_micros(self.candidate, done, list(sizes)),
+            provider_cost_micros=cost.cost_micros,
+            listed_cost_micros=cost.listed_micros,
+            billable_units=cost.billable_units,
             revised_prompt=_revised(done, line.call.payload),
         )
-        return _End(sizes=sizes, share=share)
+        return _End(sizes=sizes, share=share, seconds=self.ran(share))
+
+    def ran(self, call: AttemptRow | store.Share) -> Decimal | None:
+        """The seconds that a call is charged for, by a price by the second."""
+        return ran_seconds(
+            self.candidate,
+            run_seconds=call.run_seconds,
+            load_seconds=call.load_seconds,
+            billable_units=call.billable_units,
+        )
 
     def kept(self, index: int) -> tuple[tuple[int, int], ...]:
         """The sizes of the pictures that a former process kept of a call."""
@@ -225,7 +240,13 @@ class Drive:
         lost = [end.lost for end in ends if end.lost is not None]
         candidate = self.candidate
         ceiling = min(candidate.ceiling_micros, self.job.ceiling_micros)
-        charged = charge(candidate.price, sizes, ceiling_micros=ceiling)
+        charged = charge(
+            candidate.price,
+            sizes,
+            ceiling_micros=ceiling,
+            inputs=candidate.inputs,
+            seconds=charged_seconds(candidate.price, [(len(end.sizes), end.seconds) for end in ends]),
+        )
         warnings = (
             *self.job.warnings,
             *self.of_candidate(),

@@ -8,7 +8,7 @@ from msgspec import Struct
 from sqlalchemy import ColumnElement, Connection, RowMapping, Select, and_, func, select, tuple_
 
 from gateway.db.tables import attempt, image, job, progress
-from gateway.jobs import windows
+from gateway.jobs import refunds, windows
 from gateway.jobs.records import (
     TERMINAL,
     UNDER_WAY,
@@ -143,11 +143,13 @@ def _job(conn: Connection, rows: Sequence[RowMapping]) -> list[JobRow]:
     places = windows.places_of(conn, [row["id"] for row in rows if row["status"] == "scheduled"])
     under_way = [row["batch_id"] for row in rows if row["batch_id"] and row["status"] not in TERMINAL]
     groups = windows.groups_of(conn, under_way)
+    refunded = refunds.refunded_of(conn, [row["id"] for row in rows if row["charge_micros"]])
     return [
         msgspec.structs.replace(
             _build(row, attempts[row["id"]], images[row["id"]]),
             place=places.get(row["id"]),
             group=groups.get(row["batch_id"]),
+            refunded_micros=refunded.get(row["id"], 0),
         )
         for row in rows
     ]

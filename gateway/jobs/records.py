@@ -97,6 +97,7 @@ class AttemptRow(Struct, frozen=True, kw_only=True):
     """What the provider says that it drew, where that is not what it was sent."""
     started_at: int
     ended_at: int | None
+    load_seconds: str | None = None
     provider_cost_micros: int | None = None
     """What its provider bills."""
     listed_cost_micros: int | None = None
@@ -203,3 +204,5 @@ class JobRow(Struct, frozen=True, kw_only=True):
     group: Group | None = None
     """With which others it was taken out of its window."""
     delivery: Delivery | None = None
+    refunded_micros: int = 0
+    """What was given back of its charge."""

@@ -1,7 +1,7 @@
 """From a plan's references to our copies of them: each fetched once, before anything is spent."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -10,6 +10,7 @@ from gateway.media.decode import Kind
 from gateway.media.errors import MediaRefused
 from gateway.media.library import LIMITS, Library
 from gateway.media.rows import MediaRow
+from gateway.media.walk import replaced
 from gateway.planning import Candidate
 from gateway.schemas import GenerateRequest
 from providers.base import MediaRef
@@ -21,8 +22,6 @@ __all__ = ["SHOWN_DATA", "bring_references", "keys_of", "shown_inputs"]
 
 SHOWN_DATA = 60
 """Characters of a `data:` URL that are kept, of up to a million."""
-LORA_ROWS = ({"url", "scale"}, {"path", "scale"})
-"""How `providers.normalizer` writes a LoRA, in both shapes."""
 Wanted = tuple[str, Kind]
 
 
@@ -81,7 +80,7 @@ async def bring_references(
 
 def _with_media(call: PlannedCall, found: Mapping[Wanted, MediaRef]) -> PlannedCall:
     return msgspec.structs.replace(
-        call, payload=_replaced(call.payload, lambda ref, kind: found[ref.url, kind])
+        call, payload=replaced(call.payload, lambda ref, kind: found[ref.url, kind])
     )
 
 
@@ -95,7 +94,7 @@ def keys_of(candidates: Iterable[Candidate]) -> tuple[str, ...]:
         return ref
 
     for candidate in candidates:
-        _replaced([call.payload for call in candidate.calls], note)
+        replaced([call.payload for call in candidate.calls], note)
     return tuple(found)
 
 
@@ -122,6 +121,8 @@ def _complete(url: str, row: MediaRow) -> MediaRef:
         content_type=row.content_type,
         size=row.byte_size,
         sha256=row.sha256,
+        width=row.width,
+        height=row.height,
     )
 
 
@@ -133,18 +134,8 @@ def _references(payload: Any) -> Iterator[Wanted]:
         found.append((ref.url, kind))
         return ref
 
-    _replaced(payload, note)
+    replaced(payload, note)
     yield from found
-
-
-def _replaced(value: Any, change: Callable[[MediaRef, Kind], MediaRef], kind: Kind = "image") -> Any:
-    """A payload with its references changed; every one of them is a picture but those of LoRAs."""
-    if isinstance(value, MediaRef):
-        return change(value, kind)
-    if isinstance(value, dict):
-        inside: Kind = "lora" if value.keys() in LORA_ROWS else kind
-        return {name: _replaced(item, change, inside) for name, item in value.items()}
-    return [_replaced(item, change, kind) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _faults(

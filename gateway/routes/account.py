@@ -40,7 +40,8 @@ async def your_account(
 async def own_keys(core: NamedDependency[Core], principal: NamedDependency[Principal]) -> Response[KeyList]:
     """Your API keys, oldest first; without their secrets, which nobody has."""
     rows = await core.accounts.keys(principal.account_id)
-    return json_response(KeyList(keys=tuple(key_view(row) for row in rows)))
+    limits = await core.office.budgets.of_keys(rows)
+    return json_response(KeyList(keys=tuple(key_view(row, limits) for row in rows)))
 
 
 @post(
@@ -55,9 +56,10 @@ async def create_own_key(
 ) -> Response[NewKeyView]:
     """Make an API key. `key` is in this answer and never shown again.
 
-    A key makes no key that is good for more than itself.
+    A key makes no key that is good for more than itself, and none at all if it has a budget.
     """
     body = await read_body(request, KeyRequest)
+    await core.office.budgets.check_unbounded(principal)
     scopes = frozenset(body.scopes)
     beyond = scopes - principal.scopes
     if beyond:
@@ -69,9 +71,11 @@ async def create_own_key(
         expires_in_days=body.expires_in_days,
         scopes=scopes,
         budget=body.budget,
+        monthly_budget=body.monthly_budget,
         by=principal.actor,
     )
-    return json_response(new_key_view(row, key), 201, {"Cache-Control": "no-store"})
+    limits = await core.office.budgets.of_keys([row])
+    return json_response(new_key_view(row, key, limits), 201, {"Cache-Control": "no-store"})
 
 
 @delete("/api/keys/{key_id:str}", status_code=200, summary="Revoke an API key", tags=["Account"], opt=MANAGE)
@@ -79,4 +83,5 @@ async def revoke_own_key(
     key_id: FromPath[str], core: NamedDependency[Core], principal: NamedDependency[Principal]
 ) -> Response[KeyView]:
     """Take an API key of yours back, at once and for good."""
-    return json_response(key_view(await core.accounts.revoke(key_id, principal.actor, principal.account_id)))
+    row = await core.accounts.revoke(key_id, principal.actor, principal.account_id)
+    return json_response(key_view(row, await core.office.budgets.of_keys([row])))

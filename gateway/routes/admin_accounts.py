@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from litestar import Request, Response, delete, get, patch, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, QueryParameter
-from msgspec import structs
+from msgspec import UnsetType, structs
 
 from gateway.access import ADMIN
 from gateway.accounts.principals import Principal
@@ -34,7 +34,9 @@ from gateway.accounts.service import Change, Funded
 from gateway.answers import may, takes
 from gateway.bodies import read_body
 from gateway.core import Core
+from gateway.problems import Problem
 from gateway.schemas import json_response
+from registry.errors import Fault
 
 __all__ = [
     "account_keys",
@@ -97,15 +99,17 @@ async def change_account(
     principal: NamedDependency[Principal],
 ) -> Response[AccountView]:
     """Grant a tier, for good or for so many days; make or unmake an admin; close or open an account; say
-    within how long equal requests are one.
+    within how long equal requests are one, and by which price list it pays.
     """
     body = await read_body(request, ChangeRequest)
+    _check_price_list(core, body.price_list)
     change = Change(
         tier=body.tier,
         tier_days=body.tier_days,
         admin=body.admin,
         closed=body.closed,
         resend_window_s=body.resend_window_s,
+        price_list=body.price_list,
     )
     return _shown(core, await core.accounts.change(account_id, change, principal.actor))
 
@@ -137,7 +141,7 @@ async def create_login(
     tags=["Operators"],
     opt=ADMIN
     | takes(TopUpRequest, {"accountId": "acc_...", "amount": 10, "reference": "payment 1"})
-    | may("not_found", "reference_used"),
+    | may("not_found", "reference_used", "reference_conflict"),
 )
 async def top_up(
     request: Request[Any, Any, Any], core: NamedDependency[Core], principal: NamedDependency[Principal]
@@ -151,7 +155,9 @@ async def top_up(
 @get("/api/admin/accounts/{account_id:str}/keys", summary="An account's keys", tags=["Operators"], opt=ADMIN)
 async def account_keys(account_id: FromPath[str], core: NamedDependency[Core]) -> Response[KeyList]:
     """An account's API keys, oldest first; without their secrets, which nobody has."""
-    return json_response(KeyList(keys=tuple(key_view(k) for k in await core.accounts.keys(account_id))))
+    rows = await core.accounts.keys(account_id)
+    limits = await core.office.budgets.of_keys(rows)
+    return json_response(KeyList(keys=tuple(key_view(row, limits) for row in rows)))
 
 
 @post(
@@ -175,9 +181,11 @@ async def create_key(
         expires_in_days=body.expires_in_days,
         scopes=frozenset(body.scopes),
         budget=body.budget,
+        monthly_budget=body.monthly_budget,
         by=principal.actor,
     )
-    return json_response(new_key_view(row, key), 201, SECRET)
+    limits = await core.office.budgets.of_keys([row])
+    return json_response(new_key_view(row, key, limits), 201, SECRET)
 
 
 @delete(
@@ -191,7 +199,8 @@ async def revoke_key(
     key_id: FromPath[str], core: NamedDependency[Core], principal: NamedDependency[Principal]
 ) -> Response[KeyView]:
     """Take an API key back, at once and for good."""
-    return json_response(key_view(await core.accounts.revoke(key_id, principal.actor)))
+    row = await core.accounts.revoke(key_id, principal.actor)
+    return json_response(key_view(row, await core.office.budgets.of_keys([row])))
 
 
 @get("/api/admin/invites", summary="The invitations", tags=["Operators"], opt=ADMIN)
@@ -231,6 +240,15 @@ async def audit_log(
     rows = await core.accounts.audit_log(subject, cursor, limit)
     more = rows[-1].id if len(rows) == limit else None
     return json_response(AuditList(entries=tuple(audit_view(row) for row in rows), next_cursor=more))
+
+
+def _check_price_list(core: Core, name: str | UnsetType | None) -> None:
+    lists = core.catalog.data.price_lists
+    if isinstance(name, str) and name not in lists:
+        allowed = ", ".join(lists) or "none: the registry has no price_lists"
+        message = f"the registry has no price list {name!r}"
+        fault = Fault(pointer="/priceList", code="not_allowed", message=message, allowed=allowed)
+        raise Problem("invalid_body", f"/priceList: {message}. Allowed: {allowed}", errors=[fault])
 
 
 def _shown(core: Core, funded: Funded, status: int = 200) -> Response[AccountView]:

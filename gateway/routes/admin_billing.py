@@ -8,14 +8,14 @@ from litestar.di import NamedDependency
 from litestar.params import QueryParameter
 from sqlalchemy.exc import IntegrityError
 
-from billing.corrections import TooOften
+from billing.recosts import TooOften
 from gateway.access import ADMIN
 from gateway.accounts.principals import Principal
 from gateway.answers import may, takes
 from gateway.bodies import read_body
 from gateway.core import Core
-from gateway.corrections import CorrectionsRequest, CorrectionsView, book
 from gateway.problems import Problem
+from gateway.recosts import CorrectionsRequest, CorrectionsView, book
 from gateway.schemas import json_response
 from gateway.variance import MOST_DAYS, VarianceView, read_variance, today
 

@@ -48,7 +48,7 @@ async def generate_raw(
     async def make() -> JobRow:
         unified = _unified(core, body)
         try:
-            _refuse_several(core, unified)
+            _refuse_several(core, unified, principal)
             return await core.generate(unified, principal, wait_s, now=True, claim=claim)
         except InvalidInputs as error:
             raise InvalidInputs([_here(fault) for fault in error.faults]) from error
@@ -106,9 +106,9 @@ def _find(core: Core, name: str, supported: dict[str, Model]) -> Model:
     return model
 
 
-def _refuse_several(core: Core, unified: GenerateRequest) -> None:
+def _refuse_several(core: Core, unified: GenerateRequest, caller: Principal) -> None:
     """The answer is one picture: more would be paid for and never seen."""
-    plan = core.plan(unified)
+    plan = core.plan(unified, price_list=caller.price_list)
     if plan.candidates[0].num_images > 1:
         asked = next((row.requested_as for row in plan.report if row.name == "num_images"), None)
         fault = Fault(

@@ -97,7 +97,7 @@ async def generate(
     """
     body = await read_body(request, GenerateRequest)
     if dry_run:
-        return json_response(core.estimate(body, principal))
+        return json_response(await core.estimate(body, principal))
     wait_s = read_wait(request, core.settings.sync_wait_s)
     claim = await claim_of(request, core, principal, wait_s)
     answer = await core.resends.once(
@@ -116,9 +116,12 @@ async def generate(
 async def estimate(
     request: Request[Any, Any, Any], core: NamedDependency[Core], principal: NamedDependency[Principal]
 ) -> Response[EstimateView]:
-    """The price of a request, what would be sent, and an account of each parameter. Spends nothing."""
+    """The price of a request, what would be sent, and an account of each parameter. Spends nothing.
+
+    With `options.allow_downgrade` it is of the nearest settings that you can pay now.
+    """
     body = await read_body(request, GenerateRequest)
-    return json_response(core.estimate(body, principal))
+    return json_response(await core.estimate(body, principal))
 
 
 @get(

@@ -13,7 +13,7 @@ from gateway.jobs.queries import JobFilter
 from gateway.problems import Problem
 from registry.errors import UnknownModel
 
-__all__ = ["FILTERED", "STATUSES", "job_filter", "read_moment", "read_statuses"]
+__all__ = ["FILTERED", "STATUSES", "id_of_model", "job_filter", "read_moment", "read_statuses"]
 
 STATUSES = ("scheduled", "queued", "running", "storing", "completed", "failed", "canceled", "unknown")
 
@@ -57,14 +57,15 @@ def job_filter(
     core: Core = state.core
     return JobFilter(
         statuses=read_statuses(status or ()),
-        model=None if model is None else _id_of(core, model),
+        model=None if model is None else id_of_model(core, model),
         end_user=user_id,
         created_from=read_moment("createdAfter", created_after),
         created_before=read_moment("createdBefore", created_before),
     )
 
 
-def _id_of(core: Core, name: str) -> str:
+def id_of_model(core: Core, name: str) -> str:
+    """The id of a model that is given by its id or an alias; one that is in no registry any more as it is."""
     try:
         return core.catalog.model(name).id
     except UnknownModel:  # the registry has it no more; its jobs are there all the same

@@ -9,13 +9,21 @@ from decimal import Decimal
 from msgspec import Struct
 
 from providers.fal.findings import Finding, Level
+from registry.prices_schema import UNITS as RATES
 from registry.schema import Model, Price, Route
 
-__all__ = ["UNITS", "UnitPrice", "diff_price", "read_unit"]
+__all__ = ["SECONDS", "UNITS", "UnitPrice", "diff_price", "read_unit"]
 
-UNITS = {"image": "per_image", "megapixel": "per_megapixel", "compute second": "per_gpu_second"}
+UNITS = {
+    "image": "per_image",
+    "megapixel": "per_megapixel",
+    "compute second": "per_compute_second",
+    "gpu second": "per_gpu_second",
+}
 """fal's units that the registry has a word for."""
-SPELLINGS = {"mp": "megapixel", "processed megapixel": "megapixel", "gpu second": "compute second"}
+SPELLINGS = {"mp": "megapixel", "processed megapixel": "megapixel"}
+SECONDS = ("per_compute_second", "per_gpu_second")
+"""The same to whoever pays fal."""
 MICRO_DIGITS = Decimal("1e-9")
 
 
@@ -63,19 +71,22 @@ def _compare(cost: Price, price: UnitPrice | None) -> tuple[Level, str, str, str
         )
     ours = _unit(cost)
     said = f"{price.amount:f} {price.currency} per {price.unit or 'unit'}"
-    if price.currency != "USD" or price.unit not in UNITS:
+    if price.currency == "USD" and cost.unit_price is not None and price.amount == cost.unit_price:
+        return None
+    if price.currency != "USD" or price.unit not in UNITS or cost.unit_price is not None:
         return (
             "note",
             "price_not_comparable",
             f"fal bills {said}, which cannot be compared with our {_shown(cost)}",
             "look on fal's page of the model whether provider_cost is right",
         )
-    if UNITS[price.unit] != ours:
+    said_unit = UNITS[price.unit]
+    if said_unit != ours and not (said_unit in SECONDS and ours in SECONDS):
         return (
             "breaks",
             "price_unit_changed",
             f"fal bills {said}, and provider_cost says {_shown(cost)}",
-            f"write provider_cost with {UNITS[price.unit]}, and look at the price of the model",
+            f"write provider_cost with {said_unit}, and look at the price of the model",
         )
     base = cost.first_megapixel if cost.first_megapixel is not None else getattr(cost, ours)
     amount = price.amount.quantize(MICRO_DIGITS)
@@ -98,16 +109,18 @@ def _compare(cost: Price, price: UnitPrice | None) -> tuple[Level, str, str, str
 
 def _others(cost: Price, unit: str) -> list[Decimal]:
     """The other amounts that a cost has of this unit."""
-    named = [getattr(rate, unit, None) for rate in cost.rates]
+    listed = cost.table.rates() if cost.table is not None else ()
+    named = [getattr(rate, unit, None) for rate in (*listed, *cost.rates)]
     return [amount for amount in (getattr(cost, unit), *named) if amount is not None]
 
 
 def _unit(cost: Price) -> str:
-    return next(unit for unit in UNITS.values() if getattr(cost, unit) is not None)
+    return next(unit for unit in RATES if getattr(cost, unit) is not None)
 
 
 def _shown(cost: Price) -> str:
     unit = _unit(cost)
     first = f", the first {cost.first_megapixel}" if cost.first_megapixel is not None else ""
-    rates = " (and by its rates)" if cost.rates else ""
-    return f"{getattr(cost, unit)} USD {unit.replace('_', ' ')}{first}{rates}"
+    rates = " (and by its rates)" if cost.conditional else ""
+    unit_price = f", {cost.unit_price} for a unit of fal's" if cost.unit_price is not None else ""
+    return f"{getattr(cost, unit)} USD {unit.replace('_', ' ')}{first}{rates}{unit_price}"

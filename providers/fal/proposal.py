@@ -13,7 +13,7 @@ import yaml
 
 from providers.fal.catalogue import Known
 from providers.fal.openapi import EndpointSchema
-from providers.fal.price_diff import UNITS, UnitPrice
+from providers.fal.price_diff import SECONDS, UNITS, UnitPrice
 from providers.fal.proposal_fields import Parameter, propose_parameters
 from providers.fal.proposal_size import propose_size
 from registry.inputs import FEATURE_WORDS
@@ -143,7 +143,7 @@ def _cost(price: UnitPrice | None) -> tuple[dict[str, str], str]:
             "per_image": TO_FILL_IN
         }, f"decide: fal bills {_plain(said)}, which has no word here; see its page"
     cost = {unit: f"{price.amount:f}"}
-    if unit == "per_gpu_second":
+    if unit in SECONDS:
         return cost | {"typical_seconds": str(TYPICAL_SECONDS)}, "decide: how many seconds a picture takes"
     return cost, ""
 

@@ -298,7 +298,11 @@ FAULTS = {
     "update hold set ended_at = 1 where job_id = 'open'": {"hold_end"},
     "update hold set captured_micros = 24 where job_id = 'done'": {"hold_end"},
     "insert into ledger_entry select 'x' || id, reference, 'capture', ledger_account, amount_micros, 1, null, null"
-    " from ledger_entry where reference = 'back' and kind = 'release'": {"hold_end", "wallet_sum"},
+    " from ledger_entry where reference = 'back' and kind = 'release'": {
+        "entry_way",
+        "hold_end",
+        "wallet_sum",
+    },
 }
 
 

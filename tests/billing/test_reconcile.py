@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from billing.corrections import request_reference, sum_reference
 from billing.reconcile import Attempt, Charge, Comparison, Difference, Sum, Tolerance, Totals
+from billing.recosts import request_reference, sum_reference
 
 DAY = 86_400_000
 NOON = 20_000 * DAY + DAY // 2

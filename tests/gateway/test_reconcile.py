@@ -11,16 +11,16 @@ from support.people import BY
 from support.planted import NOON, plant
 
 from billing import ledger
-from billing.corrections import request_reference
 from billing.reconcile import Comparison, Difference
+from billing.recosts import request_reference
 from billing.tables import ledger_entry
 from gateway import reconcile
 from gateway.ambient import Ambient
-from gateway.corrections import Correction, SumOf, book
 from gateway.db.engine import Database, open_database
 from gateway.db.tables import audit
 from gateway.problems import Problem
 from gateway.reconcile import Source, add_ours, add_theirs, read_files, source_of
+from gateway.recosts import Correction, SumOf, book
 
 pytestmark = pytest.mark.every_database
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import httpx
 from litestar import Litestar
 
+from gateway.ambient import Ambient
 from gateway.app import create_app
 from gateway.guard import Guard
 from gateway.lifespan import running
@@ -16,9 +17,10 @@ __all__ = ["client", "closed_app", "litestar"]
 
 
 @asynccontextmanager
-async def closed_app(data_dir: Path, **env: str) -> AsyncIterator[Guard]:
-    """The whole application, started, with more settings."""
-    app = create_app(load_settings({"GATEWAY_DATA_DIR": str(data_dir), "GATEWAY_AUTH": "required", **env}))
+async def closed_app(data_dir: Path, ambient: Ambient | None = None, **env: str) -> AsyncIterator[Guard]:
+    """The whole application, started, with more settings, or a time of its own."""
+    settings = load_settings({"GATEWAY_DATA_DIR": str(data_dir), "GATEWAY_AUTH": "required", **env})
+    app = create_app(settings, ambient)
     assert isinstance(app, Guard)
     async with running(app):
         yield app

@@ -14,8 +14,10 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 
+from support.loopback_fal_billing import units_of
 from support.loopback_fal_faults import FAULTS, WIRE, JobFault, said
 from support.loopback_fal_http import HttpServer, Reply, Request, answer
 from support.loopback_fal_images import broken, picture, size_of, vector
@@ -40,8 +42,8 @@ class Job:
     headers: dict[str, str]
     fault: str | None
     bad: list[Bad]
-    units: int = 0
-    """Billed: megapixels or pictures; 0 until it succeeded."""
+    units: Decimal = Decimal(0)
+    """Billed: megapixels, pictures, seconds or dollars; 0 until it succeeded."""
     looks: int = 0
     asking: int = 0
     canceled: bool = False
@@ -316,7 +318,7 @@ class LoopbackFal(HttpServer):
         job.units *= self.counts_for
         output |= spoiled or {}
         if spoiled or self._failure(job):
-            job.units = 0  # only what succeeded is billed
+            job.units = Decimal(0)  # only what succeeded is billed
         return answer(200, output, x_fal_request_id=job.id, X_Fal_Billable_Units=str(job.units))
 
     def _output(self, job: Job) -> dict[str, Any]:
@@ -326,7 +328,7 @@ class LoopbackFal(HttpServer):
         source = self.uploads.get(str(first).removeprefix(self.url))
         width, height = asked_size(job.payload, size_of(source.data) if source else None)
         count = job.payload.get("num_images", 1)
-        job.units = count * (1 if endpoint.per_image else -(-width * height // (1 << 20)))
+        job.units = units_of(job.endpoint, endpoint, job.payload, width, height, count)
         images = [self._image(job, n, width, height) for n in range(count)]
         if endpoint.output == "image":
             return {"image": images[0]}

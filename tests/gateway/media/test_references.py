@@ -2,10 +2,13 @@
 
 import asyncio
 import base64
+import io
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from PIL import Image
+from sqlalchemy import select
 from support.people import premium
 from support.scripted_provider import SCRIPTED_TYPES, SCRIPTS, done, picture, script_of
 from support.small_registry import MODELS, model, route, small_catalog
@@ -18,7 +21,9 @@ from gateway.ambient import Ambient
 from gateway.core import Core
 from gateway.db.engine import open_database
 from gateway.db.migrate import upgrade
+from gateway.db.tables import attempt
 from gateway.jobs import queries
+from gateway.jobs.records import JobRow
 from gateway.media.fetch import Fetcher
 from gateway.parts import Parts
 from gateway.problems import Problem
@@ -34,6 +39,7 @@ from templates.engine import TemplateLibrary
 PNG = picture()
 DATA = "data:image/png;base64," + base64.b64encode(PNG).decode()
 SVG = "data:image/svg+xml,<svg/>"
+COUNTED = {"per_megapixel": "0.02", "input_megapixels": True}
 HEADER = b'{"a":{"dtype":"U8","shape":[2],"data_offsets":[0,2]}}'
 LORA = len(HEADER).to_bytes(8, "little") + HEADER + b"xy"
 
@@ -53,7 +59,9 @@ async def core(tmp_path: Path, good, trusted) -> AsyncIterator[Core]:
     settings = load_settings({"GATEWAY_DATA_DIR": str(tmp_path)})
     await asyncio.to_thread(upgrade, settings.database_url, at=1)
     routes = (route("first", parameters=takes()), route("second", parameters=takes()))
-    catalog = small_catalog({**MODELS, "all": model(*routes)})
+    counts = route("first", parameters=takes(), provider_cost=dict(COUNTED))
+    by_inputs = model(counts, price={"per_megapixel": "0.03", "input_megapixels": True})
+    catalog = small_catalog({**MODELS, "all": model(*routes), "counts": by_inputs})
     parts = Parts(
         catalog=catalog,
         templates=TemplateLibrary({}),
@@ -211,3 +219,42 @@ async def test_our_own_fault_is_no_fault_of_the_request(core, tmp_path) -> None:
     with pytest.raises(Problem) as caught:
         await core.admission.submit(request, premium())
     assert caught.value.document.code == "storage_unavailable"
+
+
+# -- what inputs cost -------------------------------------------------------------------------
+
+
+async def run_counted(core: Core, reference: str, **options: object) -> JobRow:
+    request = GenerateRequest(
+        model="counts",
+        inputs={"prompt": "x", "size": "64x48", "reference_image_urls": [reference, DATA]},
+        options=options,
+    )
+    job_id = await core.admission.submit(request, premium(OPERATOR))
+    await core.runner.wait(job_id, 20)
+    return await core.job(job_id, OPERATOR)
+
+
+async def test_what_is_held_and_charged_is_by_the_inputs_true_sizes(core, good) -> None:
+    good.pages["/large.png"] = page(picture(1100, 1000))
+    url = f"https://good.test:{good.port}/large.png"
+    job = await run_counted(core, url)
+    # 1 MP out; 1100 x 1000 are 2 MP, 64 x 48 are 1.
+    assert (job.quote_micros, job.ceiling_micros, job.charge_micros) == (120_000, 120_000, 120_000)
+    (found,) = await core.db.read(lambda c: c.execute(select(attempt.c.provider_cost_micros)).scalars().all())
+    assert found == 80_000
+    assert job.admitted.candidates[0].inputs == ((1100, 1000), (64, 48))
+
+
+async def test_an_input_that_makes_it_too_dear_is_refused_before_anything_is_held(core, good) -> None:
+    out = io.BytesIO()
+    Image.new("RGB", (3400, 3000)).save(out, "PNG")
+    good.pages["/large.png"] = page(out.getvalue())
+    with pytest.raises(InvalidInputs) as caught:
+        # 1 MP out and 4 of each input would be 0.27 USD; 10 MP and 1 are 0.36.
+        await run_counted(core, f"https://good.test:{good.port}/large.png", max_cost="0.3")
+    (fault,) = caught.value.faults
+    assert (fault.pointer, fault.code) == ("/options/max_cost", "too_expensive")
+    assert fault.message == "it may cost 0.36 USD, more than max_cost"
+    assert await core.db.read(lambda c: queries.list_jobs(c, OPERATOR, limit=9)) == []
+    assert (await core.db.read(lambda c: ledger.balance(c, OPERATOR))).held_micros == 0

@@ -109,7 +109,8 @@ def test_a_price_that_is_not_known_stops_the_load_where_it_stands(said) -> None:
     ("unit", "cost"),
     [
         ("megapixels", {"per_megapixel": "0.00125"}),
-        ("compute seconds", {"per_gpu_second": "0.00125", "typical_seconds": "3"}),
+        ("compute seconds", {"per_compute_second": "0.00125", "typical_seconds": "3"}),
+        ("GPU seconds", {"per_gpu_second": "0.00125", "typical_seconds": "3"}),
     ],
 )
 def test_a_price_by_its_unit(unit, cost) -> None:

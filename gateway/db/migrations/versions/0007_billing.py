@@ -42,7 +42,8 @@ def _ledger() -> None:
         )
     op.add_column("ledger_entry", sa.Column("job_id", sa.String(40)))
     op.add_column("ledger_entry", sa.Column("note", sa.Text))
-    op.create_index("ix_ledger_account", "ledger_entry", ["ledger_account", "created_at", "id"])
+    covered = ["ledger_account", "created_at", "id", "kind", "amount_micros"]
+    op.create_index("ix_ledger_account", "ledger_entry", covered)
     about = sa.text("job_id is not null")
     op.create_index("ix_ledger_job", "ledger_entry", ["job_id"], sqlite_where=about, postgresql_where=about)
     append_only("ledger_entry")

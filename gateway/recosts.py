@@ -6,7 +6,7 @@ from typing import Annotated
 from msgspec import Meta, Struct
 from sqlalchemy import Connection, select
 
-from billing.corrections import correct, request_reference, sum_reference
+from billing.recosts import correct, request_reference, sum_reference
 from gateway.accounts import audit
 from gateway.accounts.audit import Actor
 from gateway.ambient import Ambient

@@ -5,7 +5,8 @@ from sqlalchemy import Connection, func, select
 from sqlalchemy.exc import IntegrityError
 
 from billing import ledger
-from billing.corrections import (
+from billing.costs import record_cost
+from billing.recosts import (
     MOST,
     TooOften,
     base_of,
@@ -13,7 +14,6 @@ from billing.corrections import (
     request_reference,
     sum_reference,
 )
-from billing.costs import record_cost
 from billing.tables import ledger_entry
 
 pytestmark = pytest.mark.every_database

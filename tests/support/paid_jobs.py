@@ -1,0 +1,69 @@
+"""Jobs that are let in and end on a bare connection, as the gateway's own SQL does it."""
+
+from msgspec.structs import replace
+from sqlalchemy import Connection, insert
+from support.new_jobs import new_job
+
+from gateway.accounts import rows
+from gateway.db.tables import api_key
+from gateway.jobs.admit import NewJob
+from gateway.jobs.records import NewImage
+from gateway.jobs.store import Share
+
+__all__ = ["KEYS", "NOON", "PEOPLE", "open_accounts", "paid_job", "share_of"]
+
+NOON = 1_796_040_000_000
+"""Noon of 2026-11-30 UTC: a month ends soon."""
+PEOPLE = {"ann": False, "bob": False, "op": True}
+"""Accounts, and whether they are postpaid."""
+KEYS = {"annkey": ("ann", None), "anncap": ("ann", 150), "opkey": ("op", None)}
+"""API keys: whose, and what their jobs may cost in all."""
+
+
+def open_accounts(conn: Connection) -> None:
+    """Ann and Bob pay before, the operator afterwards; nobody has anything."""
+    for name, postpaid in PEOPLE.items():
+        rows.ensure_account(conn, account_id=name, name=name, postpaid=postpaid, at=1)
+    for key, (owner, budget) in KEYS.items():
+        row = {"id": key, "account_id": owner, "name": key, "digest": key, "created_at": 1}
+        conn.execute(insert(api_key).values(**row, budget_micros=budget))
+
+
+def paid_job(
+    number: int, account: str, ceiling: int, *, key: str | None = None, user: str | None = None
+) -> NewJob:
+    """`job<number>` with its attempt `att<number>.1`, which may cost so many micro-dollars."""
+    return replace(
+        new_job(number, ceiling=ceiling),
+        account_id=account,
+        end_user=user,
+        quote_micros=ceiling // 2,
+        key_id=key,
+        key_budget_micros=KEYS[key][1] if key else None,
+    )
+
+
+def share_of(job_id: str, attempt_id: str, positions: range, cost: int, listed: int | None = None) -> Share:
+    """Pictures that an attempt gave, at these places of its job, and what its provider bills."""
+    images = tuple(
+        NewImage(
+            id=f"img_{job_id}.{place}",
+            position=place,
+            storage_key=f"images/{job_id}.{place}",
+            content_type="image/png",
+            width=8,
+            height=8,
+            byte_size=8,
+            sha256="x",
+            seed=None,
+        )
+        for place in positions
+    )
+    return Share(
+        attempt_id=attempt_id,
+        images=images,
+        run_seconds=None,
+        load_seconds=None,
+        provider_cost_micros=cost,
+        listed_cost_micros=listed,
+    )
