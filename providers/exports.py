@@ -122,19 +122,23 @@ def _name(title: str) -> str:
 
 def _documents(text: str) -> Iterator[Any]:
     """JSON documents, one after the other."""
-    decoder = json.JSONDecoder(parse_float=Decimal, parse_constant=_no_number)
     at = 0
-    while (found := re.compile(r"\S").search(text, at)) is not None:
-        value, at = decoder.raw_decode(text, found.start())
+    while (found := _VISIBLE.search(text, at)) is not None:
+        value, at = _DECODER.raw_decode(text, found.start())
         yield value
 
 
 def _decode(line: str) -> Any:
-    return json.loads(line, parse_float=Decimal, parse_constant=_no_number)
+    return _DECODER.decode(line)
 
 
 def _no_number(name: str) -> NoReturn:
     raise ExportError(f"{name} is no number")
+
+
+# Built once: a line each would make one.
+_DECODER = json.JSONDecoder(parse_float=Decimal, parse_constant=_no_number)
+_VISIBLE = re.compile(r"\S")
 
 
 def _listed(values: Iterable[Any]) -> Iterator[Any]:
@@ -144,8 +148,11 @@ def _listed(values: Iterable[Any]) -> Iterator[Any]:
 
 def text_of(record: Record, *names: str) -> str | None:
     """The first of these fields that holds a text; None when none does."""
-    found = (record.fields.get(name) for name in names)
-    return next((value.strip() for value in found if isinstance(value, str) and value.strip()), None)
+    for name in names:
+        value = record.fields.get(name)
+        if isinstance(value, str) and (text := value.strip()):
+            return text
+    return None
 
 
 def number(record: Record, *names: str) -> Decimal | None:

@@ -16,6 +16,7 @@ from gateway.ambient import Ambient
 from gateway.cli.billing_apply import Corrector
 from gateway.cli.billing_report import Printer, printer_of
 from gateway.cli.connect import open_gateway
+from gateway.cli.days import DAY
 from gateway.cli.registry import open_registry
 from gateway.db.engine import open_database
 from gateway.reconcile import MARGIN, Source, add_ours, add_theirs, days_of, read_files, source_of
@@ -23,7 +24,6 @@ from gateway.settings import Settings, load_settings
 
 __all__ = ["reconcile"]
 
-DAY = click.DateTime(["%Y-%m-%d"])
 ADMIN_KEY = "FAL_ADMIN_KEY"
 
 

@@ -11,13 +11,12 @@ from rich.markup import escape
 from billing.money import usd
 from gateway.ambient import Ambient
 from gateway.cli.console import console, table
+from gateway.cli.days import DAY
 from gateway.db.engine import open_database
 from gateway.settings import Settings, load_settings
 from gateway.variance import MOST_DAYS, VarianceView, read_variance, today
 
 __all__ = ["variance"]
-
-DAY = click.DateTime(["%Y-%m-%d"])
 
 
 @click.command()

@@ -22,6 +22,7 @@ from gateway.variance import MOST_DAYS, VarianceView, read_variance, today
 __all__ = ["enter_corrections", "variance"]
 
 _DAY: dict[str, Any] = {"format": "date"}
+FIRST = date(1970, 2, 1)
 From = Annotated[
     str | None,
     QueryParameter(name="from", description="First day (UTC); 30 days ago if not given", schema_extra=_DAY),
@@ -40,7 +41,7 @@ async def variance(core: NamedDependency[Core], from_: From = None, to: To = Non
     More than 5 % or a dollar a day is `reported`, here and in the log.
     """
     last = _day("to", to) or today(core.ambient)
-    first = _day("from", from_) or last - timedelta(days=30)
+    first = _day("from", from_) or max(last, FIRST) - timedelta(days=30)
     if not timedelta() <= last - first < timedelta(days=MOST_DAYS):
         raise Problem("bad_request", f"from, to: give 1 to {MOST_DAYS} days, the first of them first")
     return json_response(await read_variance(core.db, first, last))

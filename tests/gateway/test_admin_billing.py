@@ -101,6 +101,7 @@ async def test_days_that_are_none(world: World) -> None:
         ({"to": "2026-02-30"}, "to: '2026-02-30' is no day"),
         ({"from": "2026-02-02", "to": "2026-02-01"}, "give 1 to 366 days"),
         ({"from": "2020-01-01", "to": "2026-02-01"}, "give 1 to 366 days"),
+        ({"to": "0001-01-02"}, "give 1 to 366 days"),
     ]:
         answer = await world.variance(**query)
         assert (answer.status_code, answer.json()["code"]) == (400, "bad_request")

@@ -9,7 +9,8 @@ from gateway.jobs.live import Live
 from gateway.jobs.records import Admitted, AttemptRow, ImageRow, JobRow, Progress
 from gateway.planning import make_plan
 from gateway.schemas import GenerateRequest, ProgressView, RoutingView, json_response
-from gateway.views import estimate_view, job_view, model_view
+from gateway.views import admin_job_view, estimate_view, job_view, model_view
+from providers.base import Handle
 from providers.discovery import Providers
 
 CATALOG = small_catalog()
@@ -55,6 +56,52 @@ def wire(struct: msgspec.Struct) -> dict:
 @pytest.fixture
 def providers(tmp_path) -> Providers:
     return Providers(CATALOG.data.providers, {}, str(tmp_path), SCRIPTED_TYPES)
+
+
+def test_an_admin_sees_what_a_job_cost() -> None:
+    first = msgspec.structs.replace(
+        COMPLETED.attempts[0],
+        status="succeeded",
+        handle=Handle(provider="first", remote_id="r1"),
+        provider_cost_micros=26_000,
+        listed_cost_micros=25_000,
+        billable_units="1.50",
+    )
+    second = msgspec.structs.replace(first, id="att_2", provider_cost_micros=1_000, listed_cost_micros=None)
+    lost = msgspec.structs.replace(COMPLETED.attempts[0], id="att_3", status="failed")
+    job = msgspec.structs.replace(COMPLETED, attempts=(first, second, lost))
+    seen = wire(admin_job_view(job_view(job, None, str), job))
+    assert (seen["accountId"], seen["costMicros"], seen["quote"]["costMicros"]) == ("ann", 30_000, 30_000)
+    assert (seen["providerCost"], seen["providerCostMicros"]) == (0.027, 27_000)
+    assert (seen["listedCost"], seen["listedCostMicros"]) == (
+        0.026,
+        26_000,
+    )  # as billed where it is not known
+    assert (seen["margin"], seen["marginMicros"], seen["billableUnits"]) == (0.003, 3_000, 3.0)
+    assert [
+        (a["attemptId"], a["requestId"], a["providerCostMicros"], a["listedCostMicros"], a["billableUnits"])
+        for a in seen["attempts"]
+    ] == [
+        ("att_1", "r1", 26_000, 25_000, "1.50"),
+        ("att_2", "r1", 1_000, 1_000, "1.50"),
+        ("att_3", None, None, None, None),
+    ]
+
+
+def test_of_a_job_that_runs_nothing_is_known_yet() -> None:
+    seen = wire(admin_job_view(job_view(RUNNING, None, str), RUNNING))
+    assert (seen["providerCostMicros"], seen["margin"], seen["marginMicros"], seen["billableUnits"]) == (
+        0,
+        None,
+        None,
+        None,
+    )
+
+
+def test_its_owner_sees_nothing_of_that() -> None:
+    seen = wire(job_view(COMPLETED, None, str))
+    assert not {"providerCost", "listedCost", "margin", "billableUnits", "accountId"} & seen.keys()
+    assert not {"attemptId", "requestId", "providerCostMicros"} & seen["attempts"][0].keys()
 
 
 def test_a_completed_job_is_the_contract() -> None:

@@ -315,7 +315,8 @@ def test_variance(run: Run, change: Change) -> None:
     found: dict[str, Any] = json.loads(run(*days, "--json")[1])
     assert found["total"]["reported"] == 1
     assert [row["model"] for row in found["rows"]] == ["flux-dev", "flux-pro", None]
-    assert run("billing", "variance", "--from", DAY, "--to", "2024-10-03")[0] == 2
+    for last in ("2024-10-03", "0001-01-01", "9999-12-31", "soon"):
+        assert run("billing", "variance", "--from", DAY, "--to", last)[0] == 2
 
 
 def test_a_job_that_is_not_there(run: Run) -> None:
