@@ -34,7 +34,11 @@ class World:
 async def world(tmp_path: Path) -> AsyncIterator[World]:
     rows = yaml.safe_load(REGISTRY.read_text())
     rows["price_lists"] = {
-        "partner": {"about": "a partner", "percent_off": 5, "models": {"flux-dev": {"per_megapixel": "0.028"}}}
+        "partner": {
+            "about": "a partner",
+            "percent_off": 5,
+            "models": {"flux-dev": {"per_megapixel": "0.028"}},
+        }
     }
     file = tmp_path / "models.yaml"
     file.write_text(yaml.safe_dump(rows, sort_keys=False))
@@ -59,7 +63,9 @@ async def test_its_prices_are_those_of_the_account(world) -> None:
     assert (await world.set("partner")).json()["priceList"] == "partner"
     assert (await world.ann.get("/api/account")).json()["priceList"] == "partner"
     assert (await world.estimate()).json()["costMicros"] == 28_000
-    job = (await world.ann.post("/api/images/generate", json=BODY, headers={"Prefer": "respond-async"})).json()
+    job = (
+        await world.ann.post("/api/images/generate", json=BODY, headers={"Prefer": "respond-async"})
+    ).json()
     assert job["quote"]["costMicros"] == 28_000
     # Whatever else is changed, it stays; null takes it away.
     await world.admin.patch(f"/api/admin/accounts/{world.account_id}", json={"tier": "normal"})

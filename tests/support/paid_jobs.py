@@ -3,14 +3,16 @@
 from msgspec.structs import replace
 from sqlalchemy import Connection, insert
 from support.new_jobs import new_job
+from support.small_registry import small_catalog
 
 from gateway.accounts import rows
 from gateway.db.tables import api_key
 from gateway.jobs.admit import NewJob
 from gateway.jobs.records import NewImage
 from gateway.jobs.store import Share
+from gateway.planning import Candidate
 
-__all__ = ["KEYS", "NOON", "PEOPLE", "open_accounts", "paid_job", "share_of"]
+__all__ = ["KEYS", "NOON", "PEOPLE", "open_accounts", "other_candidate", "paid_job", "share_of"]
 
 NOON = 1_796_040_000_000
 """Noon of 2026-11-30 UTC: a month ends soon."""
@@ -40,6 +42,22 @@ def paid_job(
         quote_micros=ceiling // 2,
         key_id=key,
         key_budget_micros=KEYS[key][1] if key else None,
+    )
+
+
+def other_candidate() -> Candidate:
+    """Of another model and another provider than `paid_job` has."""
+    model = small_catalog().model("dear")
+    return Candidate(
+        route=model.routes[0],
+        calls=(),
+        width=None,
+        height=None,
+        price=model.price,
+        ceiling_micros=1,
+        cost_micros=0,
+        report=(),
+        warnings=(),
     )
 
 

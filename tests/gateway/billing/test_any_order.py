@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 from sqlalchemy import Connection
 from support.money_machine import Money
@@ -33,6 +33,8 @@ def any_order(whole: Connection) -> Callable[[int, int], type[Money]]:
                 deadline=None,
                 derandomize=True,
                 database=None,
+                # A failure is told as it was found: to make it small takes many minutes.
+                phases=[Phase.generate],
                 suppress_health_check=list(HealthCheck),
             ),
         )
@@ -41,17 +43,18 @@ def any_order(whole: Connection) -> Callable[[int, int], type[Money]]:
     return run
 
 
-def test_the_books_are_right_in_any_order(any_order, figures) -> None:
-    ran = any_order(8, 40)
+def test_the_books_are_right_in_any_order(any_order, database_kind, figures) -> None:
+    ran = any_order(8 if database_kind == "sqlite" else 2, 25)
     figures(f"{ran.steps} steps, refused {dict(ran.refused)}")
-    assert ran.steps > 100
+    assert ran.steps > 40
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_the_books_are_right_in_any_order_for_long(any_order, figures) -> None:
-    ran = any_order(120, 60)
+def test_the_books_are_right_in_any_order_for_long(any_order, database_kind, figures) -> None:
+    # Most of what can go wrong is arithmetic, the same on both; a server takes longer to say so.
+    ran = any_order(80 if database_kind == "sqlite" else 25, 50)
     figures(f"{ran.steps} steps, refused {dict(ran.refused)}")
-    assert ran.steps > 3000
+    assert ran.steps > 1000
     # Each kind of refusal was met: none of the rules is idle.
     assert set(ran.refused) >= REFUSALS
