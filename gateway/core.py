@@ -62,14 +62,7 @@ class Core:
     Built by `Core.open`, closed by `aclose`. Nothing at import, nothing global.
     """
 
-    def __init__(
-        self,
-        *,
-        settings: Settings,
-        parts: Parts,
-        db: Database,
-        ambient: Ambient,
-    ) -> None:
+    def __init__(self, *, settings: Settings, parts: Parts, db: Database, ambient: Ambient) -> None:
         self.settings = settings
         self.catalog = parts.catalog
         self.providers = parts.providers
