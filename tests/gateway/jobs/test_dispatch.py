@@ -255,13 +255,13 @@ async def test_waiting_is_cheaper_where_the_operator_says_so(windows: Windows) -
     assert view.runs_at is not None
     assert core.view(await windows.job(at_once)).schedule is None
 
-    estimate = core.estimate(ask(), ANN)
+    estimate = await core.estimate(ask(), ANN)
     assert (str(estimate.cost), estimate.runs_at) == ("0.024", view.runs_at)
-    assert str(core.estimate(ask(), premium("bob")).cost) == "0.03"
+    assert str((await core.estimate(ask(), premium("bob"))).cost) == "0.03"
     # What the job may cost is held against what it would cost then.
-    assert core.estimate(ask(max_cost=0.024), ANN).cost_micros == 24_000
+    assert (await core.estimate(ask(max_cost=0.024), ANN)).cost_micros == 24_000
     with pytest.raises(InvalidInputs):
-        core.estimate(ask(max_cost=0.0239), ANN)
+        await core.estimate(ask(max_cost=0.0239), ANN)
 
     windows.time_comes()
     assert await windows.dispatcher.run_due() == 1
