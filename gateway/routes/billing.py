@@ -42,7 +42,6 @@ from gateway.csv_table import csv_response, write_csv
 from gateway.problems import Problem
 from gateway.routes.billing_query import (
     LedgerQuery,
-    OfAccount,
     UsageQuery,
     admin_usage_query,
     ledger_query,
@@ -197,15 +196,14 @@ async def your_usage(
 async def all_usage(
     core: NamedDependency[Core],
     asked: NamedDependency[UsageQuery],
-    account: OfAccount = None,
 ) -> Response[AdminUsageView]:
     """What all accounts used, or one: what was charged, what providers bill for it, and what is left.
 
     As `/api/billing/usage`, and `by` may name `account` too.
     """
-    if account is not None:
-        await core.accounts.find(account)
-    usage, names = await _usage(core, asked, structs.replace(asked.only, account_id=account))
+    if asked.only.account_id is not None:
+        await core.accounts.find(asked.only.account_id)
+    usage, names = await _usage(core, asked, asked.only)
     view = await asyncio.to_thread(admin_usage_view, usage, asked.by, names)
     if asked.format == "json":
         return json_response(view)

@@ -253,6 +253,7 @@ def admin_usage_query(
     key: Keys = None,
     users: Users = None,
     form: Format = None,
+    account: OfAccount = None,
 ) -> UsageQuery:
     """What an admin's usage report is asked for.
 
@@ -260,7 +261,19 @@ def admin_usage_query(
         Problem: `invalid_query`.
     """
     return _usage(
-        request, state.core, EVERY_DIMENSION, start, end, by, model, provider, key, users, form, "account"
+        request,
+        state.core,
+        EVERY_DIMENSION,
+        start,
+        end,
+        by,
+        model,
+        provider,
+        key,
+        users,
+        form,
+        account,
+        ("account",),
     )
 
 
@@ -276,12 +289,15 @@ def _usage(
     key: list[str] | None,
     users: list[str] | None,
     form: str | None,
-    *more: str,
+    account: str | None = None,
+    more: tuple[str, ...] = (),
 ) -> UsageQuery:
     reader = _Reader(request, ("from", "to", "by", "model", "provider", "key", USER, "format", *more))
     span = reader.span(start, end)
     names = reader.words("by", by, dimensions) or ("day",)
+    whose = reader.texts("account", None if account is None else [account])
     only = UsageFilter(
+        account_id=whose[0] if whose else None,
         first_day=None if span.first is None else day_number(span.first),
         last_day=None if span.last is None else day_number(span.last),
         models=reader.texts("model", model, lambda name: id_of_model(core, name)),

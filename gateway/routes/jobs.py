@@ -114,7 +114,7 @@ def read_cursor(cursor: str) -> tuple[int, str]:
     try:
         created_at, _, job_id = base64.urlsafe_b64decode(cursor.encode()).decode().partition(":")
         at = int(created_at)
-        if not 0 <= at < 1 << 63:
+        if not 0 <= at < 1 << 63 or "\0" in job_id:
             raise ValueError(created_at)
         return at, job_id
     except (ValueError, binascii.Error) as error:
