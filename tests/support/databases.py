@@ -9,10 +9,20 @@ from sqlalchemy import Connection, Engine, create_engine, event, select
 
 import billing.tables
 import gateway.db.tables
+from billing.findings import Finding
+from gateway import books
 from gateway.db.engine import Database, backend_of
 from gateway.db.migrate import upgrade
 
-__all__ = ["KINDS", "connected", "copy_of", "everything_in", "make_migrated_file", "plain_engine"]
+__all__ = [
+    "KINDS",
+    "connected",
+    "copy_of",
+    "everything_in",
+    "make_migrated_file",
+    "plain_engine",
+    "wrong_in",
+]
 
 KINDS = ("sqlite", "postgresql")
 
@@ -50,6 +60,20 @@ async def everything_in(db: Database, folder: Path) -> bytes:
 
     files = [path.read_bytes() for path in sorted(folder.iterdir()) if path.is_file()]
     return b"".join([(await db.read(rows)).encode(), *files])
+
+
+def wrong_in(url: str, at: int) -> list[Finding]:
+    """What breaks a rule of the books in a database that a gateway may be changing, on one snapshot."""
+    engine = plain_engine(url)
+    try:
+        with engine.connect() as conn:
+            if engine.dialect.name == "sqlite":
+                conn.exec_driver_sql("begin")
+            else:
+                conn = conn.execution_options(isolation_level="REPEATABLE READ")
+            return books.verify(conn, at)
+    finally:
+        engine.dispose()
 
 
 def plain_engine(url: str) -> Engine:
