@@ -176,6 +176,7 @@ def sqlite_urls(folder: Path | None, jobs: int) -> Iterator[tuple[str, str]]:
     """Two databases in files: in a folder of somebody's to be used again, else empty ones."""
     with tempfile.TemporaryDirectory() as made:
         where = folder or Path(made)
+        where.mkdir(parents=True, exist_ok=True)
         yield f"sqlite:///{where}/with-{jobs}-jobs.db", f"sqlite:///{made}/empty.db"
 
 
