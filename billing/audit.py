@@ -3,6 +3,7 @@
 from typing import Any
 
 from sqlalchemy import (
+    CTE,
     ColumnElement,
     Connection,
     Row,
@@ -111,21 +112,18 @@ def _holds() -> Select[Any]:
 
 def _moved() -> Subquery:
     """Per hold, what its entries moved on its account's held side: sums and counts by kind."""
+    # By the reference alone: an account has a great many entries.
     own = hold.outerjoin(
-        ledger_entry,
-        and_(
-            _E.reference == _H.job_id,
-            # With it SQLite finds them by their reference, and not by their account: those are many.
-            _E.kind.in_(("hold", "capture", "release")),
-            _E.ledger_account == "held:" + _H.account_id,
-        ),
+        ledger_entry, and_(_E.reference == _H.job_id, _E.kind.in_(("hold", "capture", "release")))
     )
+    held = _E.ledger_account == "held:" + _H.account_id
 
     def total(kind: str) -> ColumnElement[int]:
-        return func.coalesce(func.sum(case((_E.kind == kind, _E.amount_micros))), 0).label(f"{kind}_sum")
+        amount = case((and_(_E.kind == kind, held), _E.amount_micros))
+        return func.coalesce(func.sum(amount), 0).label(f"{kind}_sum")
 
     def count(kind: str) -> ColumnElement[int]:
-        return func.count(case((_E.kind == kind, _E.id))).label(f"{kind}s")
+        return func.count(case((and_(_E.kind == kind, held), _E.id))).label(f"{kind}s")
 
     columns: list[ColumnElement[Any]] = [_H.job_id]
     for kind in ("hold", "capture", "release"):
@@ -169,16 +167,18 @@ def _refunds_of_others() -> Select[Any]:
 # -- wallets ----------------------------------------------------------------------------------------
 
 
-def _sums() -> Subquery:
+def _sums() -> CTE:
     """What the entries of each account of the ledger sum to."""
-    total = func.sum(_E.amount_micros).label("total")
-    return select(_E.ledger_account, total).group_by(_E.ledger_account).subquery()
+    # Of an expression: by the index of the column SQLite would look up entry after entry, all over the table.
+    name = func.substr(_E.ledger_account, 1).label("name")
+    return select(name, func.sum(_E.amount_micros).label("total")).group_by(name).cte("sums")
 
 
 def _wallets() -> Select[Any]:
-    available, held = _sums(), _sums()
-    joined = wallet.outerjoin(available, available.c.ledger_account == "available:" + _W.account_id)
-    joined = joined.outerjoin(held, held.c.ledger_account == "held:" + _W.account_id)
+    sums_of = _sums()
+    available, held = sums_of.alias("available"), sums_of.alias("held")
+    joined = wallet.outerjoin(available, available.c.name == "available:" + _W.account_id)
+    joined = joined.outerjoin(held, held.c.name == "held:" + _W.account_id)
     sums = [func.coalesce(side.c.total, 0) for side in (available, held)]
     columns = (
         _W.account_id.label("subject"),
