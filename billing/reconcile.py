@@ -11,7 +11,7 @@ from typing import Self
 
 from billing.reconcile_rows import Attempt, Charge, Difference, Kind, Sum, Tolerance, Totals
 from billing.recosts import request_reference, sum_reference
-from billing.scratch import BEHIND, CLAIM, CLAIMED, SUMMED, SUMS, UNBILLED, UNKNOWN, open_scratch
+from billing.scratch import BEHIND, CLAIMED, SUMMED, SUMS, UNBILLED, UNKNOWN, claim, open_scratch
 
 __all__ = ["Attempt", "Charge", "Comparison", "Difference", "Kind", "Sum", "Tolerance", "Totals"]
 
@@ -133,7 +133,7 @@ class Comparison:
         whole at its end.
         """
         self._db.commit()
-        self._db.executescript(CLAIM)
+        claim(self._db)
         for found in itertools.chain(self._by_request(), self._in_sums()):
             kinds = self.totals.kinds
             kinds[found.kind] = kinds.get(found.kind, 0) + 1

@@ -6,31 +6,7 @@ Plain sqlite3, and never the gateway's own database: that may be a PostgreSQL, a
 import sqlite3
 from collections.abc import Callable
 
-__all__ = ["BEHIND", "CLAIM", "CLAIMED", "SUMMED", "SUMS", "UNBILLED", "UNKNOWN", "open_scratch"]
-
-_TABLES = """
--- What the provider says. A row that is read twice is the same row.
-create table line (request text, endpoint text, at integer, micros integer, units integer, reference text);
-create unique index line_once on line (
-    request, endpoint, coalesce(at, -1), coalesce(micros, -1e18), coalesce(units, -1e18));
-create table billed_sum (name text, start integer, micros integer, identity text,
-    primary key (name, start, identity));
-create table interval (start integer primary key, ending integer);
--- What we know. Of several attempts with one request, the first claims it.
-create table ours (
-    attempt text primary key, job text, endpoint text, status text, request text, reference text,
-    started integer, at integer, micros integer, listed integer, units integer, claims integer);
-create table booked (reference text primary key, micros integer);
-create table our_sum (name text, start integer, micros integer, attempts integer, primary key (name, start));
-"""
-
-CLAIM = """
-create index ours_request on ours (request, attempt);
-create index ours_at on ours (at);
-update ours set claims = 0 where exists (
-    select 1 from ours as earlier where earlier.request = ours.request and earlier.attempt < ours.attempt);
-"""
-"""To be run once, when both sides are there."""
+__all__ = ["BEHIND", "CLAIMED", "SUMMED", "SUMS", "UNBILLED", "UNKNOWN", "claim", "open_scratch"]
 
 _BOOKED = """coalesce((select micros from booked where reference = o.attempt), 0)
     + coalesce((select micros from booked where reference = o.reference and o.claims), 0)"""
@@ -107,6 +83,37 @@ def open_scratch(sum_reference: Callable[[str, int], str]) -> sqlite3.Connection
     made.create_function("sum_reference", 2, sum_reference, deterministic=True)
     made.execute("pragma journal_mode = off")
     made.execute("pragma synchronous = off")
-    made.executescript(_TABLES)
+    made.executescript(
+        """
+        -- What the provider says. A row that is read twice is the same row.
+        create table line (
+            request text, endpoint text, at integer, micros integer, units integer, reference text);
+        create unique index line_once on line (
+            request, endpoint, coalesce(at, -1), coalesce(micros, -1e18), coalesce(units, -1e18));
+        create table billed_sum (name text, start integer, micros integer, identity text,
+            primary key (name, start, identity));
+        create table interval (start integer primary key, ending integer);
+        -- What we know. Of several attempts with one request, the first claims it.
+        create table ours (
+            attempt text primary key, job text, endpoint text, status text, request text, reference text,
+            started integer, at integer, micros integer, listed integer, units integer, claims integer);
+        create table booked (reference text primary key, micros integer);
+        create table our_sum (
+            name text, start integer, micros integer, attempts integer, primary key (name, start));
+        """
+    )
     made.execute("begin")
     return made
+
+
+def claim(db: sqlite3.Connection) -> None:
+    """Let each request have one attempt of ours: once, when both sides are there."""
+    db.executescript(
+        """
+        create index ours_request on ours (request, attempt);
+        create index ours_at on ours (at);
+        update ours set claims = 0 where exists (
+            select 1 from ours as earlier
+            where earlier.request = ours.request and earlier.attempt < ours.attempt);
+        """
+    )

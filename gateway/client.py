@@ -84,7 +84,7 @@ class GatewayClient:
         answer: dict[str, Any] = response.json()
         return answer
 
-    async def text(self, path: str, media_type: str) -> str:
+    async def report(self, path: str, media_type: str) -> str:
         """A report as text of another type than JSON.
 
         Raises:

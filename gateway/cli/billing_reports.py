@@ -167,7 +167,7 @@ async def _admin(client: GatewayClient) -> bool:
 async def _answer(client: GatewayClient, path: str, media_type: str | None) -> Answer:
     if media_type is None:
         return "", await client.call("GET", path)
-    return await client.text(path, media_type), {}
+    return await client.report(path, media_type), {}
 
 
 def _run(ask: Callable[[GatewayClient], Awaitable[Answer]]) -> Answer:

@@ -109,10 +109,13 @@ class Worker:
         """Make one try at everything that is due, and wait for its end; how many there were."""
         count = 0
         while True:
+            # Before the look: what ends during it makes room for what it passed over.
+            idle = not self._running
             count += await self._begin_due()
-            if not self._running:
+            if self._running:
+                await asyncio.wait(self._running, return_when=asyncio.FIRST_COMPLETED)
+            elif idle:
                 return count
-            await asyncio.wait(self._running, return_when=asyncio.FIRST_COMPLETED)
 
     async def _run(self) -> None:
         while True:

@@ -67,6 +67,7 @@ _GATEWAY_SIDE = {
     "remote",
     "server",
     "supervisor",
+    "usage",
 }
 
 
