@@ -89,9 +89,9 @@ def _jobs(*wrong: ColumnElement[bool]) -> Select[Any]:
 
 def _unended() -> Select[Any]:
     still = attempt.c.status.in_(("not_sent", "sent", "accepted"))
-    joined = attempt.join(job, job.c.id == attempt.c.job_id)
+    done = select(job.c.id).where(job.c.id == attempt.c.job_id, job.c.status == "completed")
     columns = (attempt.c.id.label("subject"), attempt.c.job_id, attempt.c.status)
-    return select(*columns).select_from(joined).where(still, job.c.status == "completed")
+    return select(*columns).where(still, done.exists())
 
 
 def _told(since: int) -> Check:

@@ -6,11 +6,19 @@ from typing import Any
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
-from msgspec import Struct
 from msgspec.structs import replace
 from sqlalchemy import Connection, select
 from support.new_jobs import new_attempt
-from support.paid_jobs import KEYS, NOON, PEOPLE, open_accounts, other_candidate, paid_job, share_of
+from support.paid_jobs import (
+    KEYS,
+    NOON,
+    PEOPLE,
+    Job,
+    open_accounts,
+    other_candidate,
+    paid_job,
+    share_of,
+)
 
 from billing import budgets, corrections, ledger
 from billing.budgets import EACH, Budget, BudgetExhausted, month_of
@@ -39,30 +47,6 @@ CHANGE = st.tuples(
     WHICH,
 )
 """Of a budget: its kind, its period, its limit, and whose it is; or that one is removed."""
-
-
-class Job(Struct, kw_only=True):
-    """What is known of a job that was let in."""
-
-    id: str
-    account: str
-    key: str | None
-    user: str | None
-    at: int
-    ceiling: int
-    model: str = "solo"
-    provider: str = "first"
-    status: str = "queued"
-    kept: int = 0
-    """Pictures that calls of it gave so far."""
-    attempts: int = 1
-    charge: int | None = None
-    refunded: int = 0
-
-    @property
-    def counts(self) -> int:
-        """Against budgets."""
-        return self.ceiling if self.charge is None else self.charge
 
 
 class Money(RuleBasedStateMachine):
@@ -136,6 +120,10 @@ class Money(RuleBasedStateMachine):
 
     def available(self, account: str) -> int:
         return self.money[account] - sum(one.ceiling for one in self.open_jobs() if one.account == account)
+
+    def one_of(self, which: int, *statuses: str) -> Job | None:
+        found = [one for one in self.jobs if one.status in statuses]
+        return found[which % len(found)] if found else None
 
     def open_jobs(self) -> list[Job]:
         return [one for one in self.jobs if one.charge is None]
@@ -220,10 +208,6 @@ class Money(RuleBasedStateMachine):
         )
 
     # -- how jobs go on and end -------------------------------------------------------------
-
-    def one_of(self, which: int, *statuses: str) -> Job | None:
-        found = [one for one in self.jobs if one.status in statuses]
-        return found[which % len(found)] if found else None
 
     @rule(which=WHICH, pictures=st.integers(1, 2), cost=st.integers(0, 40))
     def a_call_gives_pictures(self, which: int, pictures: int, cost: int) -> None:

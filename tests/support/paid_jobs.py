@@ -1,5 +1,6 @@
 """Jobs that are let in and end on a bare connection, as the gateway's own SQL does it."""
 
+from msgspec import Struct
 from msgspec.structs import replace
 from sqlalchemy import Connection, insert
 from support.new_jobs import new_job
@@ -12,7 +13,7 @@ from gateway.jobs.records import NewImage
 from gateway.jobs.store import Share
 from gateway.planning import Candidate
 
-__all__ = ["KEYS", "NOON", "PEOPLE", "open_accounts", "other_candidate", "paid_job", "share_of"]
+__all__ = ["KEYS", "NOON", "PEOPLE", "Job", "open_accounts", "other_candidate", "paid_job", "share_of"]
 
 NOON = 1_796_040_000_000
 """Noon of 2026-11-30 UTC: a month ends soon."""
@@ -20,6 +21,30 @@ PEOPLE = {"ann": False, "bob": False, "op": True}
 """Accounts, and whether they are postpaid."""
 KEYS = {"annkey": ("ann", None), "anncap": ("ann", 150), "opkey": ("op", None)}
 """API keys: whose, and what their jobs may cost in all."""
+
+
+class Job(Struct, kw_only=True):
+    """What is known of a job that was let in."""
+
+    id: str
+    account: str
+    key: str | None
+    user: str | None
+    at: int
+    ceiling: int
+    model: str = "solo"
+    provider: str = "first"
+    status: str = "queued"
+    kept: int = 0
+    """Pictures that calls of it gave so far."""
+    attempts: int = 1
+    charge: int | None = None
+    refunded: int = 0
+
+    @property
+    def counts(self) -> int:
+        """Against budgets."""
+        return self.ceiling if self.charge is None else self.charge
 
 
 def open_accounts(conn: Connection) -> None:
