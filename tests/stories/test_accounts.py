@@ -115,6 +115,7 @@ def test_a_budget_and_what_commands_say_of_it(closed: GatewayProcess, tmp_path: 
     assert json.loads(closed.done("account", "budgets", account, "--json")) == {"budgets": []}
 
 
+@pytest.mark.slow
 def test_a_command_does_not_wait_for_a_normal_accounts_turn(closed: GatewayProcess) -> None:
     account = closed.done("account", "create", "Norm", "--postpaid")
     key = {"GATEWAY_API_KEY": closed.done("keys", "create", account), "GATEWAY_PUBLIC_URL": closed.url}
@@ -126,6 +127,7 @@ def test_a_command_does_not_wait_for_a_normal_accounts_turn(closed: GatewayProce
     assert (job["status"], job["jobId"] in ended.stderr) == ("scheduled", True)
 
 
+@pytest.mark.slow
 def test_what_is_anothers_is_not_there(closed: GatewayProcess, caller: Caller) -> None:
     ann, bob = (caller(someone(closed, "--postpaid")[1]) for _ in range(2))
     job = ann.post("/api/images/generate", json=SHORT).json()
@@ -152,6 +154,7 @@ def test_what_is_anothers_is_not_there(closed: GatewayProcess, caller: Caller) -
     assert ann.get(f"/images/{image_id}").status_code == 200
 
 
+@pytest.mark.slow
 def test_a_revoked_key_is_refused_from_then_on(closed: GatewayProcess, caller: Caller) -> None:
     account, key = someone(closed, "--postpaid")
     second = closed.done("keys", "create", account, "--expires-in-days", "1")
@@ -213,6 +216,7 @@ def test_in_open_mode_a_key_still_counts(gateway: GatewayProcess) -> None:
         assert (answer.status_code, answer.json().get("accountId")) == (status, who)
 
 
+@pytest.mark.slow
 def test_off_loopback_keys_are_required(own_gateway: Callable[..., GatewayProcess]) -> None:
     refused = own_gateway(GATEWAY_HOST="0.0.0.0", GATEWAY_AUTH="open").command("serve")
     assert refused.returncode == 1

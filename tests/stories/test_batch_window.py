@@ -99,6 +99,7 @@ def shared_calls(gateway: GatewayProcess) -> list[set[str]]:
     return [set(line.rpartition("share a call: ")[2].split(", ")) for line in lines if "share a call" in line]
 
 
+@pytest.mark.slow
 def test_two_jobs_join_the_window_and_run_as_one_group(
     gateways: Callable[..., GatewayProcess], normal: Normal
 ) -> None:

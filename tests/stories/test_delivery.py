@@ -75,6 +75,7 @@ def picture_of(mail: EmailMessage) -> bytes:
     return bytes(part.get_content())
 
 
+@pytest.mark.slow
 def test_a_result_comes_by_mail_and_by_webhook(gateway, mailbox, hooks, somebody) -> None:
     email = "ann@example.org"
     account, ask = somebody(email)

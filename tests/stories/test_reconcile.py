@@ -124,6 +124,7 @@ def test_with_no_gateway_running_it_is_put_right_too(own_gateway: Own) -> None:
         gateway.check_books()
 
 
+@pytest.mark.slow
 def test_a_jobs_money_is_shown_to_admins_from_quote_to_bill(paid: GatewayProcess, fal: LoopbackFal) -> None:
     job = paid.generate(body("its money")).json()
     assert "providerCost" not in job

@@ -72,6 +72,7 @@ def test_a_model_of_yaml_alone_shows_everywhere(gateway: GatewayProcess, file: P
     assert (job["status"], job["model"], job["cost"]) == ("completed", "tiny-night", 0.002)
 
 
+@pytest.mark.slow
 def test_a_file_that_is_wrong_changes_nothing(gateway: GatewayProcess, file: Path) -> None:
     file.write_text(WITH_NEW.replace('per_image: "0.002"', "per_picture: 1"))
     status, problem = reload(gateway)
@@ -97,6 +98,7 @@ def test_a_template_that_changed_alone_shows_in_the_document(
     assert "slogan" in running.http.get("/schema/openapi.json").text
 
 
+@pytest.mark.slow
 def test_a_signal_does_the_same(gateway: GatewayProcess, file: Path) -> None:
     assert gateway.process is not None
     file.write_text("providers: {}\n")

@@ -56,6 +56,7 @@ async def test_each_gets_its_own_picture_in_this_process_and_in_another(backend,
     await other.aclose()
 
 
+@pytest.mark.slow
 async def test_one_that_is_canceled_does_not_end_the_call_of_the_others(backend):
     call_id = await backend.submit_many(
         "A10G", [job(name, num_inference_steps=100) for name in ("stays", "goes")]
@@ -68,6 +69,7 @@ async def test_one_that_is_canceled_does_not_end_the_call_of_the_others(backend)
     assert await backend.poll("A10G", call_id, "goes", 1) == CANCELED
 
 
+@pytest.mark.slow
 async def test_when_all_are_canceled_the_call_ends(backend):
     names = ("first", "second")
     call_id = await backend.submit_many("A10G", [long_job(name) for name in names])
