@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 
 from billing import costs, ledger
 from gateway.db.tables import attempt, image, job
@@ -104,10 +104,10 @@ def accept_attempt(conn: Connection, job_id: str, attempt_id: str, handle: Handl
 
 
 def fail_attempt(conn: Connection, attempt_id: str, error: ProviderError, at: int) -> None:
-    """Note how an attempt ended."""
+    """Note how an attempt ended. One that has succeeded did, whatever became of its job."""
     conn.execute(
         update(attempt)
-        .where(attempt.c.id == attempt_id)
+        .where(attempt.c.id == attempt_id, attempt.c.status != "succeeded")
         .values(status="failed", error_code=error.code, error_message=error.message, ended_at=at)
     )
 
@@ -259,12 +259,16 @@ def complete(
 def end_without_images(
     conn: Connection, job_id: str, lost: Sequence[Lost], error: ProviderError, at: int
 ) -> bool:
-    """End a job as failed or canceled; nothing is charged. False if it had ended already."""
+    """End a job as failed or canceled; nothing is charged, and pictures that calls of it gave are nobody's.
+    False if it had ended already.
+    """
     status = "canceled" if error.code == "canceled" else "failed"
     ended = end_job(conn, job_id, status, 0, at, error)
     if ended is None:
         return False
     ledger.release(conn, job_id=job_id, at=at)
+    # Where a fault of ours ends a job of several calls: their files go as those of no row do.
+    conn.execute(delete(image).where(image.c.job_id == job_id))
     _lose(conn, lost, at)
     count_end(conn, job_id, ended, at)
     point("fail.written")

@@ -14,10 +14,12 @@ from support.paid_jobs import (
     NOON,
     PEOPLE,
     Job,
+    limits_of,
     open_accounts,
     other_candidate,
     paid_job,
     share_of,
+    used_before,
 )
 
 from billing import budgets, corrections, ledger
@@ -65,7 +67,7 @@ class Money(RuleBasedStateMachine):
         self.at = NOON
         self.number = 0
         self.jobs: list[Job] = []
-        self.money = dict.fromkeys(PEOPLE, 300)
+        self.money = dict.fromkeys(PEOPLE, 200)
         for account, amount in self.money.items():
             ledger.top_up(
                 self.conn, account_id=account, amount_micros=amount, reference=f"first {account}", at=1
@@ -76,7 +78,13 @@ class Money(RuleBasedStateMachine):
         self.begin()
 
     def begin(self) -> None:
-        """A few jobs, of which some have ended: each rule finds something to do from the first step on."""
+        """A few budgets and jobs, of which some have ended: each rule finds something to do at once."""
+        for kind, period, limit, who in (
+            ("account", "month", 260, 0),
+            ("key", "month", 90, 0),
+            ("user", "all", 130, 2),
+        ):
+            self.set_budget("ann", kind, period, limit, who)
         for user in ("eve", "max"):
             for account, key in (("ann", None), ("ann", "annkey"), ("ann", "anncap"), ("op", "opkey")):
                 self.ask(account, key, user, 30, False)
@@ -166,7 +174,10 @@ class Money(RuleBasedStateMachine):
         if waits:
             new = replace(new, status="scheduled", runs_at=at)
         one = Job(id=new.id, account=account, key=key, user=user, at=at, ceiling=ceiling, status=new.status)
-        fits = [limit - self.used(one, kind, period) for kind, period, limit in self.limits(one)]
+        fits = [
+            limit - used_before(self.jobs, one, kind, period)
+            for kind, period, limit in limits_of(self.conn, one)
+        ]
         error = self.do(lambda: admit.admit(self.conn, new, at))
         if not PEOPLE[account] and self.available(account) < ceiling:
             assert isinstance(error, InsufficientFunds), error
@@ -176,36 +187,6 @@ class Money(RuleBasedStateMachine):
         else:
             assert error is None
             self.jobs.append(one)
-
-    def limits(self, one: Job) -> list[tuple[str, str, int]]:
-        """The budgets that a job must fit: kind, period and limit."""
-        rows = self.conn.execute(select(budget).where(budget.c.account_id == one.account)).all()
-        subjects = {"account": "", "key": one.key, "user": one.user}
-        own = {(row.kind, row.period) for row in rows if row.subject == one.user and row.kind == "user"}
-        found = [
-            (row.kind, row.period, row.limit_micros)
-            for row in rows
-            if row.subject == subjects[row.kind]
-            or (
-                row.kind == "user"
-                and row.subject == EACH
-                and one.user is not None
-                and ("user", row.period) not in own
-            )
-        ]
-        cap = KEYS[one.key][1] if one.key else None
-        return [*found, *([("key", "all", cap)] if cap is not None else [])]
-
-    def used(self, one: Job, kind: str, period: str) -> int:
-        """What counts against a job's budget of a kind before it is let in."""
-        return sum(
-            other.counts
-            for other in self.jobs
-            if other.account == one.account
-            and (kind != "key" or other.key == one.key)
-            and (kind != "user" or other.user == one.user)
-            and (period == "all" or month_of(other.at) == month_of(one.at))
-        )
 
     # -- how jobs go on and end -------------------------------------------------------------
 

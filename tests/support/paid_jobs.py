@@ -1,11 +1,15 @@
 """Jobs that are let in and end on a bare connection, as the gateway's own SQL does it."""
 
+from collections.abc import Sequence
+
 from msgspec import Struct
 from msgspec.structs import replace
-from sqlalchemy import Connection, insert
+from sqlalchemy import Connection, insert, select
 from support.new_jobs import new_job
 from support.small_registry import small_catalog
 
+from billing.budgets import EACH, month_of
+from billing.tables import budget
 from gateway.accounts import rows
 from gateway.db.tables import api_key
 from gateway.jobs.admit import NewJob
@@ -13,7 +17,18 @@ from gateway.jobs.records import NewImage
 from gateway.jobs.store import Share
 from gateway.planning import Candidate
 
-__all__ = ["KEYS", "NOON", "PEOPLE", "Job", "open_accounts", "other_candidate", "paid_job", "share_of"]
+__all__ = [
+    "KEYS",
+    "NOON",
+    "PEOPLE",
+    "Job",
+    "limits_of",
+    "open_accounts",
+    "other_candidate",
+    "paid_job",
+    "share_of",
+    "used_before",
+]
 
 NOON = 1_796_040_000_000
 """Noon of 2026-11-30 UTC: a month ends soon."""
@@ -51,9 +66,9 @@ def open_accounts(conn: Connection) -> None:
     """Ann and Bob pay before, the operator afterwards; nobody has anything."""
     for name, postpaid in PEOPLE.items():
         rows.ensure_account(conn, account_id=name, name=name, postpaid=postpaid, at=1)
-    for key, (owner, budget) in KEYS.items():
+    for key, (owner, most) in KEYS.items():
         row = {"id": key, "account_id": owner, "name": key, "digest": key, "created_at": 1}
-        conn.execute(insert(api_key).values(**row, budget_micros=budget))
+        conn.execute(insert(api_key).values(**row, budget_micros=most))
 
 
 def paid_job(
@@ -109,4 +124,36 @@ def share_of(job_id: str, attempt_id: str, positions: range, cost: int, listed: 
         load_seconds=None,
         provider_cost_micros=cost,
         listed_cost_micros=listed,
+    )
+
+
+def limits_of(conn: Connection, one: Job) -> list[tuple[str, str, int]]:
+    """The budgets that a job must fit: kind, period and limit."""
+    rows = conn.execute(select(budget).where(budget.c.account_id == one.account)).all()
+    subjects = {"account": "", "key": one.key, "user": one.user}
+    own = {(row.kind, row.period) for row in rows if row.subject == one.user and row.kind == "user"}
+    found = [
+        (row.kind, row.period, row.limit_micros)
+        for row in rows
+        if row.subject == subjects[row.kind]
+        or (
+            row.kind == "user"
+            and row.subject == EACH
+            and one.user is not None
+            and ("user", row.period) not in own
+        )
+    ]
+    cap = KEYS[one.key][1] if one.key else None
+    return [*found, *([("key", "all", cap)] if cap is not None else [])]
+
+
+def used_before(jobs: Sequence[Job], one: Job, kind: str, period: str) -> int:
+    """What counts against a job's budget of a kind before it is let in."""
+    return sum(
+        other.counts
+        for other in jobs
+        if other.account == one.account
+        and (kind != "key" or other.key == one.key)
+        and (kind != "user" or other.user == one.user)
+        and (period == "all" or month_of(other.at) == month_of(one.at))
     )

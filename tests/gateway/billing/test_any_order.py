@@ -44,7 +44,7 @@ def any_order(whole: Connection) -> Callable[[int, int], type[Money]]:
 
 
 def test_the_books_are_right_in_any_order(any_order, database_kind, figures) -> None:
-    ran = any_order(8 if database_kind == "sqlite" else 2, 25)
+    ran = any_order(12 if database_kind == "sqlite" else 3, 30)
     figures(f"{ran.steps} steps, refused {dict(ran.refused)}")
     assert ran.steps > 40
 

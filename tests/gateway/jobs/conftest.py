@@ -13,6 +13,7 @@ from support.scripted_provider import SCRIPTED_TYPES, SCRIPTS, Script, script_of
 from support.small_registry import small_catalog
 
 from billing import ledger
+from gateway import books
 from gateway.accounts import rows
 from gateway.accounts.principals import OPERATOR
 from gateway.ambient import Ambient
@@ -103,10 +104,10 @@ class World:
         )
 
     async def ended(self, job_id: str) -> JobRow:
-        """The job when this process is done with it; the ledger adds up then."""
+        """The job when this process is done with it; the books are right then."""
         await self.core.runner.wait(job_id, 20)
         assert self.core.runner.live(job_id) is None
-        assert await self.db.read(ledger.verify) == []
+        assert await self.db.read(lambda c: books.verify(c, self.core.ambient.now_ms())) == []
         return await self.core.job(job_id, OPERATOR)
 
     async def run(self, model: str = "solo", **inputs: object) -> JobRow:

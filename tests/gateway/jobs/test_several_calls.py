@@ -174,9 +174,14 @@ async def test_a_cancel_keeps_what_came(world) -> None:
 
 async def test_a_fault_of_ours_ends_the_job(world) -> None:
     async def broken() -> None:
+        # The other call has given its picture by then.
+        while [live.images for live in world.core.runner.lives.values()] != [1]:
+            await asyncio.sleep(0)
         raise LookupError("a bug")
 
     world.script().answers([done(), broken])
     job = await world.run("single", num_images=2)
-    assert (job.status, job.error_code, job.charge_micros) == ("failed", "internal_error", 0)
+    assert (job.status, job.error_code, job.charge_micros, job.images) == ("failed", "internal_error", 0, ())
     assert await world.money() == (0, 0)
+    # The call that gave its picture is to be paid for by us all the same.
+    assert job.attempts[0].status == "succeeded"
