@@ -56,7 +56,7 @@ async def one(http: httpx.AsyncClient, dice: random.Random, sent: Counter[str]) 
         sent["requests"] += 1
         answer = await http.post("/api/images/generate", json=ASK, headers={"Prefer": "respond-async"})
         if answer.status_code != 429:
-            return {"status": answer.status_code, **answer.json()}
+            return answer.json() | {"status": answer.status_code}
         assert answer.json()["code"] == "too_many_requests"
         sent["429"] += 1
         longest = min(2 * longest, 32)
