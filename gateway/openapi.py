@@ -9,6 +9,7 @@ from msgspec import Struct
 from msgspec.json import schema_components
 
 from gateway.accounts.budget_schemas import BudgetView
+from gateway.accounts.money_schemas import MovedView
 from gateway.accounts.schemas import BalanceView, KeyView, NewKeyView
 from gateway.answers import Operation, status_of
 from gateway.billing_schemas import MONEY
@@ -138,6 +139,7 @@ def complete_document(
         BudgetView,
         KeyView,
         NewKeyView,
+        MovedView,
         *MONEY,
     )
     named = {view.__name__: view for view in views} | {"Problem": ProblemDocument}

@@ -17,7 +17,7 @@ __all__ = [
     "AdjustRequest",
     "BooksView",
     "CreditRequest",
-    "MovementView",
+    "MovedView",
     "PayOutRequest",
     "RefundRequest",
     "RefundView",
@@ -86,7 +86,7 @@ class AdjustRequest(Struct, frozen=True, kw_only=True, rename="camel", forbid_un
     """Its own id: a second use of it is refused."""
 
 
-class MovementView(Struct, frozen=True, kw_only=True, rename="camel"):
+class MovedView(Struct, frozen=True, kw_only=True, rename="camel"):
     """Money that was moved."""
 
     kind: str
@@ -99,7 +99,7 @@ class MovementView(Struct, frozen=True, kw_only=True, rename="camel"):
     """As it is now."""
 
 
-class RefundView(MovementView, frozen=True, kw_only=True, rename="camel"):
+class RefundView(MovedView, frozen=True, kw_only=True, rename="camel"):
     """A charge that was given back, or a part of one."""
 
     job_id: str
@@ -117,10 +117,10 @@ class BooksView(Struct, frozen=True, kw_only=True, rename="camel"):
     """What breaks a rule, at most 1,000 rows of each."""
 
 
-def movement_view(moved: Moved, at: int) -> MovementView:
+def movement_view(moved: Moved, at: int) -> MovedView:
     """A movement as the operator sees it, at a time in milliseconds UTC."""
     movement = moved.movement
-    return MovementView(
+    return MovedView(
         kind=movement.kind,
         reference=movement.reference,
         amount=json_number(movement.amount_micros),

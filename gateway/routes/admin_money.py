@@ -11,7 +11,7 @@ from gateway.accounts.money_schemas import (
     AdjustRequest,
     BooksView,
     CreditRequest,
-    MovementView,
+    MovedView,
     PayOutRequest,
     RefundRequest,
     RefundView,
@@ -61,7 +61,7 @@ async def refund(
 )
 async def credit(
     request: Request[Any, Any, Any], core: NamedDependency[Core], principal: NamedDependency[Principal]
-) -> Response[MovementView]:
+) -> Response[MovedView]:
     """Give credit that nobody paid for. With a `reference` it counts once, however often it is sent."""
     body = await read_body(request, CreditRequest)
     moved = await core.money.credit(body.account_id, body.amount, body.reference, body.note, principal.actor)
@@ -79,7 +79,7 @@ async def credit(
 )
 async def pay_out(
     request: Request[Any, Any, Any], core: NamedDependency[Core], principal: NamedDependency[Principal]
-) -> Response[MovementView]:
+) -> Response[MovedView]:
     """Enter that money was paid back to whoever paid it in. With a `reference` it counts once, however often
     it is sent.
     """
@@ -99,7 +99,7 @@ async def pay_out(
 )
 async def adjust(
     request: Request[Any, Any, Any], core: NamedDependency[Core], principal: NamedDependency[Principal]
-) -> Response[MovementView]:
+) -> Response[MovedView]:
     """Put a balance right, up or down, and say why. With a `reference` it counts once, however often it is
     sent.
     """

@@ -233,3 +233,10 @@ async def test_money_is_a_number(document) -> None:
     assert schemas["JobView"]["properties"]["cost"] == {"type": ["number", "null"]}
     assert schemas["EstimateView"]["properties"]["cost"] == {"type": "number"}
     assert schemas["QuoteView"]["properties"]["cost"] == {"type": "number"}
+
+
+def test_no_two_answers_share_a_name(document) -> None:
+    """Of two structs of one name each is described under its module's, and its money as text."""
+    assert [name for name in document["components"]["schemas"] if "_schemas_" in name] == []
+    moved = document["components"]["schemas"]["MovedView"]["properties"]["amount"]
+    assert moved == {"type": "number"}
