@@ -25,10 +25,12 @@ from sqlalchemy import Connection, select
 
 from bench.billing_rows import Kind, account_id, fill, key_id, kinds_of
 from billing import ledger
+from billing.budgets import Budget
 from billing.movements import MovementFilter, list_movements
 from billing.reports import Dimension, UsageFilter, date_of, usage_report
 from billing.statements import statement
 from billing.usage import DAY_MS
+from gateway.accounts.budget_rows import put_budget
 from gateway.ambient import Ambient
 from gateway.billing_views import admin_usage_view, ledger_view, statement_view, usage_view
 from gateway.core import Core
@@ -45,6 +47,7 @@ from gateway.views import job_view
 ROOT = Path(__file__).parent.parent
 ANN = account_id(0)
 """Of all accounts the one with the most jobs: a third of them."""
+KEYS_BUDGET = Budget(kind="key", subject=key_id(0, 0), period="all", limit_micros=10**12)
 PAGE = 20
 
 Answer = Callable[[Connection], Any]
@@ -137,7 +140,6 @@ def new_job(kind: Kind, ambient: Ambient) -> NewJob:
         ),
         owner="own_bench",
         key_id=key_id(0, 0),
-        key_budget_micros=10**12,
         max_open=10**6,
     )
 
@@ -145,6 +147,8 @@ def new_job(kind: Kind, ambient: Ambient) -> NewJob:
 async def admission(full: Database, empty: Database, kind: Kind, rounds: int) -> tuple[float, float]:
     """Milliseconds of an admission to a full and to an empty database: medians of rounds in turns."""
     ambient = Ambient()
+    for db in (full, empty):
+        await db.write(lambda c: put_budget(c, ANN, KEYS_BUDGET, ambient.now_ms()))
     took: dict[int, list[float]] = {0: [], 1: []}
     for number in range(rounds + 1):
         for which, db in enumerate((full, empty)):

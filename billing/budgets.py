@@ -48,8 +48,6 @@ class Payer(Struct, frozen=True, kw_only=True):
     account_id: str
     key_id: str | None = None
     end_user: str | None = None
-    key_budget_micros: int | None = None
-    """What the key's jobs may cost in all."""
 
 
 class Budget(Struct, frozen=True, kw_only=True):
@@ -167,14 +165,9 @@ def budgets_of(conn: Connection, payer: Payer) -> list[tuple[Budget, str]]:
         if one.kind != "user"
         or (payer.end_user is not None and (one.subject != EACH or (one.kind, one.period) not in own))
     ]
-    if payer.key_budget_micros is not None and payer.key_id is not None:
-        limit = payer.key_budget_micros
-        kept.append(Budget(kind="key", subject=payer.key_id, period="all", limit_micros=limit))
-    # In one order, that of their rows' keys, so that two transactions never wait for each other. What counts
-    # is kept once for a kind, a subject and a period: of two that bound the same the smaller holds.
-    kept.sort(key=lambda one: (_ORDER[one.kind], one.period == "all", -one.limit_micros))
-    least = {(one.kind, one.period): one for one in kept}
-    return [(one, payer.end_user or "" if one.kind == "user" else one.subject) for one in least.values()]
+    # In one order, so that two transactions never wait for each other.
+    kept.sort(key=lambda one: (_ORDER[one.kind], one.period))
+    return [(one, payer.end_user or "" if one.kind == "user" else one.subject) for one in kept]
 
 
 def standings(conn: Connection, payer: Payer, at: int) -> list[Standing]:

@@ -217,7 +217,6 @@ class Admission:
             runs_at=turn.runs_at,
             group_key=group_key(plan.candidates) if turn.waits else None,
             key_id=caller.key.id if caller.key else None,
-            key_budget_micros=caller.key.budget_micros if caller.key else None,
             max_open=None if caller.account_id == OPERATOR else most,
             media_keys=keys_of(plan.candidates),
             claim=claim,

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from msgspec import Struct
-from sqlalchemy import ColumnElement, Connection, func, literal, select, update
+from sqlalchemy import ColumnElement, Connection, and_, func, literal, select
 
 from billing import budgets, ledger
 from billing.budgets import EACH, Budget, Payer, Standing, month_of
@@ -56,9 +56,6 @@ def put_budget(conn: Connection, account_id: str, new: Budget, at: int) -> None:
         new: the budget.
         at: milliseconds UTC.
     """
-    if new.kind == "key" and new.period == "all":
-        # What the key was made with gives way: from here on the row says it.
-        conn.execute(update(api_key).where(api_key.c.id == new.subject).values(budget_micros=None))
     for when in _moments(new, at):
         budgets.set_budget(conn, account_id, new, _used(conn, account_id, new, when), when)
 
@@ -74,33 +71,25 @@ def drop_budget(conn: Connection, account_id: str, old: Budget, at: int) -> Stan
     """
     which = (old.kind, old.subject, old.period)
     for one in list_budgets(conn, account_id, at):
-        if (one.budget.kind, one.budget.subject, one.budget.period) != which:
-            continue
-        if old.kind == "key" and old.period == "all":
-            # What the key was made with has no row before this.
-            put_budget(conn, account_id, one.budget, at)
-        budgets.remove_budget(conn, account_id, old)
-        return one
+        if (one.budget.kind, one.budget.subject, one.budget.period) == which:
+            budgets.remove_budget(conn, account_id, old)
+            return one
     return None
 
 
 def list_budgets(conn: Connection, account_id: str, at: int) -> list[Standing]:
-    """An account's budgets and how they stand; one of each user as if nothing were used."""
+    """An account's budgets and how they stand; one of each user as if nothing were used. Those of keys that
+    were revoked bound nobody any more.
+    """
     columns = (budget.c.kind, budget.c.subject, budget.c.period, budget.c.limit_micros)
+    revoked = select(api_key.c.id).where(api_key.c.revoked_at.is_not(None))
     rows = conn.execute(
-        select(*columns).where(budget.c.account_id == account_id).order_by(*columns[:3])
+        select(*columns)
+        .where(budget.c.account_id == account_id)
+        .where(~and_(budget.c.kind == "key", budget.c.subject.in_(revoked)))
+        .order_by(*columns[:3])
     ).mappings()
-    found = [Budget(**row) for row in rows]
-    made_with = conn.execute(
-        select(api_key.c.id, api_key.c.budget_micros)
-        .where(api_key.c.account_id == account_id)
-        .where(api_key.c.budget_micros.is_not(None), api_key.c.revoked_at.is_(None))
-        .order_by(api_key.c.id)
-    )
-    found += [
-        Budget(kind="key", subject=row.id, period="all", limit_micros=row.budget_micros) for row in made_with
-    ]
-    return _standings(conn, account_id, found, at)
+    return _standings(conn, account_id, [Budget(**row) for row in rows], at)
 
 
 def standing_of(conn: Connection, account_id: str, one: Budget, at: int) -> Standing:
@@ -109,7 +98,7 @@ def standing_of(conn: Connection, account_id: str, one: Budget, at: int) -> Stan
 
 
 def limits_of_keys(conn: Connection, key_ids: Iterable[str]) -> dict[str, KeyLimits]:
-    """The budgets of API keys, by their ids; those alone that were set since a key was made."""
+    """The budgets of API keys, by their ids; of those that have some."""
     rows = conn.execute(
         select(budget.c.subject, budget.c.period, budget.c.limit_micros).where(
             budget.c.kind == "key", budget.c.subject.in_(list(key_ids))

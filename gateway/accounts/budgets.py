@@ -120,12 +120,8 @@ class Budgets:
     async def affordable(self, caller: Principal, user: str | None) -> Affordable | None:
         """The most that a job of a caller may cost now; None where nothing limits it."""
         at = self._ambient.now_ms()
-        payer = Payer(
-            account_id=caller.account_id,
-            key_id=caller.key.id if caller.key else None,
-            end_user=user,
-            key_budget_micros=caller.key.budget_micros if caller.key else None,
-        )
+        key_id = caller.key.id if caller.key else None
+        payer = Payer(account_id=caller.account_id, key_id=key_id, end_user=user)
         return await self._db.read(lambda c: budget_rows.affordable(c, payer, at))
 
     async def check_may_set(self, caller: Principal, kind: Kind) -> None:
@@ -151,8 +147,7 @@ class Budgets:
         key = caller.key
         if key is None or caller.admin:
             return
-        limits = await self.of_keys([key])
-        if key.budget_micros is not None or limits:
+        if await self.of_keys([key]):
             raise Problem(
                 "missing_scope",
                 "This API key has a budget of its own: it makes no keys, and changes no key's budget. Sign "

@@ -62,8 +62,6 @@ class KeyRow(Struct, frozen=True, kw_only=True):
     last_used_at: int | None
     scopes: str
     """As `gateway.accounts.scopes` writes them."""
-    budget_micros: int | None
-    """The most that its jobs may cost in all."""
 
 
 class KeyHolder(Struct, frozen=True, kw_only=True):

@@ -277,10 +277,9 @@ def key_view(row: KeyRow, limits: Mapping[str, KeyLimits]) -> KeyView:
 
     Args:
         row: the key.
-        limits: the budgets that were set of keys, by their ids.
+        limits: the budgets of keys, by their ids.
     """
     own = limits.get(row.id, KeyLimits())
-    total = own.total_micros if row.budget_micros is None else row.budget_micros
     return KeyView(
         key_id=row.id,
         starts_with=f"{PREFIX}{row.id}",
@@ -291,7 +290,7 @@ def key_view(row: KeyRow, limits: Mapping[str, KeyLimits]) -> KeyView:
         revoked_at=_iso(row.revoked_at),
         last_used_at=_iso(row.last_used_at),
         scopes=tuple(row.scopes.split()),
-        budget=None if total is None else json_number(total),
+        budget=None if own.total_micros is None else json_number(own.total_micros),
         monthly_budget=None if own.month_micros is None else json_number(own.month_micros),
     )
 

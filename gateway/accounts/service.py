@@ -7,7 +7,7 @@ from msgspec import UNSET, Struct, UnsetType, structs
 from sqlalchemy import Connection
 
 from billing import corrections, ledger
-from billing.budgets import Budget, set_budget
+from billing.budgets import Budget, Period, set_budget
 from gateway.accounts import audit, logins
 from gateway.accounts.amounts import AMOUNTS, MAX_TOP_UP_USD, is_amount, micros_of
 from gateway.accounts.audit import Actor, AuditRow
@@ -266,8 +266,11 @@ class Accounts:
             Problem: `not_found`, `invalid_body`.
         """
         await self.find(account_id)
-        budget_micros = None if budget is None else micros_of(budget, "/budget")
-        month_micros = None if monthly_budget is None else micros_of(monthly_budget, "/monthlyBudget")
+        asked: tuple[tuple[Period, Decimal | None, str], ...] = (
+            ("all", budget, "/budget"),
+            ("month", monthly_budget, "/monthlyBudget"),
+        )
+        limits = [(period, micros_of(most, where)) for period, most, where in asked if most is not None]
         key, at = new_key(self._ambient.secret), self._ambient.now_ms()
         row = KeyRow(
             id=key.id,
@@ -279,15 +282,14 @@ class Accounts:
             revoked_at=None,
             last_used_at=None,
             scopes=write_scopes(scopes),
-            budget_micros=budget_micros,
         )
 
         def keep(conn: Connection) -> None:
             insert_key(conn, row)
-            if month_micros is not None:
+            for period, micros in limits:
                 # It has no jobs yet, and nobody else knows it.
-                monthly = Budget(kind="key", subject=row.id, period="month", limit_micros=month_micros)
-                set_budget(conn, account_id, monthly, {row.id: 0}, at)
+                new = Budget(kind="key", subject=row.id, period=period, limit_micros=micros)
+                set_budget(conn, account_id, new, {row.id: 0}, at)
             audit.record(conn, self._ambient, by, "key.create", account_id, at, key=row.id, scopes=row.scopes)
 
         await self._db.write(keep)

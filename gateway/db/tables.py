@@ -154,8 +154,6 @@ api_key = Table(
     Column("last_used_at", BigInteger),
     # What it may do, with blanks: gateway.accounts.scopes
     Column("scopes", String(60), nullable=False, server_default=EVERY_SCOPE),
-    # The most that its jobs may cost in all
-    Column("budget_micros", BigInteger),
     Index("ix_api_key_account_created", "account_id", "created_at", "id"),
 )
 

@@ -6,7 +6,7 @@ import msgspec
 from sqlalchemy import Connection, func, insert, select, update
 
 from billing import budgets, ledger
-from gateway.db.tables import account, api_key, job
+from gateway.db.tables import account, job
 from gateway.faults import point
 from gateway.jobs import idempotency
 from gateway.jobs.leases import lease
@@ -46,8 +46,6 @@ class NewJob(msgspec.Struct, frozen=True, kw_only=True):
     """The API key that it came with."""
     owner: str | None = None
     """The process that drives it from the start, under the fence `FIRST_FENCE`."""
-    key_budget_micros: int | None = None
-    """The most that the key's jobs may cost in all, by what it was made with."""
     runs_at: int | None = None
     """The window that it waits for, in milliseconds UTC."""
     group_key: str | None = None
@@ -115,25 +113,11 @@ def admit(conn: Connection, new: NewJob, at: int) -> None:
         )
     )
     ledger.place_hold(conn, job_id=new.id, account_id=new.account_id, amount_micros=new.ceiling_micros, at=at)
-    payer = budgets.Payer(
-        account_id=new.account_id,
-        key_id=new.key_id,
-        end_user=new.end_user,
-        key_budget_micros=_key_budget(conn, new),
-    )
+    payer = budgets.Payer(account_id=new.account_id, key_id=new.key_id, end_user=new.end_user)
     # After the job's row: whoever sets a budget waits for it, and counts it.
     budgets.take(conn, payer, new.ceiling_micros, at)
     insert_attempt(conn, new.id, new.attempt, at)
     point("admit.written")
-
-
-def _key_budget(conn: Connection, new: NewJob) -> int | None:
-    """The total that its key was made with, unless another was set meanwhile."""
-    if new.key_budget_micros is None:
-        return None
-    query = select(api_key.c.budget_micros).where(api_key.c.id == new.key_id)
-    now = conn.execute(query).first()
-    return new.key_budget_micros if now is None else now.budget_micros
 
 
 def _check_open(conn: Connection, new: NewJob) -> None:

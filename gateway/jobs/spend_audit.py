@@ -21,7 +21,7 @@ from sqlalchemy import (
 from billing.budgets import EACH, month_of
 from billing.findings import Check
 from billing.tables import budget, spend
-from gateway.db.tables import api_key, job
+from gateway.db.tables import job
 
 __all__ = ["CHECKS"]
 
@@ -67,9 +67,6 @@ def _missing(conn: Connection, at: int) -> Select[Any] | None:
     found = conn.execute(select(_B.kind, _B.period).distinct()).all()
     month = month_of(at)
     wanted = {(row.kind, ALL if row.period == ALL else month) for row in found}
-    own = api_key.c.budget_micros.is_not(None)
-    if conn.execute(select(api_key.c.id).where(own).limit(1)).first() is not None:
-        wanted.add(("key", ALL))
     used = _used(sorted(wanted))
     if used is None:
         return None
@@ -80,11 +77,9 @@ def _missing(conn: Connection, at: int) -> Select[Any] | None:
         _B.period == case((u.period == ALL, ALL), else_="month"),
         or_(_B.subject == u.subject, and_(_B.kind == "user", _B.subject == EACH)),
     )
-    of_key = select(api_key.c.id).where(api_key.c.id == u.subject, own)
-    in_force = or_(of_row.exists(), and_(u.kind == "key", u.period == ALL, of_key.exists()))
     kept = select(_S.kind).where(*(_S[name] == u[name] for name in KEY))
     columns = [*(u[name] for name in KEY), u.used_micros.label("said")]
-    return select(*columns).where(u.used_micros != 0, in_force, ~kept.exists())
+    return select(*columns).where(u.used_micros != 0, of_row.exists(), ~kept.exists())
 
 
 def _used(wanted: Sequence[tuple[str, str]]) -> Subquery | None:

@@ -332,8 +332,7 @@ class Money(RuleBasedStateMachine):
 
     def set_budget(self, account: str, kind: Any, period: Any, limit: int, who: int) -> None:
         subject = self.subject_of(account, kind, who)
-        if subject is None or (subject == "anncap" and period == "all"):
-            # What a key has in all is said by the key, or by a budget of its own: they share what is counted.
+        if subject is None:
             return
         used: dict[str, int] = defaultdict(int)
         for one in self.jobs:

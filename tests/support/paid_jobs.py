@@ -8,7 +8,7 @@ from sqlalchemy import Connection, insert, select
 from support.new_jobs import new_job
 from support.small_registry import small_catalog
 
-from billing.budgets import EACH, month_of
+from billing.budgets import EACH, Budget, month_of, set_budget
 from billing.tables import budget
 from gateway.accounts import rows
 from gateway.db.tables import api_key
@@ -68,7 +68,10 @@ def open_accounts(conn: Connection) -> None:
         rows.ensure_account(conn, account_id=name, name=name, postpaid=postpaid, at=1)
     for key, (owner, most) in KEYS.items():
         row = {"id": key, "account_id": owner, "name": key, "digest": key, "created_at": 1}
-        conn.execute(insert(api_key).values(**row, budget_micros=most))
+        conn.execute(insert(api_key).values(row))
+        if most is not None:
+            cap = Budget(kind="key", subject=key, period="all", limit_micros=most)
+            set_budget(conn, owner, cap, {key: 0}, at=1)
 
 
 def paid_job(
@@ -81,7 +84,6 @@ def paid_job(
         end_user=user,
         quote_micros=ceiling // 2,
         key_id=key,
-        key_budget_micros=KEYS[key][1] if key else None,
     )
 
 
@@ -132,7 +134,7 @@ def limits_of(conn: Connection, one: Job) -> list[tuple[str, str, int]]:
     rows = conn.execute(select(budget).where(budget.c.account_id == one.account)).all()
     subjects = {"account": "", "key": one.key, "user": one.user}
     own = {(row.kind, row.period) for row in rows if row.subject == one.user and row.kind == "user"}
-    found = [
+    return [
         (row.kind, row.period, row.limit_micros)
         for row in rows
         if row.subject == subjects[row.kind]
@@ -143,8 +145,6 @@ def limits_of(conn: Connection, one: Job) -> list[tuple[str, str, int]]:
             and ("user", row.period) not in own
         )
     ]
-    cap = KEYS[one.key][1] if one.key else None
-    return [*found, *([("key", "all", cap)] if cap is not None else [])]
 
 
 def used_before(jobs: Sequence[Job], one: Job, kind: str, period: str) -> int:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from msgspec.structs import replace
-from sqlalchemy import select, update
+from sqlalchemy import select
 from support.new_jobs import new_job
 from support.people import BY
 
@@ -15,7 +15,6 @@ from gateway.accounts.budget_rows import month_end
 from gateway.accounts.budget_schemas import BudgetView
 from gateway.accounts.budgets import Budgets
 from gateway.ambient import DAY_MS, iso
-from gateway.db.tables import api_key
 from gateway.jobs import admit, store
 from gateway.problems import Problem
 from providers.errors import ProviderFailed
@@ -132,11 +131,11 @@ async def test_a_keys_budgets_can_be_set_when_it_is_made(accounts, budgets, rich
     row, _ = await accounts.create_key(
         rich, "k", expires_in_days=None, by=BY, budget=Decimal(9), monthly_budget=Decimal(5)
     )
-    mine = {"key_id": row.id, "key_budget_micros": row.budget_micros}
+    mine = {"key_id": row.id}
     await job("4", **mine)
-    assert [shown(one)[2:] for one in await budgets.all(rich)] == [("month", 5, 4, 1), ("all", 9, 4, 5)]
+    assert [shown(one)[2:] for one in await budgets.all(rich)] == [("all", 9, 4, 5), ("month", 5, 4, 1)]
     limits = (await budgets.of_keys([row]))[row.id]
-    assert (limits.total_micros, limits.month_micros) == (None, 5_000_000)
+    assert (limits.total_micros, limits.month_micros) == (9_000_000, 5_000_000)
     with pytest.raises(BudgetExhausted, match="the API key's budget for 2026-11"):
         await job("2", **mine)
 
@@ -145,11 +144,10 @@ async def test_what_a_key_was_made_with_can_be_set_anew_and_is_counted_once(
     accounts, budgets, rich, job, db
 ) -> None:
     row, _ = await accounts.create_key(rich, "k", expires_in_days=None, by=BY, budget=Decimal(9))
-    mine = {"key_id": row.id, "key_budget_micros": row.budget_micros}
+    mine = {"key_id": row.id}
     await job("4", **mine)
     assert shown(await budgets.set(rich, "key", row.id, "all", Decimal(20), BY))[3:] == (20, 4, 16)
     assert [shown(one)[2:] for one in await budgets.all(rich)] == [("all", 20, 4, 16)]
-    # A request that was authenticated before still has the old one with it.
     await job("10", **mine)
     assert [shown(one)[2:] for one in await budgets.all(rich)] == [("all", 20, 14, 6)]
     await budgets.remove(rich, "key", row.id, "all", BY)
@@ -158,24 +156,11 @@ async def test_what_a_key_was_made_with_can_be_set_anew_and_is_counted_once(
     assert await db.read(lambda c: c.execute(select(spend)).all()) == []
 
 
-async def test_of_two_that_bound_a_key_in_all_the_smaller_holds_and_it_counts_once(
-    budgets, rich, key, job, db
-) -> None:
-    """As after a release that knew one of them only."""
-    await budgets.set(rich, "key", key, "all", Decimal(20), BY)
-    await db.write(lambda c: c.execute(update(api_key).values(budget_micros=9_000_000)))
-    await job("4", key_id=key, key_budget_micros=9_000_000)
-    used = await db.read(lambda c: c.execute(select(spend.c.used_micros)).scalars().all())
-    assert used == [4_000_000]
-    with pytest.raises(BudgetExhausted, match=r"5\.00 USD left"):
-        await job("6", key_id=key, key_budget_micros=9_000_000)
-
-
 async def test_what_a_key_was_made_with_can_be_taken_away(accounts, budgets, rich, job, db) -> None:
     row, _ = await accounts.create_key(rich, "k", expires_in_days=None, by=BY, budget=Decimal(9))
-    await job("4", key_id=row.id, key_budget_micros=row.budget_micros)
+    await job("4", key_id=row.id)
     await budgets.remove(rich, "key", row.id, "all", BY)
-    assert (await accounts.keys(rich))[0].budget_micros is None
+    assert await budgets.of_keys([row]) == {}
     assert await db.read(lambda c: c.execute(select(spend)).all()) == []
 
 

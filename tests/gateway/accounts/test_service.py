@@ -177,7 +177,6 @@ async def test_what_waits_of_a_new_premium_account_is_let_go(db, clock) -> None:
 async def test_what_was_done_to_whom_is_written_down(accounts, ann, clock) -> None:
     clock.now += 1
     row, _ = await accounts.create_key(ann, "laptop", expires_in_days=None, budget=Decimal("1.5"), by=BY)
-    assert row.budget_micros == 1_500_000
     clock.now += 1
     await accounts.revoke(row.id, by=BY)
     clock.now += 1

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, select
 from support.new_jobs import CHARGE, new_attempt, new_job
 
 from billing import ledger
-from billing.budgets import Budget, BudgetExhausted
+from billing.budgets import Budget, BudgetExhausted, set_budget
 from billing.tables import hold
 from gateway.accounts import rows
 from gateway.db.tables import attempt, image, job
@@ -70,7 +70,10 @@ def test_no_more_jobs_at_once_than_an_account_may_have(conn) -> None:
 
 
 def test_no_more_than_a_keys_budget(conn) -> None:
-    keyed = {"key_id": "key1", "key_budget_micros": 90}
+    for key, most in (("key1", 90), ("key2", 10)):
+        new = Budget(kind="key", subject=key, period="all", limit_micros=most)
+        set_budget(conn, "ann", new, {key: 0}, at=4)
+    keyed = {"key_id": "key1"}
     admit.admit(conn, replace(new_job(1, ceiling=60), **keyed), at=5)
     with pytest.raises(BudgetExhausted) as caught, conn.begin_nested():
         admit.admit(conn, replace(new_job(2, ceiling=31), **keyed), at=5)
@@ -79,7 +82,7 @@ def test_no_more_than_a_keys_budget(conn) -> None:
     store.end_without_images(conn, "job1", [("att1", BROKE)], BROKE, at=6)
     admit.admit(conn, replace(new_job(2, ceiling=90), **keyed), at=7)
     # Another key has its own.
-    admit.admit(conn, replace(new_job(3, ceiling=10), key_id="key2", key_budget_micros=10), at=7)
+    admit.admit(conn, replace(new_job(3, ceiling=10), key_id="key2"), at=7)
 
 
 @pytest.mark.parametrize("error", [admit.TooManyJobs(3), BudgetExhausted(BUDGET, "k", "all", 1, 2)])

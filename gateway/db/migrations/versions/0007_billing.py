@@ -25,6 +25,8 @@ def upgrade() -> None:
     _usage("usage_day")
     _usage("usage_user", sa.Column("end_user", sa.String(200), primary_key=True))
     _count_what_was()
+    with op.batch_alter_table("api_key", recreate=recreate()) as table:
+        table.drop_column("budget_micros")
 
 
 def _ledger() -> None:
@@ -124,10 +126,10 @@ def _count_what_was() -> None:
     whose: tuple[sa.ColumnElement[Any], ...] = (c("api_key.account_id"), c("api_key.id"))
     counted: sa.Select[Any] = sa.select(whose[0], sa.literal("key"), whose[1], sa.literal("all"), used)
     joined = key.outerjoin(job, c("job.key_id") == whose[1])
-    _fill(
-        "spend",
-        counted.select_from(joined).where(c("api_key.budget_micros").is_not(None)).group_by(*whose),
-    )
+    bound = c("api_key.budget_micros").is_not(None)
+    _fill("spend", counted.select_from(joined).where(bound).group_by(*whose))
+    limit = (sa.literal("key"), whose[1], sa.literal("all"), c("api_key.budget_micros"))
+    _fill("budget", sa.select(whose[0], *limit).select_from(key).where(bound))
 
 
 def _fill(name: str, rows: sa.Select[Any], columns: tuple[str, ...] | None = None) -> None:
@@ -136,7 +138,8 @@ def _fill(name: str, rows: sa.Select[Any], columns: tuple[str, ...] | None = Non
 
 
 def _columns(name: str) -> tuple[str, ...]:
-    if name == "spend":
-        return ("account_id", "kind", "subject", "period", "used_micros")
+    if name in ("spend", "budget"):
+        amount = "used_micros" if name == "spend" else "limit_micros"
+        return ("account_id", "kind", "subject", "period", amount)
     user = ("end_user",) if name == "usage_user" else ()
     return ("account_id", "day", *user, "model", "provider", "key_id", *COUNTS)
