@@ -15,12 +15,12 @@ from billing.money import usd
 from billing.tables import hold, ledger_entry
 
 __all__ = [
-    "Movement",
     "NothingToRefund",
+    "Posting",
     "ReferenceUsed",
     "RefundTooLarge",
     "adjust",
-    "find_movement",
+    "find_posting",
     "pay_out",
     "promote",
     "refund",
@@ -31,7 +31,7 @@ __all__ = [
 Kind = Literal["topup", "promotion", "refund", "payout", "adjustment"]
 
 
-class Movement(Struct, frozen=True, kw_only=True):
+class Posting(Struct, frozen=True, kw_only=True):
     """Money that was moved to an account, or from it."""
 
     kind: Kind
@@ -47,7 +47,7 @@ class Movement(Struct, frozen=True, kw_only=True):
 class ReferenceUsed(LedgerError):
     """The reference names a movement of this kind already; nothing was changed."""
 
-    def __init__(self, found: Movement) -> None:
+    def __init__(self, found: Posting) -> None:
         super().__init__(f"the reference {found.reference!r} was used before")
         self.found = found
 
@@ -88,12 +88,12 @@ _CHARGED = (
 )
 
 
-def find_movement(conn: Connection, kind: Kind, reference: str) -> Movement | None:
+def find_posting(conn: Connection, kind: Kind, reference: str) -> Posting | None:
     """What a reference names; None when it names nothing of this kind."""
     row = conn.execute(_MOVEMENT, {"of": kind, "reference": reference}).first()
     if row is None:
         return None
-    return Movement(
+    return Posting(
         kind=kind,
         reference=reference,
         account_id=row.ledger_account.removeprefix(_AVAILABLE),
@@ -109,7 +109,7 @@ def refuse_used(conn: Connection, kind: Kind, reference: str) -> None:
     Raises:
         ReferenceUsed: there is one.
     """
-    found = find_movement(conn, kind, reference)
+    found = find_posting(conn, kind, reference)
     if found is not None:
         raise ReferenceUsed(found)
 
@@ -199,7 +199,7 @@ def refund(
     reference: str,
     at: int,
     note: str | None = None,
-) -> Movement:
+) -> Posting:
     """Give back what a job was charged, or a part of it: all refunds of it together are never more.
 
     Usage and budgets are the caller's: `billing.usage.record_refund`, in the same transaction. What counts
@@ -234,7 +234,7 @@ def refund(
     move(conn, charged.account_id, amount)
     available = _AVAILABLE + charged.account_id
     record(conn, transfer(reference, "refund", "revenue", available, amount, at, job_id=job_id, note=note))
-    return Movement(
+    return Posting(
         kind="refund",
         reference=reference,
         account_id=charged.account_id,

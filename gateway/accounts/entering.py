@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
 from billing import corrections, ledger
-from billing.corrections import Kind, Movement
+from billing.corrections import Kind, Posting
 from billing.money import usd
 from gateway.ambient import iso
 from gateway.db.engine import Database
@@ -37,7 +37,7 @@ class Asked(Struct, frozen=True, kw_only=True):
     """None: whatever is left."""
     job_id: str | None = None
 
-    def is_same(self, found: Movement) -> bool:
+    def is_same(self, found: Posting) -> bool:
         """Whether that is what was entered."""
         return (
             found.job_id == self.job_id
@@ -64,7 +64,7 @@ async def enter(db: Database, asked: Asked, fn: Callable[[Connection], T]) -> T:
         raise _used(asked, error.found) from error
     except IntegrityError as error:
         # Somebody else entered it at the same moment.
-        found = await db.read(lambda c: corrections.find_movement(c, asked.kind, asked.reference))
+        found = await db.read(lambda c: corrections.find_posting(c, asked.kind, asked.reference))
         if found is None:
             raise
         raise _used(asked, found) from error
@@ -85,7 +85,7 @@ def no_account(account_id: str) -> Problem:
     return Problem("not_found", f"No account has the id {account_id!r}; `gateway account list` shows them")
 
 
-def _used(asked: Asked, found: Movement) -> Problem:
+def _used(asked: Asked, found: Posting) -> Problem:
     what = f"{_WORDS[found.kind]} with the reference {found.reference!r}"
     if asked.is_same(found):
         return Problem(

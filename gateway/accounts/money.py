@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 from decimal import Decimal
+from functools import partial
 
 from msgspec import Struct, structs
 from sqlalchemy import Connection
 
 from billing import corrections, ledger
-from billing.corrections import Kind, Movement
+from billing.corrections import Kind, Posting
 from gateway.accounts import audit
 from gateway.accounts.amounts import micros_of
 from gateway.accounts.audit import Actor
@@ -30,9 +31,9 @@ _NAMES = {
 
 
 class Moved(Struct, frozen=True, kw_only=True):
-    """A movement that was entered, and its account as it is then."""
+    """A posting that was entered, and its account as it is then."""
 
-    movement: Movement
+    posting: Posting
     funded: Funded
     refunded_micros: int = 0
     """Of a refund: what was given back of the job's charge in all."""
@@ -68,17 +69,8 @@ class Money:
         amount = micros_of(dollars, "/amount")
         asked = self._asked("promotion", reference, account_id, amount)
 
-        def give(conn: Connection, at: int) -> None:
-            corrections.promote(
-                conn,
-                account_id=account_id,
-                amount_micros=amount,
-                reference=asked.reference,
-                at=at,
-                note=note,
-            )
-
-        return await self._move(asked, give, by)
+        step = partial(corrections.promote, account_id=account_id, amount_micros=amount, note=note)
+        return await self._move(asked, step, by)
 
     async def pay_out(
         self, account_id: str, dollars: Decimal, reference: str | None, note: str | None, by: Actor
@@ -98,17 +90,8 @@ class Money:
         amount = micros_of(dollars, "/amount")
         asked = self._asked("payout", reference, account_id, -amount)
 
-        def pay(conn: Connection, at: int) -> None:
-            corrections.pay_out(
-                conn,
-                account_id=account_id,
-                amount_micros=amount,
-                reference=asked.reference,
-                at=at,
-                note=note,
-            )
-
-        return await self._move(asked, pay, by)
+        step = partial(corrections.pay_out, account_id=account_id, amount_micros=amount, note=note)
+        return await self._move(asked, step, by)
 
     async def adjust(
         self, account_id: str, dollars: Decimal, reference: str | None, note: str, by: Actor
@@ -128,17 +111,8 @@ class Money:
         amount = micros_of(dollars, "/amount", signed=True)
         asked = self._asked("adjustment", reference, account_id, amount)
 
-        def change(conn: Connection, at: int) -> None:
-            corrections.adjust(
-                conn,
-                account_id=account_id,
-                amount_micros=amount,
-                reference=asked.reference,
-                at=at,
-                note=note,
-            )
-
-        return await self._move(asked, change, by)
+        step = partial(corrections.adjust, account_id=account_id, amount_micros=amount, note=note)
+        return await self._move(asked, step, by)
 
     async def refund(
         self, job_id: str, dollars: Decimal | None, reference: str | None, note: str | None, by: Actor
@@ -159,12 +133,8 @@ class Money:
         amount = None if dollars is None else micros_of(dollars, "/amount")
         asked = structs.replace(self._asked("refund", reference, None, amount), job_id=job_id)
 
-        def give_back(conn: Connection, at: int) -> Movement:
-            return refunds.refund(
-                conn, job_id=job_id, amount_micros=amount, reference=asked.reference, at=at, note=note
-            )
-
-        return await self._move(asked, give_back, by)
+        step = partial(refunds.refund, job_id=job_id, amount_micros=amount, note=note)
+        return await self._move(asked, step, by)
 
     def _asked(
         self, kind: Kind, reference: str | None, account_id: str | None, amount_micros: int | None
@@ -176,13 +146,14 @@ class Money:
             amount_micros=amount_micros,
         )
 
-    async def _move(self, asked: Asked, fn: Callable[[Connection, int], Movement | None], by: Actor) -> Moved:
+    async def _move(self, asked: Asked, step: Callable[..., object], by: Actor) -> Moved:
+        """Run one step of `billing.corrections` under the reference, and write down who did."""
         at = self._ambient.now_ms()
 
         def write(conn: Connection) -> Moved:
-            fn(conn, at)
-            movement = corrections.find_movement(conn, asked.kind, asked.reference)
-            if movement is None:
+            step(conn, reference=asked.reference, at=at)
+            posting = corrections.find_posting(conn, asked.kind, asked.reference)
+            if posting is None:
                 raise LookupError(f"{asked.reference} was not written")
             job = {} if asked.job_id is None else {"job": asked.job_id}
             audit.record(
@@ -190,23 +161,23 @@ class Money:
                 self._ambient,
                 by,
                 _NAMES[asked.kind][1],
-                movement.account_id,
+                posting.account_id,
                 at,
-                micros=movement.amount_micros,
+                micros=posting.amount_micros,
                 reference=asked.reference,
                 **job,
             )
-            return _as_it_is(conn, movement)
+            return _as_it_is(conn, posting)
 
         return await enter(self._db, asked, write)
 
 
-def _as_it_is(conn: Connection, movement: Movement) -> Moved:
-    account = find_account(conn, movement.account_id)
+def _as_it_is(conn: Connection, posting: Posting) -> Moved:
+    account = find_account(conn, posting.account_id)
     if account is None:
-        raise ledger.UnknownWallet(movement.account_id)
+        raise ledger.UnknownWallet(posting.account_id)
     return Moved(
-        movement=movement,
-        funded=Funded(account=account, balance=ledger.balance(conn, movement.account_id)),
-        refunded_micros=0 if movement.job_id is None else corrections.refunded_of(conn, movement.job_id),
+        posting=posting,
+        funded=Funded(account=account, balance=ledger.balance(conn, posting.account_id)),
+        refunded_micros=0 if posting.job_id is None else corrections.refunded_of(conn, posting.job_id),
     )

@@ -3,7 +3,7 @@
 from decimal import Decimal
 from typing import Annotated
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, structs
 
 from billing.findings import Finding
 from billing.money import json_number
@@ -22,7 +22,7 @@ __all__ = [
     "RefundRequest",
     "RefundView",
     "books_view",
-    "movement_view",
+    "moved_view",
     "refund_view",
 ]
 
@@ -117,28 +117,23 @@ class BooksView(Struct, frozen=True, kw_only=True, rename="camel"):
     """What breaks a rule, at most 1,000 rows of each."""
 
 
-def movement_view(moved: Moved, at: int) -> MovedView:
+def moved_view(moved: Moved, at: int) -> MovedView:
     """A movement as the operator sees it, at a time in milliseconds UTC."""
-    movement = moved.movement
+    posting = moved.posting
     return MovedView(
-        kind=movement.kind,
-        reference=movement.reference,
-        amount=json_number(movement.amount_micros),
-        amount_micros=movement.amount_micros,
+        kind=posting.kind,
+        reference=posting.reference,
+        amount=json_number(posting.amount_micros),
+        amount_micros=posting.amount_micros,
         account=account_view(moved.funded, at),
     )
 
 
 def refund_view(moved: Moved, at: int) -> RefundView:
     """A refund as the operator sees it, at a time in milliseconds UTC."""
-    movement = moved.movement
     return RefundView(
-        kind=movement.kind,
-        reference=movement.reference,
-        amount=json_number(movement.amount_micros),
-        amount_micros=movement.amount_micros,
-        account=account_view(moved.funded, at),
-        job_id=movement.job_id or "",
+        **structs.asdict(moved_view(moved, at)),
+        job_id=moved.posting.job_id or "",
         refunded=json_number(moved.refunded_micros),
     )
 

@@ -14,7 +14,7 @@ from msgspec import Struct
 from billing.reconcile import Comparison, Tolerance
 from gateway.ambient import Ambient
 from gateway.cli.billing_apply import Corrector
-from gateway.cli.billing_report import Printer, printer_of
+from gateway.cli.billing_differences import Printer, printer_of
 from gateway.cli.connect import open_gateway
 from gateway.cli.days import DAY
 from gateway.cli.registry import open_registry

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from sqlalchemy import Connection, func, select
 
 from billing import corrections, usage
-from billing.corrections import Movement
+from billing.corrections import Posting
 from billing.tables import ledger_entry
 from gateway.db.tables import job
 
@@ -20,7 +20,7 @@ def refund(
     reference: str,
     at: int,
     note: str | None = None,
-) -> Movement:
+) -> Posting:
     """Give back what a job was charged, or a part of it. It counts as usage of today.
 
     Args:

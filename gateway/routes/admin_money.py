@@ -16,7 +16,7 @@ from gateway.accounts.money_schemas import (
     RefundRequest,
     RefundView,
     books_view,
-    movement_view,
+    moved_view,
     refund_view,
 )
 from gateway.accounts.principals import Principal
@@ -65,7 +65,7 @@ async def credit(
     """Give credit that nobody paid for. With a `reference` it counts once, however often it is sent."""
     body = await read_body(request, CreditRequest)
     moved = await core.money.credit(body.account_id, body.amount, body.reference, body.note, principal.actor)
-    return json_response(movement_view(moved, core.ambient.now_ms()))
+    return json_response(moved_view(moved, core.ambient.now_ms()))
 
 
 @post(
@@ -85,7 +85,7 @@ async def pay_out(
     """
     body = await read_body(request, PayOutRequest)
     moved = await core.money.pay_out(body.account_id, body.amount, body.reference, body.note, principal.actor)
-    return json_response(movement_view(moved, core.ambient.now_ms()))
+    return json_response(moved_view(moved, core.ambient.now_ms()))
 
 
 @post(
@@ -105,7 +105,7 @@ async def adjust(
     """
     body = await read_body(request, AdjustRequest)
     moved = await core.money.adjust(body.account_id, body.amount, body.reference, body.note, principal.actor)
-    return json_response(movement_view(moved, core.ambient.now_ms()))
+    return json_response(moved_view(moved, core.ambient.now_ms()))
 
 
 @get("/api/admin/billing/verify", summary="Whether the books are right", tags=["Operators"], opt=ADMIN)

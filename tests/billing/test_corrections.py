@@ -8,12 +8,12 @@ from sqlalchemy import Connection, select
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from billing.corrections import (
-    Movement,
     NothingToRefund,
+    Posting,
     ReferenceUsed,
     RefundTooLarge,
     adjust,
-    find_movement,
+    find_posting,
     pay_out,
     promote,
     refund,
@@ -107,7 +107,7 @@ def test_an_adjustment_goes_either_way_and_says_why(conn: Connection) -> None:
 
 def test_a_charge_is_given_back_in_parts_and_never_more_than_it(conn: Connection) -> None:
     given = refund(conn, job_id="done", amount_micros=15, reference="r1", at=4, note="blurred")
-    assert given == Movement(
+    assert given == Posting(
         kind="refund", reference="r1", account_id="ann", amount_micros=15, at=4, job_id="done"
     )
     assert entries(conn, "r1") == [
@@ -154,11 +154,11 @@ def test_a_reference_counts_once_of_its_kind(conn: Connection, kind) -> None:
     # Known also where it could not be done a second time.
     with pytest.raises(ReferenceUsed) as caught:
         MOVES[kind](conn, "pay1")
-    found = find_movement(conn, kind, "pay1")
+    found = find_posting(conn, kind, "pay1")
     assert found == caught.value.found
     assert (found.kind, found.account_id, found.at) == (kind, "ann", 4)
     assert available(conn) == before
-    assert find_movement(conn, kind, "other") is None
+    assert find_posting(conn, kind, "other") is None
 
 
 def test_what_is_no_movement(conn: Connection) -> None:
@@ -177,7 +177,7 @@ def test_what_is_no_movement(conn: Connection) -> None:
 
 def test_the_longest_reference_fits(conn: Connection) -> None:
     adjust(conn, account_id="ann", amount_micros=1, reference="r" * 40, at=4, note="x")
-    assert find_movement(conn, "adjustment", "r" * 40) is not None
+    assert find_posting(conn, "adjustment", "r" * 40) is not None
 
 
 @pytest.mark.parametrize("change", ["update ledger_entry set note = 'other'", "delete from ledger_entry"])
@@ -187,7 +187,7 @@ def test_what_was_written_stays(conn: Connection, change) -> None:
         conn.exec_driver_sql(change)
 
 
-MOVEMENT = Movement(kind="refund", reference="r", account_id="ann", amount_micros=1, at=1)
+MOVEMENT = Posting(kind="refund", reference="r", account_id="ann", amount_micros=1, at=1)
 
 
 @pytest.mark.parametrize("error", [RefundTooLarge(1, 2), ReferenceUsed(MOVEMENT)])

@@ -6,8 +6,7 @@ from pathlib import Path
 import httpx
 import pytest
 import yaml
-from support.closed_app import client, closed_app, litestar
-from support.people import BY
+from support.closed_app import admin_and_ann, closed_app
 
 BODY = {"model": "flux-dev", "inputs": {"prompt": "x", "size": "1024x1024"}}
 REGISTRY = Path(__file__).parents[2] / "registry" / "models.yaml"
@@ -43,19 +42,8 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
     file = tmp_path / "models.yaml"
     file.write_text(yaml.safe_dump(rows, sort_keys=False))
     env = {"GATEWAY_REGISTRY": str(file), "FAL_KEY": "id:secret", "FAL_QUEUE_URL": "http://127.0.0.1:9"}
-    async with closed_app(tmp_path, **env) as app:
-        accounts = litestar(app).state.core.accounts
-        keys, ids = [], []
-        for admin in (True, False):
-            made = await accounts.create("x", tier="premium", admin=admin, postpaid=True, balance=None, by=BY)
-            scopes = frozenset(("admin", "read") if admin else ("generate", "read"))
-            _, key = await accounts.create_key(
-                made.account.id, "x", expires_in_days=None, scopes=scopes, by=BY
-            )
-            keys.append(key.text)
-            ids.append(made.account.id)
-        async with client(app, keys[0]) as admins, client(app, keys[1]) as anns:
-            yield World(admins, anns, ids[1], file)
+    async with closed_app(tmp_path, **env) as app, admin_and_ann(app, tier="premium") as (admins, anns, ann):
+        yield World(admins, anns, ann, file)
 
 
 async def test_its_prices_are_those_of_the_account(world) -> None:

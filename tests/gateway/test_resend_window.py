@@ -5,8 +5,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from support.closed_app import client, closed_app, litestar
-from support.people import BY
+from support.closed_app import admin_and_ann, closed_app
 
 BODY = {"inputs": {"prompt": "x"}}
 
@@ -30,19 +29,8 @@ class World:
 
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncIterator[World]:
-    async with closed_app(tmp_path) as app:
-        accounts = litestar(app).state.core.accounts
-        keys, ids = [], []
-        for admin in (True, False):
-            made = await accounts.create("x", tier="normal", admin=admin, postpaid=True, balance=None, by=BY)
-            scopes = frozenset(("admin", "read") if admin else ("generate", "read"))
-            _, key = await accounts.create_key(
-                made.account.id, "x", expires_in_days=None, scopes=scopes, by=BY
-            )
-            keys.append(key.text)
-            ids.append(made.account.id)
-        async with client(app, keys[0]) as admins, client(app, keys[1]) as anns:
-            yield World(admins, anns, ids[1])
+    async with closed_app(tmp_path) as app, admin_and_ann(app, tier="normal") as (admins, anns, ann):
+        yield World(admins, anns, ann)
 
 
 async def test_it_is_on_for_who_has_one(world) -> None:

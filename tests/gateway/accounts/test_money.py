@@ -56,8 +56,8 @@ async def test_a_refund_counts_as_usage_of_its_day(money, charged, db, clock) ->
     day = clock.now // 86_400_000
     clock.now += 86_400_000
     moved = await money.refund(charged, HALF, None, "blurred", BY)
-    assert moved.movement.reference.startswith("ref_")
-    assert (moved.movement.amount_micros, moved.refunded_micros) == (20, 20)
+    assert moved.posting.reference.startswith("ref_")
+    assert (moved.posting.amount_micros, moved.refunded_micros) == (20, 20)
     assert moved.funded.balance.available_micros == 80
     assert (await money.refund(charged, None, "rest", None, BY)).refunded_micros == 40
     for usage in (usage_day, usage_user):
@@ -90,9 +90,9 @@ async def test_credits_pay_outs_and_adjustments(money, charged, db, clock) -> No
         await money.credit("ann", Decimal(5), None, "hello", BY)
     ).funded.balance.available_micros == 5_000_060
     out = await money.pay_out("ann", Decimal(3), "transfer 1", None, BY)
-    assert (out.movement.amount_micros, out.funded.balance.available_micros) == (-3_000_000, 2_000_060)
+    assert (out.posting.amount_micros, out.funded.balance.available_micros) == (-3_000_000, 2_000_060)
     down = await money.adjust("ann", Decimal(-2), None, "typo", BY)
-    assert (down.movement.amount_micros, down.funded.balance.available_micros) == (-2_000_000, 60)
+    assert (down.posting.amount_micros, down.funded.balance.available_micros) == (-2_000_000, 60)
     for call in (
         money.pay_out("ann", Decimal(1), None, None, BY),
         money.adjust("ann", Decimal(-1), None, "typo", BY),

@@ -75,13 +75,13 @@ async def test_no_more_is_refunded_than_was_charged(dbs: list[Database]) -> None
 
     ended = await at_once(dbs, [back(number) for number in range(12)])
     kinds = Counter(type(one).__name__ for one in ended)
-    assert kinds == {"Movement": 4, "RefundTooLarge": 8}
+    assert kinds == {"Posting": 4, "RefundTooLarge": 8}
     whole = {"job_id": "job1", "amount_micros": None, "at": NOON}
     ended = await at_once(
         dbs, [lambda c, n=n: refunds.refund(c, reference=f"w{n}", **whole) for n in range(6)]
     )
     kinds = Counter(type(one).__name__ for one in ended)
-    assert kinds == {"Movement": 1, "NothingToRefund": 5}
+    assert kinds == {"Posting": 1, "NothingToRefund": 5}
     assert (await dbs[0].read(lambda c: ledger.balance(c, "ann"))).available_micros == PAID_IN
 
 
@@ -219,7 +219,7 @@ async def test_whatever_comes_at_once_the_books_are_right(
     figures(f"{rounds * 80} operations: {dict(ended)}")
     # Whatever was refused was refused for a reason that has a name.
     assert set(ended) <= {
-        "NoneType", "bool", "Movement", "InsufficientFunds", "BudgetExhausted", "NothingToRefund",
+        "NoneType", "bool", "Posting", "InsufficientFunds", "BudgetExhausted", "NothingToRefund",
         "RefundTooLarge", "ReferenceUsed", "IntegrityError", "UnknownHold", "TooManyJobs",
     }  # fmt: skip
-    assert ended["Movement"] > 0
+    assert ended["Posting"] > 0
