@@ -31,7 +31,7 @@ from gateway.schemas import (
 from registry.catalog import Catalog
 from registry.jsonschema import model_schema
 from registry.schema import Model
-from templates.engine import TemplateLibrary
+from templates.library import TemplateLibrary
 
 __all__ = ["complete_document"]
 

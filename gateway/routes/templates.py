@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import msgspec
 from litestar import Request, Response, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath
@@ -67,7 +66,7 @@ def _unified(core: Core, name: str, body: TemplateRequest) -> GenerateRequest:
             supported=known,
         )
     try:
-        rendered = template.render(body.variables, body.options)
+        rendered = template.plan(body.variables, body.options).requests[0]
     except InvalidInputs as error:
         raise Problem("invalid_variables", str(error), errors=list(error.faults)) from error
     return GenerateRequest(
@@ -87,5 +86,5 @@ def _shown(template: Template) -> dict[str, Any]:
         "name": template.name,
         "title": row.title,
         "description": row.description,
-        "variables": {name: msgspec.structs.asdict(variable) for name, variable in row.variables.items()},
+        "variables": template.schema,
     }

@@ -45,7 +45,7 @@ from gateway.settings import load_settings
 from gateway.storage import open_store
 from providers.base import Handle
 from providers.discovery import Providers
-from templates.engine import TemplateLibrary
+from templates.library import TemplateLibrary
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
