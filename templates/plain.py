@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from templates.cutout import NoCutout
-from templates.matting import Matte, matte
+from templates.matting import Matte, clinging, matte
 
 __all__ = ["cut_off_plain"]
 
@@ -80,6 +80,7 @@ def _cut(picture: Image.Image) -> Image.Image:
     pixels = np.asarray(picture)
     ground = _learn(pixels)
     mask = _product(pixels, ground)
+    mask = _without_specks(_outline(pixels, mask, ground))
     made = matte(pixels, mask)
     _see(mask, made, ground.tolerance)
     return Image.fromarray(np.dstack([made.colours, made.alpha]))
@@ -186,12 +187,18 @@ def _shadow(lab: Floats, model: Floats, tolerance: float) -> Mask:
 
 def _outside(like: Mask) -> Mask:
     """What is connected with the frame, of what is like the background."""
-    _, labels = cv2.connectedComponents(like, connectivity=4)
-    edge = np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])
-    wanted = np.zeros(int(labels.max()) + 1, np.uint8)
-    wanted[np.unique(edge)] = 1
-    wanted[0] = 0
-    return wanted[labels]
+    frame = np.ones_like(like)
+    frame[1:-1, 1:-1] = 0
+    return _flooded(like, frame)
+
+
+def _flooded(ground: Mask, sources: Mask) -> Mask:
+    """The parts of a ground with a source in them."""
+    number, labels = cv2.connectedComponents(ground, connectivity=4)
+    wet = np.zeros(number, np.uint8)
+    wet[labels[sources > 0]] = 1
+    wet[0] = 0
+    return wet[labels]
 
 
 def _product(pixels: NDArray[np.uint8], ground: Ground) -> Mask:
@@ -229,8 +236,8 @@ def _without_specks(product: Mask) -> Mask:
 def _holes(product: Mask, like: Mask, away: Floats, ground: Ground) -> list[tuple[NDArray[np.intp], ...]]:
     """What shows the background inside of the product: as indices.
 
-    A printed label may have the background's colour as well. It has letters on it, or light and
-    shade of the product's own: a hole has neither.
+    A printed label may have the background's colour as well, and a highlight may. A label has letters
+    on it, or light and shade of the product's own; a highlight fades. A hole does neither.
     """
     inside = like * product
     number, labels, stats, _ = cv2.connectedComponentsWithStats(inside, connectivity=4)
@@ -244,13 +251,44 @@ def _holes(product: Mask, like: Mask, away: Floats, ground: Ground) -> list[tupl
         off = away[rows, columns][part]
         if float(np.median(off)) > max(1.0, 1.5 * ground.noise) + 0.5:
             continue
-        around = cv2.copyMakeBorder((1 - part).astype(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=1)
-        _, _, islands, _ = cv2.connectedComponentsWithStats(around, connectivity=8)
-        if int(islands[2:, cv2.CC_STAT_AREA].sum()) > 0.01 * area:
+        if _islands(part, away[rows, columns] > 4 * ground.tolerance) > 0.01 * area:
+            continue
+        room = slice(max(0, top - 12), top + height + 12), slice(max(0, left - 12), left + width + 12)
+        if not _sharp(labels[room] == n, product[room] > 0, away[room], ground.tolerance):
             continue
         r, c = np.nonzero(part)
         found.append((r + top, c + left))
     return found
+
+
+def _islands(part: NDArray[np.bool_], clear: NDArray[np.bool_]) -> int:
+    """Pixels inside of a hole that are clearly something else."""
+    around = cv2.copyMakeBorder((~part).astype(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=1)
+    _, labels = cv2.connectedComponents(around, connectivity=8)
+    inside = labels[1:-1, 1:-1]
+    return int(((inside > 0) & (inside != labels[0, 0]) & clear).sum())
+
+
+def _sharp(
+    part: NDArray[np.bool_], product: NDArray[np.bool_], away: Floats, tolerance: float
+) -> bool:
+    """Whether the product begins at once around a hole."""
+    beyond = cv2.distanceTransform((~part).astype(np.uint8), cv2.DIST_L2, 5)
+    beside = away[product & (beyond > 2) & (beyond <= 4)]
+    further = away[product & (beyond > 7) & (beyond <= 10)]
+    if not beside.size or float(np.median(beside)) < 3 * tolerance:
+        return False
+    return not further.size or float(np.median(beside)) > 0.6 * float(np.median(further))
+
+
+def _outline(pixels: NDArray[np.uint8], product: Mask, ground: Ground) -> Mask:
+    """Without what clings to the product's edge: a file's ringing, the dark of where it stands.
+
+    It is much nearer to the background beside it than to the product beside it.
+    """
+    clings = clinging(pixels, product, 3 * ground.tolerance)
+    around = (1 - product).astype(np.uint8)
+    return (1 - _flooded(around | clings, around)).astype(np.uint8)
 
 
 def _see(mask: Mask, made: Matte, tolerance: float) -> None:
