@@ -8,7 +8,7 @@ from litestar.params import FromPath
 
 from gateway.access import READ
 from gateway.accounts.principals import Principal
-from gateway.answers import makes_job, may
+from gateway.answers import makes_job, may, takes
 from gateway.bodies import read_body, read_wait
 from gateway.core import Core
 from gateway.routes.images import claim_of, job_answer
@@ -59,6 +59,7 @@ async def run_template(
     summary="What a template would cost",
     tags=["Templates"],
     opt=READ
+    | takes(TemplateRequest, {"variables": {"headline": "Winter Sale"}})
     | may("unknown_template", "invalid_variables", "invalid_inputs", "premium_required", "unknown_model"),
 )
 async def estimate_template(
