@@ -460,7 +460,7 @@ class _Canvas:
 
     def _side(self, align: Align) -> Literal["left", "center", "right"]:
         if align in ("left", "center", "right"):
-            return align  # type: ignore[return-value]
+            return align
         return "right" if (align == "end") != self._rtl else "left"
 
     def _fault(self, name: str, error: "TextDoesNotFit | NoGlyph") -> None:

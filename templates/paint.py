@@ -67,7 +67,7 @@ def paint(drawing: Drawing, ground: "Image") -> Painted:
     for pasted in drawing.pictures:
         beneath = lay(beneath, pasted)
     for choice in choices:
-        beneath = over_scrim(beneath, choice)
+        beneath = over_scrim(beneath, choice, choices)
     document = _document(size, choices)
     files = font_files([choice.words.block for choice in choices])
     picture = beneath
