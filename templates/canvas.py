@@ -125,6 +125,8 @@ class Drawing(Struct, frozen=True, kw_only=True):
     height: int
     shapes: str
     """SVG."""
+    blank: bool
+    """Whether there are none."""
     words: tuple[Words, ...]
     pictures: tuple[Pasted, ...]
     language: str
@@ -216,11 +218,12 @@ def draw(
     if canvas.faults:
         raise InvalidInputs(canvas.faults)
     shapes = shapes.strip()
-    svg.check(shapes, output.width, output.height)
+    draws = svg.check(shapes, output.width, output.height)
     return Drawing(
         width=output.width,
         height=output.height,
         shapes=shapes,
+        blank=not draws,
         words=tuple(canvas.placed),
         pictures=tuple(canvas.pasted),
         language=language,

@@ -1,7 +1,9 @@
 """Finished files: of the right size, in sRGB, the same for the same picture."""
 
 import io
+import os
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -11,6 +13,9 @@ from PIL import Image, ImageCms
 
 from templates.formats import CONTENT_TYPES, encode
 
+poppler = pytest.mark.skipif(
+    shutil.which("pdfinfo") is None and not os.environ.get("CI"), reason="poppler-utils is not installed"
+)
 NAMES = {"image/png": "PNG", "image/jpeg": "JPEG", "image/webp": "WEBP"}
 
 
@@ -57,6 +62,7 @@ def test_clear_pixels_are_kept_or_become_white() -> None:
     assert Image.open(io.BytesIO(encode(clear, "jpeg"))).getextrema() == ((255, 255),) * 3
 
 
+@poppler
 @pytest.mark.parametrize(("dpi", "points"), [(150, (57.6, 43.2)), (72, (120.0, 90.0)), (300, (28.8, 21.6))])
 def test_a_pdf_is_one_page_of_the_pictures_measure(
     tmp_path: Path, dpi: int, points: tuple[float, float]
@@ -72,6 +78,7 @@ def test_a_pdf_is_one_page_of_the_pictures_measure(
     assert "Date" not in told.stdout
 
 
+@poppler
 def test_a_pdf_holds_each_pixel_and_shows_it(tmp_path: Path) -> None:
     file = tmp_path / "picture.pdf"
     file.write_bytes(encode(picture("RGBA"), "pdf", 150))

@@ -211,6 +211,11 @@ def test_no_font_of_the_machine_is_used() -> None:
     assert render(svg('<text y="9">Words</text>'), 20, 10, words=True).getextrema()[3] == (0, 0)
 
 
+def test_whether_there_is_anything_to_draw() -> None:
+    assert not check(svg("<desc>A</desc><defs></defs><g/>"), 20, 10)
+    assert check(svg("<defs><circle/></defs>"), 20, 10)
+
+
 def test_text_of() -> None:
     assert text_of(svg("<text>a<tspan> &lt;b&gt;</tspan></text><text/><rect/><text>&amp;amp;</text>")) == [
         "a <b>",
