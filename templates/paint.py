@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from templates import svg
-from templates.canvas import Drawing, Words
 from templates.colors import Color, write_color
 from templates.contrast import measure
 from templates.paste import lay, plated
 from templates.picture import over
 from templates.scrim import Choice, over_scrim, under_scrims, zone_of
+from templates.spots import Drawing, Words
 from templates.tones import choose
 from templates.typeset import font_files, svg_text
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
-from templates.canvas import Words
 from templates.colors import INK, WHITE, Color
 from templates.contrast import ENOUGH, blend, edges, measure, pixels_of, plan, scrim_for, strength, tone_of
 from templates.picture import over
+from templates.spots import Words
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Literal
 
 from msgspec import Struct
 
-from templates.canvas import Words
 from templates.colors import BLACK, INK, WHITE, Color
 from templates.contrast import ENOUGH, Plan, pixels_of, plan
 from templates.scrim import Choice, zone_of
+from templates.spots import Words
 
 if TYPE_CHECKING:
     from PIL.Image import Image
