@@ -35,7 +35,8 @@ LEAST_TOLERANCE, MOST_TOLERANCE = 3.5, 12.0
 LEAST_BORDER = 0.6
 """Share of the border that must be background."""
 SOFT = 1.0
-"""Steps of lightness a pixel of the small copy, under which a darkening is a shadow's."""
+"""Steps of lightness a pixel of the small copy, under which a darkening is a shadow's; up to twice
+as many where the picture is smaller than that copy would be."""
 DARKEST = 45.0
 """How much less light a shadow may have than the background around it."""
 LEAST_SHARE, MOST_SHARE = 0.002, 0.97
@@ -96,9 +97,12 @@ def _lab(pixels: NDArray[np.uint8], blur: float) -> Floats:
 
 def _terms(height: int, width: int, degree: int) -> Floats:
     """The polynomials of x and y up to a degree, at each pixel: (height, width, terms)."""
-    y, x = np.meshgrid(np.linspace(-1, 1, height), np.linspace(-1, 1, width), indexing="ij")
-    powers = [x**i * y**j for i in range(degree + 1) for j in range(degree + 1 - i)]
-    return np.stack(powers, axis=-1).astype(np.float32)
+    across, down = (np.linspace(-1, 1, length, dtype=np.float32) for length in (width, height))
+    both = [(i, j) for i in range(degree + 1) for j in range(degree + 1 - i)]
+    terms = np.empty((height, width, len(both)), np.float32)
+    for n, (i, j) in enumerate(both):
+        terms[..., n] = np.outer(down**j, across**i)
+    return terms
 
 
 def _surface(terms: Floats, colours: Floats, keep: Floats) -> Floats:
@@ -178,7 +182,7 @@ def _shadow(lab: Floats, model: Floats, tolerance: float) -> Mask:
         cv2.Sobel(smooth, cv2.CV_32F, 1, 0, scale=1 / 8), cv2.Sobel(smooth, cv2.CV_32F, 0, 1, scale=1 / 8)
     )
     less = ground - light
-    soft = (steep < SOFT) & (less > 0) & (less < DARKEST) & (np.linalg.norm(hue, axis=2) < tolerance)
+    soft = (steep < SOFT * min(2.0, MODEL_EDGE / max(light.shape))) & (less > 0) & (less < DARKEST) & (np.linalg.norm(hue, axis=2) < tolerance)
     return soft.astype(np.uint8)
 
 
@@ -248,8 +252,9 @@ def _holes(product: Mask, like: Mask, away: Floats, ground: Ground) -> list[tupl
             continue
         rows, columns = slice(top, top + height), slice(left, left + width)
         part = labels[rows, columns] == n
-        off = away[rows, columns][part]
-        if float(np.median(off)) > max(1.0, 1.5 * ground.noise) + 0.5:
+        depth = cv2.distanceTransform(np.pad(part, 1).astype(np.uint8), cv2.DIST_L2, 5)[1:-1, 1:-1]
+        middle = away[rows, columns][depth > 0.5 * float(depth.max())]
+        if float(np.median(middle)) > max(1.0, 1.5 * ground.noise) + 0.5:
             continue
         if _islands(part, away[rows, columns] > 4 * ground.tolerance) > 0.01 * area:
             continue
@@ -274,7 +279,7 @@ def _sharp(
 ) -> bool:
     """Whether the product begins at once around a hole."""
     beyond = cv2.distanceTransform((~part).astype(np.uint8), cv2.DIST_L2, 5)
-    beside = away[product & (beyond > 2) & (beyond <= 4)]
+    beside = away[product & (beyond > 3) & (beyond <= 5)]
     further = away[product & (beyond > 7) & (beyond <= 10)]
     if not beside.size or float(np.median(beside)) < 3 * tolerance:
         return False
