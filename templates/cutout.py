@@ -64,7 +64,7 @@ def cut_out(picture: Image.Image) -> Cutout:
     alpha = own.getchannel("A")
     if _says_something(alpha):
         return _made(own, "alpha")
-    if alpha.getextrema()[1] <= CLEAR:
+    if not any(alpha.histogram()[CLEAR + 1 :]):
         raise NoCutout("nothing in the picture is opaque")
     if min(own.size) < SMALLEST:
         size = f"{own.width} x {own.height} pixels"

@@ -42,7 +42,9 @@ class Placed(Struct, frozen=True, kw_only=True):
         return self.scale != 1.0
 
 
-def place(cutout: Cutout, room: Box, *, least: float = 0.6, align: tuple[float, float] = (0.5, 1.0)) -> Placed:
+def place(
+    cutout: Cutout, room: Box, *, least: float = 0.6, align: tuple[float, float] = (0.5, 1.0)
+) -> Placed:
     """A product in its room.
 
     Args:
@@ -103,12 +105,13 @@ def _linear_resize(image: Image.Image, size: tuple[int, int]) -> Image.Image:
     import numpy as np
 
     pixels = np.asarray(image)
-    alpha = pixels[..., 3].astype(np.float32) / 255
-    small = np.clip(_channel(alpha, size), 0, 1)
+    alpha = (pixels[..., 3] / 255).astype(np.float32)
+    small = _channel(alpha, size)  # overshoots at edges, and so does the light: what is divided does not
     made = np.empty((size[1], size[0], 4), np.uint8)
-    made[..., 3] = np.rint(small * 255)
+    made[..., 3] = np.rint(np.clip(small, 0, 1) * 255)
+    linear = _to_linear()
     for n in range(3):
-        light = _channel(_to_linear()[pixels[..., n]] * alpha, size) / np.maximum(small, 1e-4)
+        light = _channel((linear[pixels[..., n]] * alpha).astype(np.float32), size) / np.maximum(small, 1e-4)
         made[..., n] = _from_linear(np.clip(light, 0, 1))
     made[made[..., 3] == 0] = 0
     return Image.fromarray(made)
@@ -132,4 +135,4 @@ def _from_linear(light: "NDArray[np.float32]") -> "NDArray[np.uint8]":
     import numpy as np
 
     value = np.where(light <= 0.0031308, light * 12.92, 1.055 * np.power(light, 1 / 2.4) - 0.055)
-    return np.rint(value * 255).astype(np.uint8)
+    return np.asarray(np.rint(value * 255), np.uint8)

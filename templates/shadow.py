@@ -16,7 +16,9 @@ __all__ = ["FAINT", "NONE", "SOFT", "Shade", "catalogue", "shadowed"]
 WHITE = (255, 255, 255)
 CATALOGUE_FILL = 0.85
 """Of a catalogue picture's edge, that marketplaces want filled."""
-CATALOGUE_MOST = 0.92
+CATALOGUE_MOST = 0.9
+CATALOGUE_MARGIN = 0.03
+"""Of the shorter edge, around the picture, where there is no shadow: only white."""
 LYING = 0.3
 """The height of a cast shadow, in heights of the product."""
 FOOT = 0.05
@@ -43,19 +45,26 @@ FAINT = Shade(contact=0.36, cast=0.0, ambient=0.2, spread=0.6)
 NONE = Shade(contact=0, cast=0, ambient=0)
 
 
-def shadowed(scene: Image.Image, placed: Placed, shade: Shade = SOFT) -> Image.Image:
-    """A scene with the product's shadow, and the product on it: RGB, of the scene's size."""
+def shadowed(scene: Image.Image, placed: Placed, shade: Shade = SOFT, *, margin: int = 0) -> Image.Image:
+    """A scene with the product's shadow, and the product on it: RGB, of the scene's size.
+
+    Args:
+        scene: what is behind the product.
+        placed: the product in it.
+        shade: how dark the shadow is.
+        margin: pixels along the scene's edges within which the shadow fades to nothing.
+    """
     ground = scene.convert("RGB")
     light = _light(ground.size, placed, shade)
+    if margin:
+        light = _faded(light, margin)
     return laid(ImageChops.multiply(ground, Image.merge("RGB", (light, light, light))), placed)
 
 
-def catalogue(
-    cutout: Cutout, size: tuple[int, int], shade: Shade = FAINT
-) -> tuple[Image.Image, Placed]:
+def catalogue(cutout: Cutout, size: tuple[int, int], shade: Shade = FAINT) -> tuple[Image.Image, Placed]:
     """A product on pure white, in the middle, filling what marketplaces ask for.
 
-    It fills 85% to 92% of the frame, at its own size where that comes to as much; a product under
+    It fills 85% to 90% of the frame, at its own size where that comes to as much; a product under
     half that size fills less, since more than twofold is not enlarged.
 
     Args:
@@ -66,7 +75,8 @@ def catalogue(
     across, down = (round(edge * (1 - CATALOGUE_MOST) / 2) for edge in size)
     room = across, down, size[0] - across, size[1] - down
     placed = place(cutout, room, least=CATALOGUE_FILL / CATALOGUE_MOST, align=(0.5, 0.5))
-    return shadowed(Image.new("RGB", size, WHITE), placed, shade), placed
+    margin = max(1, round(min(size) * CATALOGUE_MARGIN))
+    return shadowed(Image.new("RGB", size, WHITE), placed, shade, margin=margin), placed
 
 
 def _light(size: tuple[int, int], placed: Placed, shade: Shade) -> Image.Image:
@@ -81,6 +91,14 @@ def _light(size: tuple[int, int], placed: Placed, shade: Shade) -> Image.Image:
             less = [round(255 - strength * value) for value in range(256)]
             light = ImageChops.multiply(light, dark(size, placed, shade).point(less))
     return light
+
+
+def _faded(light: Image.Image, margin: int) -> Image.Image:
+    """Without shadow at its edges."""
+    inside = Image.new("L", light.size)
+    inside.paste(255, (margin, margin, light.width - margin, light.height - margin))
+    inside = inside.filter(ImageFilter.GaussianBlur(margin / 3))
+    return ImageChops.invert(ImageChops.multiply(ImageChops.invert(light), inside))
 
 
 def _contact(size: tuple[int, int], placed: Placed, shade: Shade) -> Image.Image:
@@ -111,7 +129,9 @@ def _flat(size: tuple[int, int], placed: Placed, wide: float, high: float) -> Im
     """The product's foot, seen from a little above: as wide as what stands on the ground."""
     left, top, right, bottom = placed.box
     strip = max(1, round((bottom - top) * FOOT))
-    foot = _solid(placed).crop((left - placed.x, bottom - placed.y - strip, right - placed.x, bottom - placed.y))
+    foot = _solid(placed).crop(
+        (left - placed.x, bottom - placed.y - strip, right - placed.x, bottom - placed.y)
+    )
     stands = foot.getbbox()
     if stands is None:
         return Image.new("L", size)
