@@ -179,6 +179,7 @@ def create_app(settings: Settings, ambient: Ambient | None = None, *, run_jobs: 
             diffusers.list_diffusers_models,
             templates.list_templates,
             templates.run_template,
+            templates.estimate_template,
             webhooks.fal_calls,
             health.live,
             health.ready,

@@ -14,7 +14,7 @@ from providers.discovery import Providers
 from providers.optimizer import PromptOptimizer, open_optimizer
 from registry.catalog import Catalog
 from registry.load import load_registry
-from templates.engine import TemplateLibrary
+from templates.library import TemplateLibrary
 
 __all__ = ["Parts", "prepare"]
 

@@ -11,7 +11,8 @@ from providers.discovery import DiscoveryError
 from registry.catalog import Catalog
 from registry.errors import RegistryError
 from registry.load import load_registry
-from templates.engine import TemplateError, TemplateLibrary
+from templates.errors import TemplateError
+from templates.library import TemplateLibrary
 
 if TYPE_CHECKING:
     from gateway.core import Core

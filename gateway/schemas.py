@@ -11,13 +11,9 @@ from gateway.delivery.asked import DeliveryRequest, DeliveryShown
 from providers.normalizer import ReportRow
 
 __all__ = [
-    "AdminJobList",
-    "AdminJobView",
-    "AdoptRequest",
     "AttemptView",
     "ErrorView",
     "EstimateView",
-    "FailRequest",
     "GenerateRequest",
     "HealthView",
     "ImageView",
@@ -29,7 +25,6 @@ __all__ = [
     "ProgressView",
     "QuoteView",
     "RawRequest",
-    "ReloadRequest",
     "RoutingView",
     "Schedule",
     "ScheduleView",
@@ -40,6 +35,8 @@ __all__ = [
 
 
 MOST_LISTED = 8
+MOST_VARIANTS = 8
+MOST_OUTPUTS = 64
 """Fallbacks that a request may list."""
 Schedule = Literal["now", "window"]
 """When a job runs: at once, or together with others in the next batch window."""
@@ -89,23 +86,14 @@ class TemplateRequest(Struct, frozen=True, kw_only=True, rename="camel", forbid_
     """How the end of its job is told, beside the job's own page."""
     template: str | None = None
     """The template's name once more, as the seed document writes it; must agree with the path."""
+    count: Annotated[int, Meta(ge=1, le=MOST_VARIANTS)] = 1
+    """Variants: each has a scene of its own."""
+    outputs: Annotated[tuple[str, ...], Meta(min_length=1, max_length=MOST_OUTPUTS)] | None = None
+    """Names of the outputs that are wanted; all of them by default."""
+    format: Literal["png", "jpeg", "webp", "pdf"] | None = None
+    """Of every output, in the place of its own."""
     schedule: Schedule | None = None
     """As in `POST /api/images/generate`."""
-
-
-class AdoptRequest(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
-    """The body of `POST /api/admin/jobs/{id}/adopt`."""
-
-    request_id: str
-    """The provider's own id of the job."""
-
-
-class FailRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The body of `POST /api/admin/jobs/{id}/fail`: an empty object."""
-
-
-class ReloadRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The body of `POST /api/admin/registry/reload`: an empty object."""
 
 
 class ImageView(Struct, frozen=True, kw_only=True, rename="camel"):
@@ -119,6 +107,8 @@ class ImageView(Struct, frozen=True, kw_only=True, rename="camel"):
     content_type: str
     seed: int | None
     sha256: str
+    name: str | None = None
+    """Of a template's output: its name, with the variant's number where there are several."""
 
 
 class AttemptView(Struct, frozen=True, kw_only=True, rename="camel"):
@@ -134,20 +124,6 @@ class AttemptView(Struct, frozen=True, kw_only=True, rename="camel"):
     run_seconds: float | None
     started_at: str
     ended_at: str | None
-
-
-class AdminAttemptView(AttemptView, frozen=True, kw_only=True, rename="camel"):
-    """One submission to a provider, as an admin sees it."""
-
-    attempt_id: str
-    request_id: str | None
-    """The provider's own id of it."""
-    provider_cost_micros: int | None
-    """What the provider bills; null until it has succeeded."""
-    listed_cost_micros: int | None
-    """What that should be by our list of its prices."""
-    billable_units: str | None
-    """What the provider counted, in its own unit: a decimal."""
 
 
 class ErrorView(Struct, frozen=True, kw_only=True, rename="camel"):
@@ -204,6 +180,25 @@ class RoutingView(Struct, frozen=True, kw_only=True, rename="camel"):
     passed_over: tuple[PassedOverView, ...]
 
 
+class StepView(Struct, frozen=True, kw_only=True, rename="camel"):
+    """One step of a template's run."""
+
+    name: str
+    do: str
+    """generate, edit, remove-background or upscale"""
+    job_id: str | None
+    """Its own job; null until its turn comes."""
+    status: str
+    """As a job's; `waiting` until its turn comes"""
+    model: str
+    provider: str
+    image_urls: tuple[str, ...]
+    cost: Decimal | None
+    """US dollars of the run's cost; null until it has ended."""
+    report: tuple[ReportRow, ...]
+    error: ErrorView | None
+
+
 class JobView(Struct, frozen=True, kw_only=True, rename="camel"):
     """A job at any stage: the answer of generate, and of `GET /api/jobs/{id}`."""
 
@@ -239,6 +234,12 @@ class JobView(Struct, frozen=True, kw_only=True, rename="camel"):
     user_id: str | None
     delivery: DeliveryShown | None
     """How its end is told, where somebody asked for that."""
+    template: str | None
+    """Of a template's run: its name."""
+    steps: tuple[StepView, ...]
+    """Of a template's run, in their order; each is a job of its own, paid for by the run."""
+    run_id: str | None
+    """Of a step of a run: the run's job."""
     registry_version: str
     created_at: str
     completed_at: str | None
@@ -258,32 +259,6 @@ class JobCounts(Struct, frozen=True, kw_only=True, rename="camel"):
     total: int
     by_status: dict[str, int]
     """Each status, also one that no job has."""
-
-
-class AdminJobView(JobView, frozen=True, kw_only=True, rename="camel"):
-    """A job as an admin sees it."""
-
-    account_id: str
-    """Whose it is."""
-    attempts: tuple[AdminAttemptView, ...]
-    provider_cost: Decimal
-    """US dollars that its providers bill, as their answers say."""
-    provider_cost_micros: int
-    listed_cost: Decimal
-    """US dollars that they should bill, by our list of their prices."""
-    listed_cost_micros: int
-    billable_units: Decimal | None
-    """What its providers counted, in their own unit; null where none did."""
-    margin: Decimal | None
-    """US dollars: what is charged, less what its providers bill; null until the job ends."""
-    margin_micros: int | None
-
-
-class AdminJobList(Struct, frozen=True, kw_only=True, rename="camel"):
-    """A page of everybody's jobs, newest first."""
-
-    jobs: tuple[AdminJobView, ...]
-    next_cursor: str | None
 
 
 class EstimateView(Struct, frozen=True, kw_only=True, rename="camel"):

@@ -18,7 +18,7 @@ from providers.exports import ExportError
 from providers.fal.findings import CatalogueError
 from providers.optimizer import OptimizerError
 from registry.errors import RegistryError, UnknownModel
-from templates.engine import TemplateError
+from templates.errors import TemplateError
 
 __all__ = ["known_failure"]
 

@@ -17,7 +17,7 @@ from providers.discovery import Providers
 from registry.catalog import Catalog
 from registry.load import load_registry
 from registry.schema import Price
-from templates.engine import TemplateLibrary
+from templates.library import TemplateLibrary
 
 __all__ = ["models", "open_registry", "registry"]
 

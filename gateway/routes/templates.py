@@ -2,23 +2,21 @@
 
 from typing import Any
 
-import msgspec
 from litestar import Request, Response, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath
 
+from gateway.access import READ
 from gateway.accounts.principals import Principal
-from gateway.answers import makes_job
+from gateway.answers import makes_job, may, takes
 from gateway.bodies import read_body, read_wait
 from gateway.core import Core
-from gateway.jobs.records import JobRow
-from gateway.problems import Problem
 from gateway.routes.images import claim_of, job_answer
-from gateway.schemas import GenerateRequest, JobView, TemplateRequest
-from registry.errors import InvalidInputs
+from gateway.runs.estimate import RunEstimateView, run_estimate_view
+from gateway.schemas import JobView, TemplateRequest, json_response
 from templates.engine import Template
 
-__all__ = ["list_templates", "run_template"]
+__all__ = ["estimate_template", "list_templates", "run_template"]
 
 
 @get("/api/templates", summary="The templates", tags=["Templates"])
@@ -41,44 +39,41 @@ async def run_template(
     core: NamedDependency[Core],
     principal: NamedDependency[Principal],
 ) -> Response[JobView]:
-    """Make a template's picture from its variables. Answers as `/api/images/generate` does."""
+    """Make a template's outputs from its variables: scene, words and logo, exactly sized.
+
+    Answers as `/api/images/generate` does: one job, whose images are the outputs, with one quote and one
+    cost. Each of its `steps` is a job of its own.
+    """
     body = await read_body(request, TemplateRequest)
     wait_s = read_wait(request, core.settings.sync_wait_s)
     claim = await claim_of(request, core, principal, wait_s)
-
-    async def make() -> JobRow:
-        return await core.generate(_unified(core, name, body), principal, wait_s, claim=claim)
-
-    return job_answer(core, await core.resends.once(claim, principal, wait_s, make))
-
-
-def _unified(core: Core, name: str, body: TemplateRequest) -> GenerateRequest:
-    """The request that a template makes of its variables.
-
-    Raises:
-        Problem: `unknown_template`, `invalid_variables`.
-    """
-    template = core.templates.templates.get(name)
-    if template is None or body.template not in (None, name):
-        known = list(core.templates.templates)
-        raise Problem(
-            "unknown_template",
-            f"No template is called {body.template or name!r}. Known: {', '.join(known)}",
-            supported=known,
-        )
-    try:
-        rendered = template.render(body.variables, body.options)
-    except InvalidInputs as error:
-        raise Problem("invalid_variables", str(error), errors=list(error.faults)) from error
-    return GenerateRequest(
-        model=rendered.model,
-        intent=rendered.intent,
-        inputs=rendered.inputs,
-        options=body.options,
-        user_id=body.user_id,
-        schedule=body.schedule,
-        delivery=body.delivery,
+    answer = await core.resends.once(
+        claim, principal, wait_s, lambda: core.runs.generate(name, body, principal, wait_s, claim=claim)
     )
+    return job_answer(core, answer)
+
+
+@post(
+    "/api/templates/{name:str}/estimate",
+    status_code=200,
+    summary="What a template would cost",
+    tags=["Templates"],
+    opt=READ
+    | takes(TemplateRequest, {"variables": {"headline": "Winter Sale"}})
+    | may("unknown_template", "invalid_variables", "invalid_inputs", "premium_required", "unknown_model"),
+)
+async def estimate_template(
+    name: FromPath[str],
+    request: Request[Any, Any, Any],
+    core: NamedDependency[Core],
+    principal: NamedDependency[Principal],
+) -> Response[RunEstimateView]:
+    """The price of a run, what each of its steps would send, and its outputs. Spends nothing; words that do
+    not fit are told here too.
+    """
+    body = await read_body(request, TemplateRequest)
+    plan = await core.runs.checked(name, body, principal)
+    return json_response(run_estimate_view(plan, core.runs.turn(body, principal).runs_at))
 
 
 def _shown(template: Template) -> dict[str, Any]:
@@ -87,5 +82,5 @@ def _shown(template: Template) -> dict[str, Any]:
         "name": template.name,
         "title": row.title,
         "description": row.description,
-        "variables": {name: msgspec.structs.asdict(variable) for name, variable in row.variables.items()},
+        "variables": template.schema,
     }

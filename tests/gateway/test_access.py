@@ -46,6 +46,7 @@ ROUTES = {
     ("GET", "/diffusers/models"): "read",
     ("GET", "/api/templates"): "read",
     ("POST", "/api/templates/{name}"): "generate",
+    ("POST", "/api/templates/{name}/estimate"): "read",
     ("GET", "/api/account"): "read",
     ("POST", "/api/auth/signup"): "public",
     ("POST", "/api/auth/verify"): "public",

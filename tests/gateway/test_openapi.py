@@ -19,7 +19,7 @@ from gateway.settings import load_settings
 from registry.catalog import Catalog
 from registry.jsonschema import model_schema
 from registry.load import load_registry
-from templates.engine import TemplateLibrary
+from templates.library import TemplateLibrary
 
 CATALOG = Catalog(load_registry())
 METHODS = {"get", "put", "post", "delete", "options", "head", "patch", "trace"}

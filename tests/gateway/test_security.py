@@ -225,7 +225,7 @@ def test_no_code_of_a_users_is_run() -> None:
 
 
 def test_a_value_is_never_a_template(tmp_path: Path) -> None:
-    from templates.engine import TemplateLibrary
+    from templates.library import TemplateLibrary
 
     billboard = TemplateLibrary.load().templates["billboard"]
     nasty = "{{ 7 * 7 }}{% for i in range(9) %}x{% endfor %}{{ ''.__class__ }}"

@@ -7,7 +7,9 @@ import pytest
 
 from registry.errors import InvalidInputs
 from registry.load import load_registry
-from templates.engine import Template, TemplateError, TemplateLibrary
+from templates.engine import Request, Template
+from templates.errors import TemplateError
+from templates.library import TemplateLibrary
 
 LORA = "s3://bucket/l.safetensors"
 BILLBOARD = TemplateLibrary.load().templates["billboard"]
@@ -15,15 +17,18 @@ BILLBOARD = TemplateLibrary.load().templates["billboard"]
 YAML = """\
 title: T
 description: D
-use:
-  - {when: [photo], model: image-to-image}
-  - {intent: realistic}
 variables:
   text: {type: string, required: true, max_length: 10, about: Words}
   count: {type: integer, default: 2, about: How many}
-  photo: {type: reference, about: A photo}
-inputs: {style: plain, aspect_ratio: "1:1"}
-send: {image_url: photo, num_images: count}
+  photo: {type: image, about: A photo}
+steps:
+  - name: scene
+    do: generate
+    use:
+      - {when: [photo], model: image-to-image}
+      - {intent: realistic}
+    inputs: {style: plain, aspect_ratio: "1:1"}
+    send: {image_url: photo, num_images: count}
 """
 PROMPT = "{{ text }} x{{ count }}\n{% if photo %}with a photo{% endif %}\n"
 
@@ -37,6 +42,10 @@ def write(folder: Path, yaml: str | bytes = YAML, prompt: str = PROMPT, name: st
     return folder
 
 
+def ask(template: Template, variables: dict[str, Any], options: dict[str, Any] | None = None) -> Request:
+    return template.plan(variables, options or {}).requests[0]
+
+
 def load(folder: Path, *edit: str, prompt: str = PROMPT) -> Template:
     if edit:
         assert YAML.count(edit[0]) == 1
@@ -45,18 +54,24 @@ def load(folder: Path, *edit: str, prompt: str = PROMPT) -> Template:
 
 
 def test_the_shipped_billboard() -> None:
-    done = BILLBOARD.render({"headline": "Winter Sale", "background_style": "snowy"}, {})
-    assert done.intent == "realistic"
-    assert done.model is None
-    assert "snowy scene, for a campaign" in done.inputs["prompt"]
-    assert '"Winter Sale"' in done.inputs["prompt"]
+    done = ask(BILLBOARD, {"headline": "Winter Sale", "background_style": "snowy hills"})
+    assert (done.model, done.intent) == (None, "realistic")
+    assert done.inputs["prompt"].startswith("snowy hills, ")
+    assert "Winter Sale" not in done.inputs["prompt"]  # we write it, and not the model
     assert "\n" not in done.inputs["prompt"]
     assert done.inputs["aspect_ratio"] == "3:1"
     assert "lora_url" not in done.inputs
 
 
+@pytest.mark.parametrize("who", ["model", "both"])
+def test_a_model_that_writes_is_told_the_words(who: str) -> None:
+    done = ask(BILLBOARD, {"headline": "Winter Sale", "text": who})
+    assert done.intent == "text_heavy"
+    assert '"Winter Sale"' in done.inputs["prompt"]
+
+
 def test_a_given_variable_chooses_the_model() -> None:
-    done = BILLBOARD.render({"headline": "Sale", "avatar_lora": LORA}, {})
+    done = ask(BILLBOARD, {"headline": "Sale", "avatar_lora": LORA})
     assert (done.model, done.intent) == ("flux-lora", None)
     assert done.inputs["lora_url"] == LORA
     assert "the person from the LoRA" in done.inputs["prompt"]
@@ -64,17 +79,17 @@ def test_a_given_variable_chooses_the_model() -> None:
 
 @pytest.mark.parametrize("headline", ["{{ 7*7 }}", "{% raw %}", "{{ self.__init__ }}", "<b>&'\"", "%s {0}"])
 def test_a_variable_is_never_template_source(headline: str) -> None:
-    assert f'"{headline}"' in BILLBOARD.render({"headline": headline}, {}).inputs["prompt"]
+    assert f'"{headline}"' in ask(BILLBOARD, {"headline": headline, "text": "both"}).inputs["prompt"]
 
 
 def test_defaults_are_typed_and_are_not_given(tmp_path: Path) -> None:
     template = load(tmp_path, "when: [photo]", "when: [count]")
-    assert template.render({"text": "a"}, {}).inputs == {
+    assert ask(template, {"text": "a"}).inputs == {
         "prompt": "a x2", "style": "plain", "aspect_ratio": "1:1", "num_images": 2,
     }  # fmt: skip
-    assert template.render({"text": "a"}, {}).intent == "realistic"
-    assert template.render({"text": "a", "count": 0}, {}).model == "image-to-image"
-    assert template.render({"text": "a", "count": 0}, {}).inputs["num_images"] == 0
+    assert ask(template, {"text": "a"}).intent == "realistic"
+    assert ask(template, {"text": "a", "count": 0}).model == "image-to-image"
+    assert ask(template, {"text": "a", "count": 0}).inputs["num_images"] == 0
 
 
 @pytest.mark.parametrize(
@@ -89,7 +104,7 @@ def test_defaults_are_typed_and_are_not_given(tmp_path: Path) -> None:
     ],
 )
 def test_the_callers_options_win(tmp_path: Path, options: dict[str, Any], kept: set[str]) -> None:
-    inputs = load(tmp_path).render({"text": "a"}, options).inputs
+    inputs = ask(load(tmp_path), {"text": "a"}, options).inputs
     assert inputs.keys() - {"prompt", "num_images"} == kept
 
 
@@ -117,7 +132,7 @@ def test_every_fault_of_the_variables(
 ) -> None:
     template = load(tmp_path)
     with pytest.raises(InvalidInputs) as caught:
-        template.render(variables, {})
+        ask(template, variables)
     assert [(fault.pointer, fault.code) for fault in caught.value.faults] == faults
 
 
@@ -127,18 +142,18 @@ FAULTS: dict[str, tuple[str, str, str]] = {
     "duplicate key": ("title: T", "title: T\ntitle: U", "duplicate key"),
     "not YAML": ("title: T", "title: [", "not YAML"),
     "unknown type": ("{type: integer", "{type: whole", "Invalid enum value 'whole'"),
-    "unknown key of a variable": ("about: Words", "about: Words, min: 2", "unknown field `min`"),
+    "unknown key of a variable": ("about: Words", "about: Words, least: 2", "unknown field `least`"),
     "default of another type": ("default: 2", "default: two", "default does not fit"),
     "default of a required one": ("required: true", "required: true, default: a", "has no default"),
-    "length of a number": ("default: 2", "max_length: 2", "of text alone"),
-    "no use": ("  - {when: [photo], model: image-to-image}\n  - {intent: realistic}\n", "  []\n", "serves always"),
+    "length of a number": ("default: 2", "max_length: 2", "of a string alone"),
+    "no use": ("      - {when: [photo], model: image-to-image}\n      - {intent: realistic}\n", "      []\n", "serves always"),
     "last use with a when": ("{intent: realistic}", "{when: [text], intent: realistic}", "serves always"),
     "use of nothing": ("{intent: realistic}", "{}", "names a model or an intent"),
     "use of both": ("{intent: realistic}", "{intent: realistic, model: m}", "names a model or an intent"),
     "when of nothing": ("when: [photo]", "when: [foto]", "no variable 'foto'"),
     "send of nothing": ("image_url: photo", "image_url: foto", "no variable 'foto'"),
-    "prompt among the inputs": ("style: plain", "prompt: plain", "prompt.jinja's"),
-    "prompt sent": ("image_url: photo", "prompt: photo", "prompt.jinja's"),
+    "prompt among the inputs": ("style: plain", "prompt: plain", "is its file's"),
+    "prompt sent": ("image_url: photo", "prompt: photo", "is its file's"),
 }  # fmt: skip
 
 
@@ -172,13 +187,13 @@ def test_a_fault_of_the_prompt_stops_the_load(tmp_path: Path, prompt: str, messa
 
 def test_globals_of_jinja_are_no_variables(tmp_path: Path) -> None:
     template = load(tmp_path, prompt="{% for i in range(2) %}{{ text }} {% endfor %}")
-    assert template.render({"text": "a"}, {}).inputs["prompt"] == "a a"
+    assert ask(template, {"text": "a"}).inputs["prompt"] == "a a"
 
 
 def test_a_prompt_that_fails_on_some_values_says_so(tmp_path: Path) -> None:
     template = load(tmp_path, prompt="{{ text }} {{ 6 // count }}")
-    with pytest.raises(TemplateError, match="the prompt of mine"):
-        template.render({"text": "a", "count": 0}, {})
+    with pytest.raises(TemplateError, match="of mine cannot be rendered"):
+        ask(template, {"text": "a", "count": 0})
 
 
 @pytest.mark.parametrize(
@@ -206,7 +221,8 @@ def test_an_extra_folder_adds_and_wins(tmp_path: Path) -> None:
 def test_the_shipped_templates_name_what_the_registry_has() -> None:
     registry = load_registry()
     for template in TemplateLibrary.load().templates.values():
-        for use in template.row.use:
+        for use in (use for step in template.row.steps for use in step.use):
             assert use.model is None or use.model in registry.models
             assert use.intent is None or use.intent in registry.intents
-        assert template.row.inputs.keys() | template.row.send.keys() <= registry.vocabulary.keys()
+        for step in template.row.steps:
+            assert step.inputs.keys() | step.send.keys() <= registry.vocabulary.keys()

@@ -29,7 +29,7 @@ from gateway.schemas import GenerateRequest
 from gateway.settings import load_settings
 from gateway.storage import open_store
 from providers.discovery import Providers
-from templates.engine import TemplateLibrary
+from templates.library import TemplateLibrary
 
 OURS = ["gateway", "providers", "registry", "billing"]
 

@@ -34,7 +34,7 @@ from providers.base import MediaRef
 from providers.discovery import Providers
 from providers.errors import OutputFetchFailed
 from registry.errors import InvalidInputs
-from templates.engine import TemplateLibrary
+from templates.library import TemplateLibrary
 
 PNG = picture()
 DATA = "data:image/png;base64," + base64.b64encode(PNG).decode()
