@@ -25,6 +25,13 @@ Align = Literal["start", "center", "end", "left", "right"]
 LONGEST = 1000
 """Characters that a box may have; more are refused before they are measured."""
 _RLM = "\u200f"
+_OPENING = frozenset("\u300c\u300e\u3008\u300a\u3010\u3014\uff08\u201c\u2018")
+_CLOSING = frozenset(
+    "\u300d\u300f\u3009\u300b\u3011\u3015\uff09\u201d\u2019\uff0c\u3002\u3001\uff01\uff1f\uff1a\uff1b"
+)
+"""East Asian punctuation, of which half is blank: that half does not count at a line's ends."""
+_BESIDE = 0.06
+"""Ems beside the ink of a letter."""
 
 
 class TextDoesNotFit(ValueError):
@@ -190,6 +197,11 @@ def _line(paragraph: Paragraph, start: int, end: int, rtl: bool, size: float) ->
         left, right = min(left, pen + extents[i].left), max(right, pen + extents[i].right)
         pen += extents[i].advance
     right = max(right, pen)
+    plain = not any(p.level for p in parts)
+    if plain and parts[0].face.east_asian and paragraph.text[start] in _OPENING:
+        left = max(left, extents[0].left - _BESIDE)
+    if plain and parts[-1].face.east_asian and paragraph.text[end - 1] in _CLOSING:
+        right = min(right, pen - extents[-1].advance + extents[-1].right + _BESIDE)
     runs = tuple(
         Run(
             paragraph.text[p.start : p.end],

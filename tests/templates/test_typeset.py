@@ -315,6 +315,15 @@ def test_align(text: str, align: str, side: str) -> None:
         assert min(left, right) < 8
 
 
+@pytest.mark.parametrize("text", ["全场五折\uff0c", "「今だけ", "“起", "「例」", "五折。"])
+def test_the_blank_half_of_east_asian_punctuation_does_not_count(text: str) -> None:
+    block = set_in(text, language="zh", size=60)
+    drawn = draw(block, margin=50, align="center", width=600).getbbox()
+    assert drawn is not None
+    assert abs((drawn[0] - 50) - (650 - drawn[2])) <= 6
+    assert_whole(block, text)
+
+
 def test_what_ends_an_arabic_line_stands_at_its_left() -> None:
     """An exclamation mark is a stroke over a dot: narrow, and not joined to a letter."""
     for text, language in (("خصم!", "ar"), ("הנחה!", "he"), ("خصم 50!", "ar")):
