@@ -53,6 +53,7 @@ CODES: dict[str, tuple[int, str]] = {
     "signup_refused": (403, "Not everybody may have an account"),
     "not_found": (404, "Not here"),
     "unknown_template": (404, "No such template"),
+    "no_thumbnail": (404, "The template has no thumbnail"),
     "method_not_allowed": (405, "This path does not take that method"),
     "slow_request": (408, "The body came too slowly"),
     "idempotency_in_flight": (409, "The same request is being answered"),
