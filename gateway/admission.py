@@ -74,10 +74,7 @@ class Admission:
                 for a delivery that cannot be made.
         """
         core = self._core
-        if core.stopping:
-            raise Problem(
-                "shutting_down", "The gateway is stopping; send it again in a moment", retryable=True
-            )
+        self.check_open()
         turn = turn_of(request, caller, core.settings, core.ambient.now_ms(), now=now)
         await self.count(caller)
         affordable = await core.affordable(request, caller)
@@ -99,15 +96,28 @@ class Admission:
         plan = requoted(structs.replace(plan, candidates=candidates), request)
         new = self._new_job(plan, request, caller, turn, claim)
         new = structs.replace(new, delivery=delivery)
+        try:
+            await self.enter(new)
+        except (ledger.InsufficientFunds, BudgetExhausted) as error:
+            lowered = wants_downgrade({"inputs": request.inputs, "options": request.options})
+            asked = plan.asked_micros if lowered else None
+            raise refusal(error, core.ambient.now_ms(), lowered=lowered, asked=asked) from error
+        return new.id
+
+    async def enter(self, new: admit.NewJob) -> None:
+        """Let a job in, and start it or let it wait.
+
+        Raises:
+            Repeated, InsufficientFunds, BudgetExhausted: as `admit.admit`.
+            Problem: `too_many_jobs`.
+            InvalidInputs: an upload of its is gone.
+        """
         # A write may commit although its caller is gone: what starts the job must not hang on it.
-        task = asyncio.create_task(self._admit(new, core.ambient.now_ms()))
+        task = asyncio.create_task(self._admit(new, self._core.ambient.now_ms()))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         try:
             await asyncio.shield(task)
-        except (ledger.InsufficientFunds, BudgetExhausted) as error:
-            lowered = wants_downgrade({"inputs": request.inputs, "options": request.options})
-            raise refusal(error, plan, core.ambient.now_ms(), lowered=lowered) from error
         except admit.TooManyJobs as error:
             raise Problem(
                 "too_many_jobs",
@@ -119,7 +129,17 @@ class Admission:
             why = f"{error}; send it again"
             fault = Fault(pointer=pointer("inputs"), code="invalid_reference", message=why)
             raise InvalidInputs([fault]) from error
-        return new.id
+
+    def check_open(self) -> None:
+        """See that the gateway is not about to stop.
+
+        Raises:
+            Problem: `shutting_down`.
+        """
+        if self._core.stopping:
+            raise Problem(
+                "shutting_down", "The gateway is stopping; send it again in a moment", retryable=True
+            )
 
     async def _optimized(
         self,
@@ -178,12 +198,17 @@ class Admission:
         else:
             self._core.dispatcher.wake()
 
+    def most_open(self, caller: Principal) -> int | None:
+        """How many jobs a caller's account may have at once; None: as many as it likes."""
+        settings = self._core.settings
+        most = settings.jobs_premium if caller.tier == "premium" else settings.jobs_normal
+        return None if caller.account_id == OPERATOR else most
+
     def _new_job(
         self, plan: Plan, request: GenerateRequest, caller: Principal, turn: Turn, claim: Claim | None
     ) -> admit.NewJob:
         core, first = self._core, plan.candidates[0].route
         settings = core.settings
-        most = settings.jobs_premium if caller.tier == "premium" else settings.jobs_normal
         return admit.NewJob(
             id=core.ambient.new_id("job") if claim is None else claim.job_id,
             account_id=caller.account_id,
@@ -217,7 +242,7 @@ class Admission:
             runs_at=turn.runs_at,
             group_key=group_key(plan.candidates) if turn.waits else None,
             key_id=caller.key.id if caller.key else None,
-            max_open=None if caller.account_id == OPERATOR else most,
+            max_open=self.most_open(caller),
             media_keys=keys_of(plan.candidates),
             claim=claim,
         )

@@ -182,6 +182,8 @@ def create_app(settings: Settings, ambient: Ambient | None = None, *, run_jobs: 
             templates.template_thumbnail,
             templates.run_named_template,
             templates.run_template,
+            templates.estimate_template,
+            templates.preview_template,
             webhooks.fal_calls,
             health.live,
             health.ready,

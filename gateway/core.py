@@ -35,9 +35,11 @@ from gateway.links import Links
 from gateway.media.library import open_library
 from gateway.parts import Parts, prepare
 from gateway.planning import Known, Plan, make_plan
+from gateway.previews import Previews
 from gateway.problems import Problem
 from gateway.readiness import WriteProbe
 from gateway.resends import Resends
+from gateway.runs.desk import Runs
 from gateway.schedule import turn_of
 from gateway.schemas import EstimateView, GenerateRequest, JobView
 from gateway.secret import Signer
@@ -96,6 +98,8 @@ class Core:
         self.stopping = False
         self.admission = Admission(self)
         self.resends = Resends(self)
+        self.runs = Runs(self)
+        self.previews = Previews(self)
         self._client = create_client()
         collector = Collector(self.images, self._client)
         self.media = open_library(settings, self.images, db, ambient)
@@ -112,6 +116,7 @@ class Core:
                 outliers=self.outliers,
                 cadence=self.cadence,
                 webhooks=self.webhooks,
+                templates=lambda: self.templates,
                 ended=self.delivery.wake,
             )
         )
@@ -343,7 +348,8 @@ class Core:
         Raises:
             Problem: `not_found`, `job_not_unknown`, `provider_not_configured`.
         """
-        job = await self.job(job_id, None)
+        job = _unknown_one(await self.job(job_id, None))
+        job_id = job.id
         lost = next((one for one in job.attempts if one.status == "unknown"), job.attempts[-1])
         route = job.admitted.candidates[lost.route_index].route
         unavailable = self.providers.unavailable(route)
@@ -364,13 +370,15 @@ class Core:
         Raises:
             Problem: `not_found`, `job_not_unknown`.
         """
-        job = await self.job(job_id, None)
-        at = self.ambient.now_ms()
+        job = _unknown_one(await self.job(job_id, None))
+        job_id, at = job.id, self.ambient.now_ms()
         if not await self.db.write(lambda c: settle.fail(c, job_id, at)):
             raise Problem(
                 "job_not_unknown", f"{job_id} is {job.status}: nobody needs to say what became of it"
             )
         self.delivery.wake()
+        if job.parent_id is not None:
+            self.runner.start(job.parent_id)
         return await self.job(job_id, None)
 
     async def image(self, image_id: str, account_id: str | None) -> tuple[ImageRow, bytes]:
@@ -393,3 +401,8 @@ class Core:
     def view(self, job: JobRow) -> JobView:
         """A job as its owner sees it."""
         return job_view(job, self.runner.live(job.id), self.links.image)
+
+
+def _unknown_one(job: JobRow) -> JobRow:
+    """The job that an operator's word is about: of a template's run, the step that is unknown."""
+    return next((step for step in job.steps if step.status == "unknown"), job)

@@ -13,7 +13,7 @@ from billing.pricing import UNKNOWN_SIZE_EXPECTED, Quote, expected_inputs, quote
 from gateway.controls import Controls, check_cost, check_time
 from gateway.media.walk import picture_sizes
 from gateway.schemas import RoutingView
-from providers.base import Unavailable
+from providers.base import Unavailable, revive_media
 from providers.calls import PlannedCall
 from providers.discovery import Providers
 from providers.normalizer import ReportRow, Translation, fitting_routes, translate
@@ -25,7 +25,17 @@ from registry.prices_schema import UNITS
 from registry.schema import Model, Price, PromptStyle, Route
 from registry.validate import validate
 
-__all__ = ["Asked", "Candidate", "Known", "Plan", "plan_model", "price_words", "priced", "usable"]
+__all__ = [
+    "Asked",
+    "Candidate",
+    "Known",
+    "Plan",
+    "plan_model",
+    "price_words",
+    "priced",
+    "revived_candidates",
+    "usable",
+]
 
 
 class Known(Struct, frozen=True, kw_only=True):
@@ -144,6 +154,19 @@ class Asked(Struct, frozen=True, kw_only=True):
     """Of each price."""
     price_list: str | None = None
     """By which the caller pays: a key of the registry's `price_lists`."""
+
+
+def revived_candidates(candidates: Sequence[Candidate]) -> tuple[Candidate, ...]:
+    """Candidates as they were read from the database, with the media of their calls."""
+    return tuple(
+        msgspec.structs.replace(
+            one,
+            calls=tuple(
+                msgspec.structs.replace(call, payload=revive_media(call.payload)) for call in one.calls
+            ),
+        )
+        for one in candidates
+    )
 
 
 def usable(model: Model, providers: Providers) -> Unavailable | None:

@@ -6,7 +6,6 @@ from billing.money import json_number, usd
 from gateway.accounts.budget_rows import month_end
 from gateway.accounts.budget_schemas import BudgetView, budget_view
 from gateway.ambient import iso
-from gateway.planning import Plan
 from gateway.problems import Problem
 
 __all__ = ["refusal"]
@@ -20,18 +19,25 @@ WHO_RAISES = {
 }
 
 
-def refusal(error: InsufficientFunds | BudgetExhausted, plan: Plan, at: int, *, lowered: bool) -> Problem:
+def refusal(
+    error: InsufficientFunds | BudgetExhausted,
+    at: int,
+    *,
+    lowered: bool = False,
+    asked: int | None = None,
+    less: str = ASK_FOR_LESS,
+) -> Problem:
     """The problem of a job whose hold was refused.
 
     Args:
         error: why.
-        plan: what was to be let in.
         at: milliseconds UTC.
         lowered: the request may be made smaller, so that the plan is the least that it could cost.
+        asked: micro-dollars that it may cost as it was asked for, where it was made smaller.
+        less: how to ask for less.
     """
     broke = isinstance(error, InsufficientFunds)
     available, needed = error.available if isinstance(error, InsufficientFunds) else error.left, error.needed
-    asked = plan.asked_micros if lowered else None
     parts = [f"{str(error)[:1].upper()}{str(error)[1:]}", "Nothing was charged"]
     if lowered:
         than = "" if asked is None else f", in place of {usd(asked)} USD"
@@ -41,7 +47,7 @@ def refusal(error: InsufficientFunds | BudgetExhausted, plan: Plan, at: int, *, 
     else:
         parts.append(_when_it_goes_on(error.standing, at))
     if not lowered:
-        parts.append(f"Or ask for less: {ASK_FOR_LESS}")
+        parts.append(f"Or ask for less: {less}")
     return Problem(
         "insufficient_funds" if broke else "budget_exhausted",
         ". ".join(parts),

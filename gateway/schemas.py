@@ -40,6 +40,8 @@ __all__ = [
 
 
 MOST_LISTED = 8
+MOST_VARIANTS = 8
+MOST_OUTPUTS = 64
 """Fallbacks that a request may list."""
 Schedule = Literal["now", "window"]
 """When a job runs: at once, or together with others in the next batch window."""
@@ -89,6 +91,12 @@ class TemplateRequest(Struct, frozen=True, kw_only=True, rename="camel", forbid_
     """How the end of its job is told, beside the job's own page."""
     template: str | None = None
     """The template's name once more, as the seed document writes it; must agree with the path."""
+    count: Annotated[int, Meta(ge=1, le=MOST_VARIANTS)] = 1
+    """Variants: each has a scene of its own."""
+    outputs: Annotated[tuple[str, ...], Meta(min_length=1, max_length=MOST_OUTPUTS)] | None = None
+    """Names of the outputs that are wanted; all of them by default."""
+    format: Literal["png", "jpeg", "webp", "pdf"] | None = None
+    """Of every output, in the place of its own."""
     schedule: Schedule | None = None
     """As in `POST /api/images/generate`."""
 
@@ -119,6 +127,8 @@ class ImageView(Struct, frozen=True, kw_only=True, rename="camel"):
     content_type: str
     seed: int | None
     sha256: str
+    name: str | None = None
+    """Of a template's output: its name, with the variant's number where there are several."""
 
 
 class AttemptView(Struct, frozen=True, kw_only=True, rename="camel"):
@@ -204,6 +214,25 @@ class RoutingView(Struct, frozen=True, kw_only=True, rename="camel"):
     passed_over: tuple[PassedOverView, ...]
 
 
+class StepView(Struct, frozen=True, kw_only=True, rename="camel"):
+    """One step of a template's run."""
+
+    name: str
+    do: str
+    """generate, edit, remove-background or upscale"""
+    job_id: str | None
+    """Its own job; null until its turn comes."""
+    status: str
+    """As a job's; `waiting` until its turn comes"""
+    model: str
+    provider: str
+    image_urls: tuple[str, ...]
+    cost: Decimal | None
+    """US dollars of the run's cost; null until it has ended."""
+    report: tuple[ReportRow, ...]
+    error: ErrorView | None
+
+
 class JobView(Struct, frozen=True, kw_only=True, rename="camel"):
     """A job at any stage: the answer of generate, and of `GET /api/jobs/{id}`."""
 
@@ -239,6 +268,12 @@ class JobView(Struct, frozen=True, kw_only=True, rename="camel"):
     user_id: str | None
     delivery: DeliveryShown | None
     """How its end is told, where somebody asked for that."""
+    template: str | None
+    """Of a template's run: its name."""
+    steps: tuple[StepView, ...]
+    """Of a template's run, in their order; each is a job of its own, paid for by the run."""
+    run_id: str | None
+    """Of a step of a run: the run's job."""
     registry_version: str
     created_at: str
     completed_at: str | None

@@ -4,12 +4,14 @@ import re
 from typing import Any
 
 from templates.engine import Template
+from templates.formats import CONTENT_TYPES
 from templates.library import TemplateLibrary
 
 __all__ = ["Body", "describe_templates"]
 
 REF = "#/components/schemas/{name}"
-BY_PATH = ("/api/templates/{name}",)
+BY_PATH = ("/api/templates/{name}", "/api/templates/{name}/estimate", "/api/templates/{name}/preview")
+PREVIEW = "/api/templates/{name}/preview"
 BY_NAME = "/api/templates"
 THUMBNAIL = "/api/templates/{name}/thumbnail"
 SAMPLES: dict[str, Any] = {
@@ -50,6 +52,7 @@ def describe_templates(
         }
         schemas[f"Template.{names[template.name]}"] = _request(template, names[template.name], request)
     _describe_thumbnail(document["paths"][THUMBNAIL]["get"]["responses"])
+    _describe_preview(document["paths"][PREVIEW]["post"]["responses"]["200"])
     variables = [{"$ref": REF.format(name=f"Variables.{name}")} for name in names.values()]
     by_path = {**request, "properties": {**request["properties"], "variables": {"anyOf": variables}}}
     examples = {name: {"variables": example_of(template)} for name, template in templates.templates.items()}
@@ -107,3 +110,10 @@ def _names(templates: TemplateLibrary) -> dict[str, str]:
 def _describe_thumbnail(responses: dict[str, Any]) -> None:
     responses["200"]["content"] = {"image/webp": {"schema": {"type": "string", "format": "binary"}}}
     responses["304"] = {"description": "It is still the one whose ETag `If-None-Match` has"}
+
+
+def _describe_preview(answer: dict[str, Any]) -> None:
+    """All outputs as JSON, or the file of one."""
+    shown = next(iter(answer["content"].values()))
+    files = {"schema": {"type": "string", "format": "binary"}}
+    answer["content"] = {"application/json": shown, **dict.fromkeys(CONTENT_TYPES.values(), files)}

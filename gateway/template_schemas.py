@@ -7,10 +7,20 @@ from msgspec import Struct, field
 
 from templates.rows import Deed, Format
 
-__all__ = ["OutputView", "StepView", "TemplateDetail", "TemplateList", "TemplateView", "UseView"]
+__all__ = [
+    "PreviewOutputView",
+    "PreviewTextView",
+    "PreviewView",
+    "TemplateDetail",
+    "TemplateList",
+    "TemplateOutputView",
+    "TemplateStepView",
+    "TemplateView",
+    "UseView",
+]
 
 
-class OutputView(Struct, frozen=True, kw_only=True, rename="camel"):
+class TemplateOutputView(Struct, frozen=True, kw_only=True, rename="camel"):
     """A finished file that a template makes."""
 
     name: str
@@ -37,7 +47,7 @@ class UseView(Struct, frozen=True, kw_only=True, rename="camel"):
     unavailable_because: str | None
 
 
-class StepView(Struct, frozen=True, kw_only=True, rename="camel"):
+class TemplateStepView(Struct, frozen=True, kw_only=True, rename="camel"):
     """A picture that is made before anything is laid over it."""
 
     name: str
@@ -68,9 +78,9 @@ class TemplateView(Struct, frozen=True, kw_only=True, rename="camel"):
     """JSON Schema."""
     text: tuple[str, ...]
     """By whom its words may be set (the variable `text`), where that can be chosen."""
-    outputs: tuple[OutputView, ...]
+    outputs: tuple[TemplateOutputView, ...]
     """None: the last step's pictures come out as they are."""
-    steps: tuple[StepView, ...]
+    steps: tuple[TemplateStepView, ...]
     thumbnail_url: str | None
     available: bool
     """With the variables that it requires alone."""
@@ -94,3 +104,46 @@ class TemplateList(Struct, frozen=True, kw_only=True, rename="camel"):
     """The templates."""
 
     templates: tuple[TemplateView, ...]
+
+
+class PreviewTextView(Struct, frozen=True, kw_only=True, rename="camel"):
+    """Words in an output; places and sizes in its pixels."""
+
+    name: str
+    """The variable that they come from."""
+    text: str
+    lines: tuple[str, ...]
+    size: float
+    """Of the letters."""
+    x: float
+    y: float
+    width: float
+    height: float
+    color: str
+    contrast: float
+    """The lowest to any pixel beneath them, by WCAG 2; never below 4.5."""
+    scrim: float
+    """The opacity of the scrim beneath them; 0: there is none."""
+
+
+class PreviewOutputView(Struct, frozen=True, kw_only=True, rename="camel"):
+    """An output as it would be, small."""
+
+    name: str
+    width: int
+    """Pixels of the file that a run makes."""
+    height: int
+    content_type: str
+    """Of that file."""
+    data_url: str
+    """The preview, as WebP: of that size, or smaller."""
+    texts: tuple[PreviewTextView, ...]
+
+
+class PreviewView(Struct, frozen=True, kw_only=True, rename="camel"):
+    """Outputs over a scene that is drawn by rule."""
+
+    template: str
+    outputs: tuple[PreviewOutputView, ...]
+    warnings: tuple[str, ...]
+    """What a run will do otherwise."""

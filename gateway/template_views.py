@@ -7,7 +7,13 @@ from msgspec import structs
 
 from billing.money import json_number
 from gateway.planning import usable
-from gateway.template_schemas import OutputView, StepView, TemplateDetail, TemplateView, UseView
+from gateway.template_schemas import (
+    TemplateDetail,
+    TemplateOutputView,
+    TemplateStepView,
+    TemplateView,
+    UseView,
+)
 from gateway.views import CURRENCY
 from providers.discovery import Providers
 from registry.catalog import Catalog
@@ -16,7 +22,7 @@ from registry.schema import Model
 from templates.engine import Template
 from templates.rows import Output, Step, Use
 
-__all__ = ["TEXT", "template_detail", "template_view", "why_not"]
+__all__ = ["TEXT", "obstacle", "template_detail", "template_view", "why_not"]
 
 TEXT = "text"
 """The variable that says by whom the words are set."""
@@ -72,14 +78,14 @@ def why_not(template: Template, catalog: Catalog, providers: Providers) -> str |
     for step in row.steps:
         asked = set(step.when) <= given and not set(step.unless) & given
         if asked and not step.optional and step.only_if is None:
-            reason = _obstacle(step.use[-1], catalog, providers)
+            reason = obstacle(step.use[-1], catalog, providers)
             if reason is not None:
                 return f"{step.name}: {reason}"
     return None
 
 
-def _output(output: Output) -> OutputView:
-    return OutputView(
+def _output(output: Output) -> TemplateOutputView:
+    return TemplateOutputView(
         name=output.name,
         width=output.width,
         height=output.height,
@@ -89,9 +95,9 @@ def _output(output: Output) -> OutputView:
     )
 
 
-def _step(step: Step, catalog: Catalog, providers: Providers) -> StepView:
+def _step(step: Step, catalog: Catalog, providers: Providers) -> TemplateStepView:
     uses = tuple(_use(use, catalog, providers) for use in step.use)
-    return StepView(
+    return TemplateStepView(
         name=step.name,
         does=step.do,
         of=step.of,
@@ -107,7 +113,7 @@ def _step(step: Step, catalog: Catalog, providers: Providers) -> StepView:
 
 
 def _use(use: Use, catalog: Catalog, providers: Providers) -> UseView:
-    reason = _obstacle(use, catalog, providers)
+    reason = obstacle(use, catalog, providers)
     return UseView(
         when=use.when,
         values=use.if_,
@@ -118,7 +124,7 @@ def _use(use: Use, catalog: Catalog, providers: Providers) -> UseView:
     )
 
 
-def _obstacle(use: Use, catalog: Catalog, providers: Providers) -> str | None:
+def obstacle(use: Use, catalog: Catalog, providers: Providers) -> str | None:
     """Why what a step uses cannot serve now; None where it can."""
 
     def reason(model: Model) -> str | None:

@@ -12,6 +12,7 @@ from gateway.delivery.asked import DeliveryShown
 from gateway.jobs.live import Live
 from gateway.jobs.records import UNDER_WAY, AttemptRow, ImageRow, JobRow, Progress
 from gateway.planning import Plan, price_words, usable
+from gateway.runs.views import step_views
 from gateway.schemas import (
     AdminAttemptView,
     AdminJobView,
@@ -61,13 +62,16 @@ def job_view(job: JobRow, live: Live | None, link: Callable[[str], str]) -> JobV
         ),
         report=job.report,
         routing=job.routing,
-        attempts=tuple(_attempt(job, attempt) for attempt in job.attempts),
+        attempts=tuple(_attempt(one, attempt) for one in (job, *job.steps) for attempt in one.attempts),
         warnings=job.warnings,
         revised_prompt=_revised_prompt(job),
         progress=None if told is None else told.shown,
         error=error,
         user_id=job.end_user,
         delivery=_delivery(job),
+        template=job.template,
+        steps=step_views(job, link),
+        run_id=job.parent_id,
         registry_version=job.registry_version,
         created_at=iso(job.created_at),
         completed_at=iso(job.completed_at) if job.completed_at is not None else None,
@@ -90,21 +94,24 @@ def _delivery(job: JobRow) -> DeliveryShown | None:
 
 def _revised_prompt(job: JobRow) -> str | None:
     """What the provider says that it drew, else what it was sent, where that is not what was asked for."""
+    if not job.attempts:
+        return next((found for step in job.steps if (found := _revised_prompt(step))), None)
     last = job.attempts[-1]
     return last.revised_prompt or job.admitted.candidates[last.route_index].revised_prompt
 
 
 def admin_job_view(view: JobView, job: JobRow) -> AdminJobView:
     """A job as an admin sees it: with what it cost us."""
-    billed = [attempt.provider_cost_micros or 0 for attempt in job.attempts]
+    attempts = job.all_attempts
+    billed = [attempt.provider_cost_micros or 0 for attempt in attempts]
     listed = [
         cost if attempt.listed_cost_micros is None else attempt.listed_cost_micros
-        for attempt, cost in zip(job.attempts, billed, strict=True)
+        for attempt, cost in zip(attempts, billed, strict=True)
     ]
     cost, should = sum(billed), sum(listed)
     margin = None if job.charge_micros is None else job.charge_micros - cost
     plain = msgspec.structs.asdict(view)
-    seen = tuple(_admin_attempt(*pair) for pair in zip(view.attempts, job.attempts, strict=True))
+    seen = tuple(_admin_attempt(*pair) for pair in zip(view.attempts, attempts, strict=True))
     return AdminJobView(
         **{**plain, "attempts": seen},
         account_id=job.account_id,
@@ -112,7 +119,7 @@ def admin_job_view(view: JobView, job: JobRow) -> AdminJobView:
         provider_cost_micros=cost,
         listed_cost=json_number(should),
         listed_cost_micros=should,
-        billable_units=_units([attempt.billable_units for attempt in job.attempts]),
+        billable_units=_units([attempt.billable_units for attempt in attempts]),
         margin=None if margin is None else json_number(margin),
         margin_micros=margin,
     )
@@ -157,6 +164,7 @@ def image_view(image: ImageRow, url: str) -> ImageView:
         content_type=image.content_type,
         seed=image.seed,
         sha256=image.sha256,
+        name=image.name,
     )
 
 

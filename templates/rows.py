@@ -15,6 +15,7 @@ FORMATS: tuple[Format, ...] = ("png", "jpeg", "webp", "pdf")
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 MOST_PIXELS = 40_000_000
 MOST_EDGE = 16_384
+Box = tuple[float, float, float, float]
 
 
 class Use(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename={"if_": "if"}):
@@ -79,6 +80,10 @@ class Output(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     about: str = ""
     when: tuple[str, ...] = ()
     """Only where the caller gives all of these variables."""
+    scene: bool = True
+    """False: the product lies on white, as catalogues want it."""
+    room: Box | None = None
+    """Where the product may be, in place of the template's own."""
 
     def __post_init__(self) -> None:
         if not NAME.fullmatch(self.name):
@@ -91,8 +96,28 @@ class Output(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             raise ValueError(f"the safe area of {self.name} is a part of its shorter edge, below 0.5")
         if not all(0 <= place <= 1 for place in self.focus):
             raise ValueError(f"the focus of {self.name} is within the picture: 0 to 1")
+        if self.room is not None:
+            check_room(self.room)
         if not 18 <= self.dpi <= 1200:
             raise ValueError(f"the dpi of {self.name} is not between 18 and 1200")
+
+
+class Product(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The caller's product: cut out of its picture and laid on the scene with its own pixels."""
+
+    of: str
+    """The variable that has its picture."""
+    room: Box = (0.15, 0.15, 0.85, 0.85)
+    """Where in an output it may be: left, top, right and bottom as parts of its edges."""
+    least: float = 0.6
+    """How much of its room it fills at least, enlarged where it is smaller."""
+    align: tuple[float, float] = (0.5, 1.0)
+    """Where in its room it stands when it does not fill it: 0 is left and top."""
+
+    def __post_init__(self) -> None:
+        check_room(self.room)
+        if not 0 < self.least <= 1 or not all(0 <= place <= 1 for place in self.align):
+            raise ValueError("`least` and `align` of a product are from 0 to 1")
 
 
 class TemplateRow(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -109,8 +134,18 @@ class TemplateRow(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """Variables of an example; of an image, the name of a file in the folder."""
     scene: str | None = None
     """The step whose picture fills each output; the last one by default."""
-    product: str | None = None
-    """The variable or step whose picture is cut out and laid on the scene with its own pixels."""
+    product: Product | None = None
+
+
+def check_room(room: Box) -> None:
+    """See that a room has some.
+
+    Raises:
+        ValueError: it does not, or lies outside of the picture.
+    """
+    left, top, right, bottom = room
+    if not (0 <= left < right <= 1 and 0 <= top < bottom <= 1):
+        raise ValueError("a room is left, top, right and bottom, as parts of the picture's edges: 0 to 1")
 
 
 def problem_of(row: TemplateRow) -> str | None:
@@ -150,8 +185,8 @@ def _steps(row: TemplateRow) -> str | None:
     if row.scene is not None and row.scene not in before:
         return f"the scene is {row.scene!r}, which is no step"
     images = {name for name, variable in row.variables.items() if variable.type == "image"}
-    if row.product is not None and row.product not in (*before, *images):
-        return f"the product is {row.product!r}, which is no step and no image"
+    if row.product is not None and row.product.of not in images:
+        return f"the product is of {row.product.of!r}, which is no image"
     return None
 
 

@@ -199,6 +199,12 @@ job = Table(
     Column("batch_id", String(40)),
     # How its end is told: gateway.jobs.records.Delivery
     Column("delivery", Text),
+    # Of a template's run: its name
+    Column("template", String(60)),
+    # Of a step of a run: the run's job, the step's name, and what its pictures cost the run
+    Column("parent_id", String(40)),
+    Column("step", String(40)),
+    Column("due_micros", BigInteger),
     Index("ix_job_account_created", "account_id", "created_at", "id"),
     # Lists and counts of one status; everybody's jobs.
     Index("ix_job_account_status", "account_id", "status", "created_at", "id"),
@@ -206,6 +212,7 @@ job = Table(
     Index("ix_job_key", "key_id"),
     # Jobs that have not ended: the start-up sweep reads these alone.
     _partial("ix_job_open", "status", where=text("status not in ('completed', 'failed', 'canceled')")),
+    _partial("ix_job_parent", "parent_id", where=text("parent_id is not null")),
     _partial("ix_job_window", "runs_at", "group_key", where=text("status = 'scheduled'")),
 )
 
@@ -297,6 +304,8 @@ image = Table(
     Column("sha256", String(64), nullable=False),
     Column("seed", BigInteger),
     Column("created_at", BigInteger, nullable=False),
+    # Of a template's output
+    Column("name", String(60)),
     UniqueConstraint("job_id", "position"),
 )
 

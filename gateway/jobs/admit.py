@@ -13,6 +13,7 @@ from gateway.jobs.leases import lease
 from gateway.jobs.records import Admitted, Delivery, NewAttempt
 from gateway.jobs.store import as_text, insert_attempt
 from gateway.media.expiry import hold_media
+from gateway.runs.records import PROVIDER
 from gateway.schemas import RoutingView, Schedule
 from providers.normalizer import ReportRow
 
@@ -39,7 +40,8 @@ class NewJob(msgspec.Struct, frozen=True, kw_only=True):
     quote_micros: int
     ceiling_micros: int
     deadline_at: int
-    attempt: NewAttempt
+    attempt: NewAttempt | None
+    """None, of a template's run: nothing of it is sent."""
     status: str = "queued"
     """Or `scheduled`: it waits, and nothing of it runs."""
     key_id: str | None = None
@@ -58,6 +60,17 @@ class NewJob(msgspec.Struct, frozen=True, kw_only=True):
     """Of its references."""
     claim: idempotency.Claim | None = None
     """What its request is known by when it comes again."""
+    template: str | None = None
+    """Of a template's run: its name."""
+    parent_id: str | None = None
+    """Of a step: the run that it is of."""
+    step: str | None = None
+    """Its name there."""
+
+    @property
+    def provider(self) -> str:
+        """Whose it is at first."""
+        return PROVIDER if self.attempt is None else self.attempt.provider
 
 
 class TooManyJobs(Exception):
@@ -94,7 +107,7 @@ def admit(conn: Connection, new: NewJob, at: int) -> None:
             status=new.status,
             key_id=new.key_id,
             model=new.model,
-            provider=new.attempt.provider,
+            provider=new.provider,
             registry_version=new.registry_version,
             request=as_text(new.admitted),
             report=as_text(new.report),
@@ -110,13 +123,17 @@ def admit(conn: Connection, new: NewJob, at: int) -> None:
             runs_at=new.runs_at,
             group_key=new.group_key,
             delivery=None if new.delivery is None else as_text(new.delivery),
+            template=new.template,
+            parent_id=new.parent_id,
+            step=new.step,
         )
     )
     ledger.place_hold(conn, job_id=new.id, account_id=new.account_id, amount_micros=new.ceiling_micros, at=at)
     payer = budgets.Payer(account_id=new.account_id, key_id=new.key_id, end_user=new.end_user)
     # After the job's row: whoever sets a budget waits for it, and counts it.
     budgets.take(conn, payer, new.ceiling_micros, at)
-    insert_attempt(conn, new.id, new.attempt, at)
+    if new.attempt is not None:
+        insert_attempt(conn, new.id, new.attempt, at)
     point("admit.written")
 
 
@@ -128,7 +145,7 @@ def _check_open(conn: Connection, new: NewJob) -> None:
     if new.max_open is None:
         return
     conn.execute(update(account).where(account.c.id == new.account_id).values(name=account.c.name))
-    mine = (job.c.account_id == new.account_id, job.c.status.in_(OPEN))
+    mine = (job.c.account_id == new.account_id, job.c.status.in_(OPEN), job.c.parent_id.is_(None))
     if conn.execute(select(func.count()).select_from(job).where(*mine)).scalar_one() >= new.max_open:
         raise TooManyJobs(new.max_open)
 

@@ -129,8 +129,10 @@ CHECKS = (
     ),
     Check(
         code="job_without_attempt",
-        rule="each job has an attempt",
-        query=_jobs(~select(attempt.c.id).where(attempt.c.job_id == job.c.id).exists()),
+        rule="each job has an attempt, but a run of a template, whose steps have",
+        query=_jobs(
+            job.c.template.is_(None), ~select(attempt.c.id).where(attempt.c.job_id == job.c.id).exists()
+        ),
         detail=lambda row: "it has no attempt",
     ),
     Check(

@@ -123,7 +123,7 @@ class Dispatcher:
         """A job's model, and how many like it its provider runs as one."""
         try:
             job = await self._db.read(lambda c: queries.find_job(c, job_id))
-            return ("", 1) if job is None else (job.model, self._limit(job.admitted.candidates[0]))
+            return ("", 1) if job is None else (job.model, self._limit(job.admitted.candidates))
         except DatabaseError:
             raise
         except Exception:
@@ -131,8 +131,13 @@ class Dispatcher:
             log.exception("whether job %s can run with others cannot be told", job_id)
             return "", 1
 
-    def _limit(self, candidate: Candidate) -> int:
-        """How many calls like a candidate's its provider runs as one."""
+    def _limit(self, candidates: Sequence[Candidate]) -> int:
+        """How many calls like that of the first candidate its provider runs as one; 1 for a template's run,
+        which has none of its own.
+        """
+        if not candidates:
+            return 1
+        candidate = candidates[0]
         provider = self._providers.get(candidate.route.provider)
         if not isinstance(provider, TakesGroups) or len(candidate.calls) > 1:
             return 1

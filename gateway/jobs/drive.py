@@ -239,11 +239,13 @@ class Drive:
         sizes = [size for end in ends for size in end.sizes]
         lost = [end.lost for end in ends if end.lost is not None]
         candidate = self.candidate
-        ceiling = min(candidate.ceiling_micros, self.job.ceiling_micros)
-        charged = charge(
+        # A step of a run costs its run what is due, and nothing by itself.
+        of_run = self.job.parent_id is not None
+        ceiling = candidate.ceiling_micros
+        due = charge(
             candidate.price,
             sizes,
-            ceiling_micros=ceiling,
+            ceiling_micros=ceiling if of_run else min(ceiling, self.job.ceiling_micros),
             inputs=candidate.inputs,
             seconds=charged_seconds(candidate.price, [(len(end.sizes), end.seconds) for end in ends]),
         )
@@ -256,8 +258,11 @@ class Drive:
         at = self.tools.ambient.now_ms()
         shares = [end.share for end in ends if end.share is not None]
         point("complete.begun")
+        charged, told = (0, due) if of_run else (due, None)
         await self.write(
-            lambda c: store.complete(c, self.job.id, shares, charged, at, lost=lost, warnings=warnings)
+            lambda c: store.complete(
+                c, self.job.id, shares, charged, at, lost=lost, warnings=warnings, due_micros=told
+            )
         )
         point("complete.committed")
 

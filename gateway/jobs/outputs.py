@@ -5,9 +5,11 @@ import hashlib
 from collections.abc import Awaitable, Callable
 
 import httpx
+import msgspec
 
 from gateway.faults import point
 from gateway.jobs.records import NewImage
+from gateway.runs.records import PROVIDER
 from gateway.storage import ImageStore, StorageError
 from gateway.verify import BrokenImage, Verified, verify_image
 from gateway.verify_svg import verify_svg
@@ -110,6 +112,18 @@ class Collector:
                 for position, one in enumerate(checked, start=first)
             ]
         )
+
+    async def keep(
+        self, job_id: str, position: int, data: bytes, verified: Verified, *, name: str, wait: Wait = _give_up
+    ) -> NewImage:
+        """Store a finished output of a template's run.
+
+        Raises:
+            OutputNotStored: our store did not take it.
+        """
+        digest = await asyncio.to_thread(lambda: hashlib.sha256(data).hexdigest())
+        kept = await self._keep(job_id, position, data, verified, digest, None, PROVIDER, wait)
+        return msgspec.structs.replace(kept, name=name)
 
     async def _bring(
         self, image: RemoteImage, provider: str, vector: bool

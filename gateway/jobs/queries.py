@@ -94,6 +94,9 @@ def count_jobs(conn: Connection, account_id: str | None, only: JobFilter = EVERY
 def _matching(account_id: str | None, only: JobFilter) -> list[ColumnElement[bool]]:
     equal = ((job.c.account_id, account_id), (job.c.model, only.model), (job.c.end_user, only.end_user))
     conditions = [column == value for column, value in equal if value is not None]
+    if account_id is not None:
+        # Its steps are part of a run. An operator, who has to know of each that is unknown, sees them all.
+        conditions.append(job.c.parent_id.is_(None))
     if only.statuses:
         conditions.append(job.c.status.in_(only.statuses))
     if only.created_from is not None:
@@ -143,6 +146,7 @@ def _job(conn: Connection, rows: Sequence[RowMapping]) -> list[JobRow]:
     places = windows.places_of(conn, [row["id"] for row in rows if row["status"] == "scheduled"])
     under_way = [row["batch_id"] for row in rows if row["batch_id"] and row["status"] not in TERMINAL]
     groups = windows.groups_of(conn, under_way)
+    steps = _steps(conn, [row["id"] for row in rows if row["template"]])
     refunded = refunds.refunded_of(conn, [row["id"] for row in rows if row["charge_micros"]])
     return [
         msgspec.structs.replace(
@@ -150,9 +154,21 @@ def _job(conn: Connection, rows: Sequence[RowMapping]) -> list[JobRow]:
             place=places.get(row["id"]),
             group=groups.get(row["batch_id"]),
             refunded_micros=refunded.get(row["id"], 0),
+            steps=steps.get(row["id"], ()),
         )
         for row in rows
     ]
+
+
+def _steps(conn: Connection, run_ids: Sequence[str]) -> dict[str, tuple[JobRow, ...]]:
+    """The jobs of the steps of runs, in the order in which they were let in."""
+    if not run_ids:
+        return {}
+    query = _jobs().where(job.c.parent_id.in_(run_ids)).order_by(job.c.created_at, job.c.step, job.c.id)
+    found: dict[str, tuple[JobRow, ...]] = {}
+    for one in _job(conn, conn.execute(query).mappings().all()):
+        found[str(one.parent_id)] = (*found.get(str(one.parent_id), ()), one)
+    return found
 
 
 def _build(row: RowMapping, attempts: list[AttemptRow], images: list[ImageRow]) -> JobRow:

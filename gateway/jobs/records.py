@@ -5,10 +5,10 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from gateway.planning import Candidate
+from gateway.model_plan import Candidate, revived_candidates
+from gateway.runs.records import RunRecord, revived
 from gateway.schemas import ProgressView, RoutingView, Schedule
-from providers.base import Group, Handle, revive_media
-from providers.calls import PlannedCall
+from providers.base import Group, Handle
 from providers.normalizer import ReportRow
 
 __all__ = [
@@ -38,21 +38,21 @@ class Admitted(Struct, frozen=True, kw_only=True):
     inputs: dict[str, Any]
     options: dict[str, Any]
     candidates: tuple[Candidate, ...]
+    """None, of a template's run: its steps have theirs."""
     schedule: Schedule | None = None
     """As the request says."""
     cost_now_micros: int | None = None
     """Of a job that waits for a window: what it would have cost at once."""
+    run: RunRecord | None = None
+    """Of a template's run."""
 
 
 def decode_admitted(text: str) -> Admitted:
     """Read a stored request back, its media references revived."""
     admitted = msgspec.json.decode(text, type=Admitted)
-    candidates = tuple(msgspec.structs.replace(c, calls=_revived(c.calls)) for c in admitted.candidates)
-    return msgspec.structs.replace(admitted, candidates=candidates)
-
-
-def _revived(calls: tuple[PlannedCall, ...]) -> tuple[PlannedCall, ...]:
-    return tuple(msgspec.structs.replace(call, payload=revive_media(call.payload)) for call in calls)
+    run = None if admitted.run is None else revived(admitted.run)
+    candidates = revived_candidates(admitted.candidates)
+    return msgspec.structs.replace(admitted, candidates=candidates, run=run)
 
 
 class Delivery(Struct, frozen=True, kw_only=True):
@@ -139,6 +139,8 @@ class ImageRow(Struct, frozen=True, kw_only=True):
     byte_size: int
     sha256: str
     seed: int | None
+    name: str | None = None
+    """Of a template's output."""
 
 
 class NewImage(Struct, frozen=True, kw_only=True):
@@ -153,6 +155,8 @@ class NewImage(Struct, frozen=True, kw_only=True):
     byte_size: int
     sha256: str
     seed: int | None
+    name: str | None = None
+    """Of a template's output."""
 
 
 class Progress(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -206,3 +210,20 @@ class JobRow(Struct, frozen=True, kw_only=True):
     delivery: Delivery | None = None
     refunded_micros: int = 0
     """What was given back of its charge."""
+    key_id: str | None = None
+    """The API key that it came with."""
+    template: str | None = None
+    """Of a template's run."""
+    parent_id: str | None = None
+    """The run that it is a step of."""
+    step: str | None = None
+    """Its name there."""
+    due_micros: int | None = None
+    """Of a step that has ended: what its pictures cost its run."""
+    steps: tuple["JobRow", ...] = ()
+    """Of a run: the jobs of its steps, in the order in which they were let in."""
+
+    @property
+    def all_attempts(self) -> tuple[AttemptRow, ...]:
+        """Its own, or those of its steps."""
+        return self.attempts + tuple(one for step in self.steps for one in step.attempts)

@@ -12,6 +12,7 @@ from gateway.jobs.drive import Drive
 from gateway.jobs.live import Live
 from gateway.jobs.records import UNDER_WAY
 from gateway.jobs.tools import Tools, read_until_done, write_until_done
+from gateway.runs.drive import RunDrive
 from providers.errors import ProviderError
 
 __all__ = ["Runner"]
@@ -138,7 +139,10 @@ class Runner:
         job = await read_until_done(db, lambda c: queries.find_job(c, job_id))
         if job is None or job.status not in UNDER_WAY:
             return
-        drive = Drive(job, self._tools, live, fence=fence, recovered=recovered)
+        if job.admitted.run is not None:
+            drive: Drive | RunDrive = RunDrive(job, self._tools, live, fence=fence, runner=self)
+        else:
+            drive = Drive(job, self._tools, live, fence=fence, recovered=recovered)
         try:
             try:
                 await drive.run()
@@ -154,6 +158,9 @@ class Runner:
             if not leases.is_lost(error):
                 raise
             log.warning("job %s: this process was too late, and another drives it by now", job_id)
+        if job.parent_id is not None:
+            # It was unknown with its step, and nobody drives it since; else this does nothing.
+            self.start(job.parent_id)
 
     def _forget(self, job_id: str, live: Live, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and task.exception() is not None:

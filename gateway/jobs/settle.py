@@ -13,7 +13,7 @@ from gateway.jobs import store
 from providers.base import Handle
 from providers.errors import NotTaken
 
-__all__ = ["adopt", "fail"]
+__all__ = ["adopt", "fail", "revive_run"]
 
 
 def adopt(
@@ -34,6 +34,7 @@ def adopt(
     )
     if changed.rowcount != 1:
         return False
+    revive_run(conn, job_id)
     conn.execute(
         update(attempt)
         .where(attempt.c.id == (attempt_id or _unknown(conn, job_id)[0]))
@@ -59,7 +60,18 @@ def fail(conn: Connection, job_id: str, at: int) -> bool:
     if not found or conn.execute(status).scalar_one() != "unknown":
         return False
     error = NotTaken("The provider did not take the job, as the operator found out. Nothing was charged.")
+    revive_run(conn, job_id)
     return store.end_without_images(conn, job_id, [(one, error) for one in found], error, at)
+
+
+def revive_run(conn: Connection, step_id: str) -> None:
+    """Let the run go on that a step's job is of: it was unknown as long as that was."""
+    run_id = select(job.c.parent_id).where(job.c.id == step_id).scalar_subquery()
+    conn.execute(
+        update(job)
+        .where(job.c.id == run_id, job.c.status == "unknown")
+        .values(status="running", owner=None, lease_until=None)
+    )
 
 
 def _unknown(conn: Connection, job_id: str) -> list[str]:

@@ -27,6 +27,7 @@ __all__ = [
     "accept_attempt",
     "as_text",
     "complete",
+    "complete_run",
     "end_without_images",
     "insert_attempt",
     "keep_share",
@@ -192,10 +193,14 @@ def keep_share(conn: Connection, job_id: str, share: Share, at: int) -> bool:
     return True
 
 
-def _insert_share(conn: Connection, job_id: str, owner: str, share: Share, at: int) -> None:
-    for new in share.images:
+def _insert_images(conn: Connection, job_id: str, owner: str, images: Sequence[NewImage], at: int) -> None:
+    for new in images:
         row = msgspec.structs.asdict(new)
         conn.execute(insert(image).values(**row, job_id=job_id, account_id=owner, created_at=at))
+
+
+def _insert_share(conn: Connection, job_id: str, owner: str, share: Share, at: int) -> None:
+    _insert_images(conn, job_id, owner, share.images, at)
     provider = conn.execute(
         update(attempt)
         .where(attempt.c.id == share.attempt_id)
@@ -221,6 +226,27 @@ def _insert_share(conn: Connection, job_id: str, owner: str, share: Share, at: i
     )
 
 
+def complete_run(
+    conn: Connection,
+    job_id: str,
+    images: Sequence[NewImage],
+    charge_micros: int,
+    at: int,
+    *,
+    warnings: tuple[str, ...],
+) -> bool:
+    """End a template's run well: its outputs, charge and state in one transaction. False if it had ended."""
+    ended = end_job(conn, job_id, "completed", charge_micros, at)
+    if ended is None:
+        return False
+    conn.execute(update(job).where(job.c.id == job_id).values(warnings=as_text(warnings)))
+    ledger.capture(conn, job_id=job_id, amount_micros=charge_micros, at=at)
+    _insert_images(conn, job_id, ended.account_id, images, at)
+    count_end(conn, job_id, ended, at)
+    point("complete.written")
+    return True
+
+
 def complete(
     conn: Connection,
     job_id: str,
@@ -230,6 +256,7 @@ def complete(
     *,
     lost: Sequence[Lost] = (),
     warnings: tuple[str, ...] | None = None,
+    due_micros: int | None = None,
 ) -> bool:
     """End a job well: images, charge and state in one transaction. False if it had ended already.
 
@@ -241,12 +268,14 @@ def complete(
         at: now, in milliseconds UTC.
         lost: attempts that gave none, of a job that has some of its pictures.
         warnings: in the place of those that it had.
+        due_micros: of a step of a run: what its pictures cost the run.
     """
     ended = end_job(conn, job_id, "completed", charge_micros, at)
     if ended is None:
         return False
     if warnings is not None:
-        conn.execute(update(job).where(job.c.id == job_id).values(warnings=as_text(warnings)))
+        told = {"warnings": as_text(warnings), "due_micros": due_micros}
+        conn.execute(update(job).where(job.c.id == job_id).values(**told))
     ledger.capture(conn, job_id=job_id, amount_micros=charge_micros, at=at)
     for share in shares:
         _insert_share(conn, job_id, ended.account_id, share, at)

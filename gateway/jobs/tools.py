@@ -16,6 +16,7 @@ from gateway.jobs.outputs import Collector
 from gateway.webhooks import NO_WEBHOOKS, Webhooks
 from providers.base import MediaSource, NoMedia
 from providers.discovery import Providers
+from templates.library import TemplateLibrary
 
 __all__ = ["Tools", "read_until_done", "write_until_done"]
 
@@ -45,6 +46,8 @@ class Tools(msgspec.Struct, frozen=True, kw_only=True):
     """Has the address that a provider may call."""
     outliers: Outliers
     """Who is left alone for a while."""
+    templates: Callable[[], TemplateLibrary] = lambda: TemplateLibrary({})
+    """What the overlay of a run is of."""
     ended: Callable[[], None] = lambda: None
     """Called when this process is done with a job: there may be somebody to tell."""
 

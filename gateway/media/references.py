@@ -12,6 +12,7 @@ from gateway.media.library import LIMITS, Library
 from gateway.media.rows import MediaRow
 from gateway.media.walk import replaced
 from gateway.planning import Candidate
+from gateway.runs.records import STEP_URL
 from gateway.schemas import GenerateRequest
 from providers.base import MediaRef
 from providers.calls import PlannedCall
@@ -50,7 +51,11 @@ async def bring_references(
     """
     wanted = list(
         dict.fromkeys(
-            one for candidate in candidates for one in _references([call.payload for call in candidate.calls])
+            one
+            for candidate in candidates
+            for one in _references([call.payload for call in candidate.calls])
+            # What a step of a run takes from another is not made yet.
+            if not one[0].startswith(STEP_URL)
         )
     )
     if not wanted:
@@ -80,7 +85,7 @@ async def bring_references(
 
 def _with_media(call: PlannedCall, found: Mapping[Wanted, MediaRef]) -> PlannedCall:
     return msgspec.structs.replace(
-        call, payload=replaced(call.payload, lambda ref, kind: found[ref.url, kind])
+        call, payload=replaced(call.payload, lambda ref, kind: found.get((ref.url, kind), ref))
     )
 
 

@@ -1,31 +1,43 @@
 """`/api/templates`: business presets, and runs of them."""
 
 import asyncio
-from typing import Any
+from typing import Annotated, Any
+from urllib.parse import quote
 
 from litestar import Request, Response, get, post
 from litestar.di import NamedDependency
-from litestar.params import FromPath
+from litestar.params import FromPath, QueryParameter
 
+from gateway.access import READ
 from gateway.accounts.principals import Principal
 from gateway.answers import makes_job, may
 from gateway.bodies import read_body, read_wait
 from gateway.core import Core
-from gateway.jobs.records import JobRow
 from gateway.problems import Problem
-from gateway.routes.images import claim_of, job_answer
-from gateway.schemas import GenerateRequest, JobView, TemplateRequest, json_response
+from gateway.routes.images import POLICY, claim_of, job_answer
+from gateway.runs.estimate import RunEstimateView, run_estimate_view
+from gateway.schemas import JobView, TemplateRequest, json_response
 from gateway.template_files import THUMBNAIL, has_thumbnail, sample_of, thumbnail_of
 from gateway.template_prices import sample_price
-from gateway.template_schemas import TemplateDetail, TemplateList, TemplateView
+from gateway.template_schemas import PreviewView, TemplateDetail, TemplateList, TemplateView
 from gateway.template_views import template_detail, template_view
-from registry.errors import Fault, InvalidInputs, pointer
+from registry.errors import Fault, pointer
 from templates.engine import Template
 
-__all__ = ["get_template", "list_templates", "run_named_template", "run_template", "template_thumbnail"]
+__all__ = [
+    "estimate_template",
+    "get_template",
+    "list_templates",
+    "preview_template",
+    "run_named_template",
+    "run_template",
+    "template_thumbnail",
+]
 
-BODY = ("unknown_template", "invalid_variables")
+BODY = ("unknown_template", "invalid_variables", "template_broken")
 WEBP = "image/webp"
+NOT_KEPT = {"Cache-Control": "no-store"}
+EXTENSIONS = {"image/png": "png", "image/jpeg": "jpg", WEBP: "webp", "application/pdf": "pdf"}
 
 
 @get("/api/templates", summary="The templates", tags=["Templates"])
@@ -45,7 +57,7 @@ async def get_template(
     name: FromPath[str], core: NamedDependency[Core], principal: NamedDependency[Principal]
 ) -> Response[TemplateDetail]:
     """One template, with an example: its `sample` can be sent as `variables`."""
-    template = find_template(core, name)
+    template = core.runs.template(name)
     view = await _view(core, template, principal)
     return json_response(template_detail(view, await asyncio.to_thread(sample_of, template)))
 
@@ -61,7 +73,7 @@ async def template_thumbnail(
     request: Request[Any, Any, Any], name: FromPath[str], core: NamedDependency[Core]
 ) -> Response[bytes]:
     """A small picture of what the template makes (image/webp)."""
-    template = find_template(core, name)
+    template = core.runs.template(name)
     data = await asyncio.to_thread(thumbnail_of, template)
     if data is None:
         raise Problem("no_thumbnail", f"The folder of the template {name} has no {THUMBNAIL}")
@@ -106,8 +118,68 @@ async def run_template(
     core: NamedDependency[Core],
     principal: NamedDependency[Principal],
 ) -> Response[JobView]:
-    """Make a template's picture from its variables. Answers as `/api/images/generate` does."""
+    """Make a template's outputs from its variables: scene, words and logo, exactly sized.
+
+    Answers as `/api/images/generate` does: one job, whose images are the outputs, with one quote and one
+    cost. Each of its `steps` is a job of its own.
+    """
     return await _run(request, core, principal, name, await read_body(request, TemplateRequest))
+
+
+@post(
+    "/api/templates/{name:str}/estimate",
+    status_code=200,
+    summary="What a template would cost",
+    tags=["Templates"],
+    opt=READ | may(*BODY, "invalid_inputs", "premium_required", "unknown_model"),
+)
+async def estimate_template(
+    name: FromPath[str],
+    request: Request[Any, Any, Any],
+    core: NamedDependency[Core],
+    principal: NamedDependency[Principal],
+) -> Response[RunEstimateView]:
+    """The price of a run, what each of its steps would send, and its outputs. Spends nothing; words that do
+    not fit are told here too.
+    """
+    body = await read_body(request, TemplateRequest)
+    plan = await core.runs.checked(name, body, principal)
+    return json_response(run_estimate_view(plan, core.runs.turn(body, principal).runs_at))
+
+
+@post(
+    "/api/templates/{name:str}/preview",
+    status_code=200,
+    summary="See a template without a model",
+    tags=["Templates"],
+    media_type="image/png",
+    opt=READ | may(*BODY, "invalid_inputs", "invalid_query", "no_preview", "too_busy", "storage_unavailable"),
+)
+async def preview_template(
+    name: FromPath[str],
+    request: Request[Any, Any, Any],
+    core: NamedDependency[Core],
+    principal: NamedDependency[Principal],
+    output: Annotated[
+        str | None, QueryParameter(description="Which output's file; the first by default")
+    ] = None,
+) -> Response[PreviewView]:
+    """Compose the outputs over a scene that is drawn by rule: free, at once, nothing is kept.
+
+    Takes the body of a run and answers the file of one output, exactly sized. With `Accept:
+    application/json` all of them, small, with where their words stand, how large and in which contrast.
+    """
+    body = await read_body(request, TemplateRequest)
+    if "application/json" in request.headers.get("accept", ""):
+        return json_response(await core.previews.shown(name, body, principal), headers=NOT_KEPT)
+    made = await core.previews.file(name, body, principal, output)
+    file = f"{name}-{made.name}.{EXTENSIONS[made.content_type]}"
+    headers = {
+        "Content-Disposition": f'inline; filename="{quote(file)}"',
+        "Content-Security-Policy": POLICY,
+        **NOT_KEPT,
+    }
+    return Response(content=made.data, media_type=made.content_type, headers=headers)  # type: ignore[arg-type]  # bytes
 
 
 async def _run(
@@ -115,55 +187,10 @@ async def _run(
 ) -> Response[JobView]:
     wait_s = read_wait(request, core.settings.sync_wait_s)
     claim = await claim_of(request, core, principal, wait_s)
-
-    async def make() -> JobRow:
-        return await core.generate(_unified(core, name, body), principal, wait_s, claim=claim)
-
-    return job_answer(core, await core.resends.once(claim, principal, wait_s, make))
-
-
-def find_template(core: Core, name: str, said: str | None = None) -> Template:
-    """The template of that name.
-
-    Args:
-        core: has them.
-        name: where it was asked for.
-        said: the name in the body, if there was one.
-
-    Raises:
-        Problem: `unknown_template`: there is none, or the two differ.
-    """
-    template = core.templates.templates.get(name)
-    if template is None or said not in (None, name):
-        known = list(core.templates.templates)
-        raise Problem(
-            "unknown_template",
-            f"No template is called {said or name!r}. Known: {', '.join(known)}",
-            supported=known,
-        )
-    return template
-
-
-def _unified(core: Core, name: str, body: TemplateRequest) -> GenerateRequest:
-    """The request that a template makes of its variables.
-
-    Raises:
-        Problem: `unknown_template`, `invalid_variables`.
-    """
-    template = find_template(core, name, body.template)
-    try:
-        rendered = template.plan(body.variables, body.options).requests[0]
-    except InvalidInputs as error:
-        raise Problem("invalid_variables", str(error), errors=list(error.faults)) from error
-    return GenerateRequest(
-        model=rendered.model,
-        intent=rendered.intent,
-        inputs=rendered.inputs,
-        options=body.options,
-        user_id=body.user_id,
-        schedule=body.schedule,
-        delivery=body.delivery,
+    answer = await core.resends.once(
+        claim, principal, wait_s, lambda: core.runs.generate(name, body, principal, wait_s, claim=claim)
     )
+    return job_answer(core, answer)
 
 
 async def _view(core: Core, template: Template, caller: Principal) -> TemplateView:

@@ -49,6 +49,8 @@ ROUTES = {
     ("GET", "/api/templates/{name}/thumbnail"): "read",
     ("POST", "/api/templates"): "generate",
     ("POST", "/api/templates/{name}"): "generate",
+    ("POST", "/api/templates/{name}/estimate"): "read",
+    ("POST", "/api/templates/{name}/preview"): "read",
     ("GET", "/api/account"): "read",
     ("POST", "/api/auth/signup"): "public",
     ("POST", "/api/auth/verify"): "public",

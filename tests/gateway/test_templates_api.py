@@ -158,7 +158,10 @@ async def test_two_templates_whose_names_come_to_one_component(tmp_path) -> None
     schemas: dict[str, Any] = {}
     document = {
         "components": {"schemas": schemas},
-        "paths": {"/api/templates/{name}/thumbnail": {"get": {"responses": {"200": {}}}}},
+        "paths": {
+            "/api/templates/{name}/thumbnail": {"get": {"responses": {"200": {}}}},
+            "/api/templates/{name}/preview": {"post": {"responses": {"200": {"content": {"image/png": {}}}}}},
+        },
     }
     describe_templates(document, TemplateLibrary.load(tmp_path / "odd"), {"type": "object", "properties": {}})
     assert {name for name in schemas if "sale" in name} == {

@@ -1,0 +1,485 @@
+"""What `overlay.svg.jinja` sees: the variables, the output's size and safe area, `text()` and `picture()`.
+
+Rendering an overlay gives shapes, as SVG, and what was placed on them: pictures, then words. Words
+always lie on top, in boxes within the safe area; `text()` answers where it put them, so that a shape
+can be drawn around them and the next words set below them.
+"""
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+import jinja2
+from jinja2 import meta, nodes
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+from markupsafe import Markup
+from msgspec import Struct
+
+from registry.errors import Fault, InvalidInputs, pointer
+from templates import locales, svg
+from templates.colors import Color, dark, mix, read_color, readable
+from templates.errors import TemplateError
+from templates.rows import Output
+from templates.typeset import Block, NoGlyph, TextDoesNotFit, fit
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+__all__ = ["WORDS", "Drawing", "Overlay", "Pasted", "Spot", "Words", "compile_overlay", "draw"]
+
+Overlay = jinja2.Template
+Align = Literal["start", "center", "end", "left", "right"]
+Valign = Literal["top", "middle", "bottom"]
+
+ALIGNS = ("start", "center", "end", "left", "right")
+VALIGNS = ("top", "middle", "bottom")
+WORDS = frozenset(
+    ("text", "picture", "out", "w", "h", "u", "safe", "rtl", "locale", "values", "mix", "dark", "readable")
+)
+"""Names that an overlay finds beside the template's variables; a variable of the same name is in `values`."""
+NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+MOST_PLACED = 200
+SMALLEST = 9.0
+"""Pixels: words smaller than this are not read."""
+
+
+class Spot(Struct, frozen=True, kw_only=True):
+    """Where something was placed, in pixels. Prints nothing."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    drawn: bool = True
+    """False: there was nothing to place; its height is nought."""
+    size: float = 0.0
+    """Of the letters."""
+    lines: int = 0
+
+    @property
+    def right(self) -> float:
+        """Its right edge."""
+        return self.x + self.width
+
+    @property
+    def bottom(self) -> float:
+        """Its lower edge."""
+        return self.y + self.height
+
+    @property
+    def middle(self) -> float:
+        """Halfway down."""
+        return self.y + self.height / 2
+
+    @property
+    def center(self) -> float:
+        """Halfway across."""
+        return self.x + self.width / 2
+
+    def __html__(self) -> str:
+        return ""
+
+    def __str__(self) -> str:
+        return ""
+
+
+class Words(Struct, frozen=True, kw_only=True):
+    """Words that were placed."""
+
+    name: str
+    text: str
+    block: Block
+    spot: Spot
+    """Of the lines themselves, within the box."""
+    x: float
+    """Of the box that they are aligned in."""
+    width: float
+    align: Literal["left", "center", "right"]
+    colors: tuple[Color, ...]
+    """To choose from; the first that can be read where `ordered`."""
+    ordered: bool
+    plate: Color | None
+    """Of a round plate behind them."""
+    scrim: Color | None
+    """What a dark scrim is coloured."""
+
+
+class Pasted(Struct, frozen=True, kw_only=True):
+    """A picture that was placed."""
+
+    name: str
+    spot: Spot
+    picture: Any
+    cover: bool
+    """Fill the spot and cut off what sticks out, rather than fit into it."""
+    radius: float
+    plate: bool
+    """Whether it may get a plate where it would be lost in what lies beneath."""
+
+
+class Drawing(Struct, frozen=True, kw_only=True):
+    """What an overlay makes of its variables, for one output."""
+
+    width: int
+    height: int
+    shapes: str
+    """SVG."""
+    words: tuple[Words, ...]
+    pictures: tuple[Pasted, ...]
+    language: str
+
+
+class _Safe(Struct, frozen=True, kw_only=True):
+    """The area that words keep to, in pixels."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+
+    @property
+    def right(self) -> float:
+        return self.x + self.width
+
+    @property
+    def bottom(self) -> float:
+        return self.y + self.height
+
+
+def overlay_environment() -> jinja2.Environment:
+    """The sandbox of overlays: strict, and what a variable holds is always text."""
+    env = ImmutableSandboxedEnvironment(
+        undefined=jinja2.StrictUndefined,
+        autoescape=True,
+        finalize=_finalize,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    env.filters.update(locales.FILTERS)
+    for name in ("safe", "tojson", "xmlattr", "urlize"):
+        del env.filters[name]
+    return env
+
+
+def compile_overlay(source: str, variables: frozenset[str] | None = None) -> Overlay:
+    """An overlay from its source.
+
+    Args:
+        source: of `overlay.svg.jinja`.
+        variables: the names that it may use beside those of the canvas; any, by default.
+
+    Raises:
+        TemplateError: it is no Jinja, would turn the escaping off, or uses another name.
+    """
+    env = overlay_environment()
+    try:
+        tree = env.parse(source)
+        unknown = meta.find_undeclared_variables(tree) - env.globals.keys() - WORDS
+        if tree.find(nodes.EvalContextModifier) is not None:
+            raise TemplateError("the escaping of an overlay stays on")
+        overlay = env.from_string(source)
+    except jinja2.TemplateError as error:
+        raise TemplateError(str(error)) from error
+    if variables is not None and unknown - variables:
+        raise TemplateError(f"there is no variable {min(unknown - variables)!r}")
+    return overlay
+
+
+def draw(
+    overlay: Overlay,
+    output: Output,
+    values: Mapping[str, Any],
+    pictures: Mapping[str, "Image"],
+    language: str = "en",
+) -> Drawing:
+    """Lay out an output; nothing is painted yet.
+
+    Args:
+        overlay: of `compile_overlay`.
+        output: its size and safe area.
+        values: of every variable; None where there is none.
+        pictures: those of the variables that are images, decoded.
+        language: the locale of its words.
+
+    Raises:
+        InvalidInputs: words do not fit, or no font has a letter of theirs; every fault at once.
+        TemplateError: the overlay does what it must not.
+    """
+    canvas = _Canvas(output, values, pictures, language)
+    try:
+        shapes = overlay.render(canvas.words())
+    except locales.NotWritable as error:
+        raise InvalidInputs([Fault(pointer="/variables", code="not_allowed", message=str(error))]) from error
+    except (jinja2.TemplateError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
+        raise TemplateError(f"the overlay cannot be rendered for {output.name}: {error}") from error
+    if canvas.faults:
+        raise InvalidInputs(canvas.faults)
+    shapes = shapes.strip()
+    svg.check(shapes, output.width, output.height)
+    return Drawing(
+        width=output.width,
+        height=output.height,
+        shapes=shapes,
+        words=tuple(canvas.placed),
+        pictures=tuple(canvas.pasted),
+        language=language,
+    )
+
+
+class _Canvas:
+    """One output while its overlay is rendered."""
+
+    def __init__(
+        self, output: Output, values: Mapping[str, Any], pictures: Mapping[str, "Image"], language: str
+    ) -> None:
+        edge = output.safe * min(output.width, output.height)
+        self._output = output
+        self._values = values
+        self._pictures = pictures
+        self._language = language
+        self._rtl = locales.is_rtl(language)
+        self._safe = _Safe(x=edge, y=edge, width=output.width - 2 * edge, height=output.height - 2 * edge)
+        self.placed: list[Words] = []
+        self.pasted: list[Pasted] = []
+        self.faults: list[Fault] = []
+
+    def words(self) -> dict[str, Any]:
+        """All names of the overlay."""
+        own: dict[str, Any] = {
+            "text": self.text,
+            "picture": self.picture,
+            "out": self._output,
+            "w": self._output.width,
+            "h": self._output.height,
+            "u": min(self._output.width, self._output.height) / 100,
+            "safe": self._safe,
+            "rtl": self._rtl,
+            "locale": self._language,
+            "values": dict(self._values),
+            "mix": mix,
+            "dark": dark,
+            "readable": readable,
+        }
+        return {**self._values, **own}
+
+    def text(
+        self,
+        variable: str | None = None,
+        *,
+        value: Any = None,
+        name: str | None = None,
+        x: float | None = None,
+        y: float | None = None,
+        width: float | None = None,
+        height: float | None = None,
+        size: float,
+        min_size: float | None = None,
+        weight: int = 800,
+        family: str = "inter",
+        align: Align = "start",
+        valign: Valign = "top",
+        color: str | Sequence[str] | None = None,
+        on: str = "auto",
+        scrim: str | None = None,
+        max_lines: int | None = None,
+        upper: bool = False,
+        leading: float = 1.1,
+    ) -> Spot:
+        """Set words into a box, as large as they fit; nothing where there are none.
+
+        Args:
+            variable: whose value is set; or
+            value: the words themselves, with
+            name: the variable that they come from, which an error then names.
+            x: the box, in pixels; the safe area by default.
+            y: its upper edge.
+            width: its width.
+            height: its height.
+            size: of the letters, in pixels, at most.
+            min_size: at least, half the size by default; words that need less are refused. Never below
+                what can be read.
+            weight: 500 to 800.
+            family: inter, oswald or serif.
+            align: start and end follow the locale.
+            valign: top, middle or bottom of the box.
+            color: one that has to be taken; or several, of which the first that can be read is. White or
+                ink by default, whichever is read better on the pixels beneath.
+            on: `auto`, or the colour of a plate behind the words.
+            scrim: the brand's dark, taken for a scrim that has to be dark.
+            max_lines: at most.
+            upper: in capitals.
+            leading: of lines, in sizes.
+        """
+        called, words = self._words(variable, value, name)
+        box = self._box(x, y, width, height, f"text({called!r})")
+        if not words:
+            return Spot(x=box.x, y=box.y, width=0.0, height=0.0, drawn=False)
+        if align not in ALIGNS or valign not in VALIGNS:
+            raise TemplateError(f"text({called!r}): align is one of {ALIGNS}, valign of {VALIGNS}")
+        if upper:
+            words = locales.upper(words, self._language)
+        least = size / 2 if min_size is None else min_size
+        least = max(least, SMALLEST)
+        try:
+            block = fit(
+                words,
+                width=box.width,
+                height=box.height,
+                size=max(size, least),
+                min_size=least,
+                family=family,
+                weight=weight,
+                max_lines=max_lines,
+                leading=leading,
+                language=locales.language_of(self._language),
+            )
+        except (TextDoesNotFit, NoGlyph) as error:
+            self._fault(called, error)
+            return box
+        if not block.lines:
+            return Spot(x=box.x, y=box.y, width=0.0, height=0.0, drawn=False)
+        side = self._side(align)
+        spot = Spot(
+            x=box.x + _share(side) * (box.width - block.width),
+            y=box.y + _share(valign) * (box.height - block.height),
+            width=block.width,
+            height=block.height,
+            size=block.size,
+            lines=len(block.lines),
+        )
+        forced = [color] if isinstance(color, str) else list(color or ())
+        self.placed.append(
+            Words(
+                name=called,
+                text=words,
+                block=block,
+                spot=spot,
+                x=box.x,
+                width=box.width,
+                align=side,
+                colors=tuple(read_color(one) for one in forced),
+                ordered=bool(forced),
+                plate=None if on == "auto" else read_color(on),
+                scrim=None if scrim is None else read_color(scrim),
+            )
+        )
+        self._count()
+        return spot
+
+    def picture(
+        self,
+        variable: str,
+        *,
+        x: float | None = None,
+        y: float | None = None,
+        width: float | None = None,
+        height: float | None = None,
+        align: Align = "start",
+        valign: Valign = "middle",
+        cover: bool = False,
+        radius: float = 0.0,
+        plate: bool = True,
+        bleed: bool = False,
+    ) -> Spot:
+        """Place a caller's picture, a logo for one, in a box; nothing where there is none.
+
+        Args:
+            variable: whose picture it is.
+            x: the box, in pixels; the safe area by default.
+            y: its upper edge.
+            width: its width.
+            height: its height.
+            align: where in the box it lies, when it does not fill it.
+            valign: top, middle or bottom of the box.
+            cover: fill the box and cut off what sticks out.
+            radius: of its corners.
+            plate: put a plate behind it where it would be lost in what lies beneath.
+            bleed: it may lie outside of the safe area.
+        """
+        if variable not in self._values:
+            raise TemplateError(f"picture({variable!r}): there is no such variable")
+        box = self._box(x, y, width, height, f"picture({variable!r})", bleed)
+        picture = self._pictures.get(variable)
+        if picture is None:
+            return Spot(x=box.x, y=box.y, width=0.0, height=0.0, drawn=False)
+        if box.width < 1 or box.height < 1:
+            raise TemplateError(f"picture({variable!r}) has no room")
+        if align not in ALIGNS or valign not in VALIGNS:
+            raise TemplateError(f"picture({variable!r}): align is one of {ALIGNS}, valign of {VALIGNS}")
+        scale = min(box.width / picture.width, box.height / picture.height)
+        wide, high = (box.width, box.height) if cover else (picture.width * scale, picture.height * scale)
+        spot = Spot(
+            x=box.x + _share(self._side(align)) * (box.width - wide),
+            y=box.y + _share(valign) * (box.height - high),
+            width=wide,
+            height=high,
+        )
+        self.pasted.append(
+            Pasted(name=variable, spot=spot, picture=picture, cover=cover, radius=radius, plate=plate)
+        )
+        self._count()
+        return spot
+
+    def _words(self, variable: str | None, value: Any, name: str | None) -> tuple[str, str]:
+        """The name that an error says, and the words."""
+        if variable is not None:
+            if variable not in self._values:
+                raise TemplateError(f"text({variable!r}): there is no such variable")
+            value = self._values[variable]
+        called = name or variable
+        if called is None:
+            raise TemplateError("text() takes the name of a variable, or value= and name=")
+        words = "" if value is None else value.unescape() if isinstance(value, Markup) else str(value)
+        return called, words if words.strip() else ""
+
+    def _box(
+        self,
+        x: float | None,
+        y: float | None,
+        width: float | None,
+        height: float | None,
+        what: str,
+        bleed: bool = False,
+    ) -> Spot:
+        """A box within the safe area; what is not said reaches to the area's edge."""
+        safe = self._safe
+        left, top = safe.x if x is None else float(x), safe.y if y is None else float(y)
+        wide = safe.right - left if width is None else float(width)
+        high = safe.bottom - top if height is None else float(height)
+        if not all(math.isfinite(edge) for edge in (left, top, wide, high)):
+            raise TemplateError(f"{what} has no place: {left}, {top}, {wide}, {high}")
+        slack = 0.5
+        beyond = left < safe.x - slack or top < safe.y - slack
+        beyond = beyond or left + wide > safe.right + slack or top + high > safe.bottom + slack
+        if beyond and not bleed:
+            box = f"{left:g}, {top:g} and {wide:g} x {high:g}"
+            room = f"{safe.x:g}, {safe.y:g} and {safe.width:g} x {safe.height:g}"
+            raise TemplateError(f"{what} of {self._output.name} is at {box}, the safe area at {room}")
+        return Spot(x=left, y=top, width=max(wide, 0.0), height=max(high, 0.0))
+
+    def _side(self, align: Align) -> Literal["left", "center", "right"]:
+        if align in ("left", "center", "right"):
+            return align  # type: ignore[return-value]
+        return "right" if (align == "end") != self._rtl else "left"
+
+    def _fault(self, name: str, error: "TextDoesNotFit | NoGlyph") -> None:
+        code = "no_glyph" if isinstance(error, NoGlyph) else "text_too_long"
+        message = f"{name} of {self._output.name}: {error}"
+        self.faults.append(Fault(pointer=pointer("variables", name), code=code, message=message))
+
+    def _count(self) -> None:
+        if len(self.placed) + len(self.pasted) > MOST_PLACED:
+            raise TemplateError(f"more than {MOST_PLACED} things are placed")
+
+
+def _share(place: str) -> float:
+    """How much of the room lies before what is placed."""
+    return {"left": 0.0, "top": 0.0, "center": 0.5, "middle": 0.5}.get(place, 1.0)
+
+
+def _finalize(value: Any) -> Any:
+    """What `{{ }}` prints: nothing for None, and no character that XML does not have."""
+    if value is None:
+        return ""
+    return NOT_XML.sub("", value) if type(value) is str else value

@@ -1,0 +1,129 @@
+"""A scene and an overlay made into a finished file, exactly of an output's size."""
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+
+from templates.canvas import Overlay, draw
+from templates.colors import write_color
+from templates.formats import CONTENT_TYPES, encode, over_white
+from templates.paint import Painted, Shown, paint
+from templates.picture import crop, plain
+from templates.placeholder import placeholder_scene
+from templates.rows import Output
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+__all__ = ["Finished", "Placed", "compose", "finish", "placeholder_scene"]
+
+
+class Placed(Struct, frozen=True, kw_only=True):
+    """Words in a finished picture; places and sizes in pixels."""
+
+    name: str
+    """The variable that they come from."""
+    text: str
+    lines: tuple[str, ...]
+    size: float
+    x: float
+    y: float
+    width: float
+    height: float
+    color: str
+    contrast: float
+    """The lowest to any pixel beneath them, by WCAG 2."""
+    scrim: float
+    """The opacity of the scrim beneath them; 0: there is none."""
+
+
+class Finished(Struct, frozen=True, kw_only=True):
+    """A finished file."""
+
+    name: str
+    width: int
+    height: int
+    content_type: str
+    data: bytes
+    texts: tuple[Placed, ...]
+
+
+def compose(
+    overlay: Overlay | None,
+    output: Output,
+    values: Mapping[str, Any],
+    scene: "Image | None",
+    pictures: Mapping[str, "Image"],
+    *,
+    language: str = "en",
+    stage: "Callable[[Image], Image] | None" = None,
+) -> Finished:
+    """Compose one output.
+
+    Args:
+        overlay: of `canvas.compile_overlay`; None: there is none.
+        output: its size, format, safe area and focus.
+        values: of every variable; None where there is none.
+        scene: what the model made, of any size; None: white.
+        pictures: those of the variables that are images, decoded.
+        language: the locale of its words.
+        stage: puts something on the scene, once it has the output's size, that lies beneath the overlay.
+
+    Raises:
+        InvalidInputs: words do not fit, or no font has a letter of theirs; every fault at once.
+        TemplateError: the overlay does what it must not.
+    """
+    painted = finish(overlay, output, values, scene, pictures, language=language, stage=stage)
+    return Finished(
+        name=output.name,
+        width=output.width,
+        height=output.height,
+        content_type=CONTENT_TYPES[output.format],
+        data=encode(painted.picture, output.format, output.dpi),
+        texts=tuple(_placed(shown) for shown in painted.words),
+    )
+
+
+def finish(
+    overlay: Overlay | None,
+    output: Output,
+    values: Mapping[str, Any],
+    scene: "Image | None",
+    pictures: Mapping[str, "Image"],
+    *,
+    language: str = "en",
+    stage: "Callable[[Image], Image] | None" = None,
+) -> Painted:
+    """What `compose` writes, as a picture in RGB."""
+    from PIL import Image
+
+    size = (output.width, output.height)
+    own = {name: plain(picture) for name, picture in pictures.items()}
+    drawing = None if overlay is None else draw(overlay, output, values, own, language)
+    if scene is None:
+        ground = Image.new("RGB", size, "white")
+    else:
+        ground = over_white(crop(scene, *size, output.focus))
+    if stage is not None:
+        ground = over_white(stage(ground))
+    if drawing is None:
+        return Painted(picture=ground, beneath=ground, words=(), svg="")
+    return paint(drawing, ground)
+
+
+def _placed(shown: Shown) -> Placed:
+    words, spot = shown.words, shown.words.spot
+    return Placed(
+        name=words.name,
+        text=words.text,
+        lines=tuple(line.text for line in words.block.lines),
+        size=words.block.size,
+        x=spot.x,
+        y=spot.y,
+        width=spot.width,
+        height=spot.height,
+        color=write_color(shown.color),
+        contrast=round(shown.contrast, 3),
+        scrim=round(shown.scrim, 3),
+    )

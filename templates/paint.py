@@ -1,0 +1,102 @@
+"""A drawing painted on a scene: scrims, shapes, pictures, and at last the words in colours that are read.
+
+From below: the scene; scrims where words need them; the overlay's shapes; its pictures; where words
+still need it (on a shape or a picture that is neither light nor dark), a scrim on these; the words.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+
+from templates import svg
+from templates.canvas import Drawing, Words
+from templates.colors import Color, write_color
+from templates.contrast import measure
+from templates.paste import lay, plated
+from templates.picture import over
+from templates.scrim import Choice, over_scrim, under_scrims, zone_of
+from templates.tones import choose
+from templates.typeset import font_files, svg_text
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+__all__ = ["Painted", "Shown", "paint"]
+
+
+class Shown(Struct, frozen=True, kw_only=True):
+    """Words as they were painted."""
+
+    words: Words
+    color: Color
+    scrim: float
+    """The opacity of the scrim beneath them; 0: there is none."""
+    contrast: float
+    """The lowest to any pixel beneath."""
+
+
+class Painted(Struct, frozen=True, kw_only=True):
+    """A finished picture."""
+
+    picture: Any
+    beneath: Any
+    """The same without its words."""
+    words: tuple[Shown, ...]
+    svg: str
+    """The words, as they were drawn."""
+
+
+def paint(drawing: Drawing, ground: "Image") -> Painted:
+    """Paint a drawing.
+
+    Args:
+        drawing: of `canvas.draw`.
+        ground: the scene, in RGB and of the drawing's size.
+
+    Raises:
+        TemplateError: its shapes cannot be drawn.
+    """
+    size = ground.size
+    layer = svg.render(drawing.shapes, *size)
+    for words in drawing.words:
+        if words.plate is not None:
+            layer = plated(layer, words)
+    choices = choose(drawing.words, over(ground, layer))
+    beneath = over(under_scrims(ground, layer, choices), layer)
+    for pasted in drawing.pictures:
+        beneath = lay(beneath, pasted)
+    for choice in choices:
+        beneath = over_scrim(beneath, choice)
+    document = _document(size, choices)
+    files = font_files([choice.words.block for choice in choices])
+    picture = beneath
+    if choices:
+        picture = over(beneath, svg.render(document, *size, font_files=files, words=True))
+    shown = tuple(
+        Shown(
+            words=choice.words,
+            color=choice.color,
+            scrim=choice.scrim,
+            contrast=measure(beneath, zone_of(choice.words), choice.color),
+        )
+        for choice in choices
+    )
+    return Painted(picture=picture, beneath=beneath, words=shown, svg=document)
+
+
+def _document(size: tuple[int, int], choices: Sequence[Choice]) -> str:
+    texts = [
+        svg_text(
+            choice.words.block,
+            x=choice.words.x,
+            y=choice.words.spot.y,
+            width=choice.words.width,
+            align=choice.words.align,
+            fill=write_color(choice.color),
+        )
+        for choice in choices
+    ]
+    width, height = size
+    root = f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}">'
+    return root + "".join(texts) + "</svg>"

@@ -1,0 +1,154 @@
+"""A template's outputs from its values and pictures: the scene, the product on it, the words over both."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
+
+from templates.errors import TemplateError
+from templates.rows import Output
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from templates.compose import Finished
+    from templates.cutout import Cutout
+    from templates.engine import Template
+
+__all__ = ["check", "present", "why_not_cut"]
+
+
+def present(
+    template: "Template",
+    outputs: Sequence[Output],
+    values: Mapping[str, Any],
+    language: str,
+    scene: "bytes | Image | None",
+    pictures: Mapping[str, bytes],
+) -> "list[Finished]":
+    """The finished outputs, each exactly of its size.
+
+    Args:
+        template: has the overlay.
+        outputs: those that are wanted.
+        values: of every variable; None where there is none.
+        language: the locale of the words.
+        scene: what fills them, of any size; None: white.
+        pictures: the caller's own, by variable, and what steps made, by their name.
+
+    Raises:
+        InvalidInputs: words do not fit, no font has a letter of theirs, or the product cannot be cut out.
+        TemplateError: the overlay does what it must not.
+    """
+    from templates.compose import compose
+
+    opened = {name: opened_picture(data) for name, data in pictures.items()}
+    ground = opened_picture(scene) if isinstance(scene, bytes) else scene
+    product = product_in(template, opened)
+    return [
+        compose(
+            template.overlay,
+            output,
+            values,
+            ground if output.scene else None,
+            opened,
+            language=language,
+            stage=None if product is None else stage_of(template, output, product),
+        )
+        for output in outputs
+    ]
+
+
+def check(
+    template: "Template",
+    outputs: Sequence[Output],
+    values: Mapping[str, Any],
+    language: str,
+    images: Iterable[str],
+) -> None:
+    """Lay the words out, and nothing more.
+
+    Args:
+        template: has the overlay.
+        outputs: those that are wanted.
+        values: of every variable.
+        language: the locale of the words.
+        images: the variables whose pictures will be there.
+
+    Raises:
+        InvalidInputs: they do not fit, or no font has a letter of theirs.
+        TemplateError: the overlay does what it must not.
+    """
+    if template.overlay is None:
+        return
+    from PIL import Image
+
+    from templates.canvas import draw
+
+    # A logo's shape is not known yet; words that need its very width are the template's fault.
+    there = {name: Image.new("RGBA", (3, 2)) for name in images}
+    for output in outputs:
+        draw(template.overlay, output, values, there, language)
+
+
+def why_not_cut(picture: "Image") -> str | None:
+    """Why a product cannot be cut out of its picture by rule; None when it can be."""
+    from templates.cutout import NoCutout, cut_out
+
+    try:
+        cut_out(picture)
+    except NoCutout as error:
+        return str(error)
+    return None
+
+
+def opened_picture(data: bytes) -> "Image":
+    """A picture decoded, one of ours or a provider's, which was verified before."""
+    from PIL import Image
+
+    with Image.open(BytesIO(data), formats=("PNG", "JPEG", "WEBP")) as picture:
+        picture.load()
+        return picture.copy()
+
+
+def product_in(template: "Template", opened: Mapping[str, "Image"]) -> "Cutout | None":
+    """The template's product, cut out: by a step that a model did, else by rule.
+
+    Raises:
+        TemplateError: it can be cut out in neither way, which was seen before.
+    """
+    row = template.row.product
+    if row is None or row.of not in opened:
+        return None
+    from templates.cutout import NoCutout, cut_out, cut_out_by
+
+    step = next((one for one in template.row.steps if one.only_if == "no-cutout" and one.of == row.of), None)
+    try:
+        if step is not None and step.name in opened:
+            return cut_out_by(opened[row.of], opened[step.name])
+        return cut_out(opened[row.of])
+    except NoCutout as error:
+        raise TemplateError(f"{template.name}: {error}") from error
+
+
+def stage_of(template: "Template", output: Output, product: "Cutout") -> "Callable[[Image], Image]":
+    """What lays the product on an output's scene."""
+    row = template.row.product
+    if row is None:
+        raise ValueError(f"{template.name} has no product")
+    left, top, right, bottom = output.room or row.room
+    room = (
+        round(left * output.width),
+        round(top * output.height),
+        round(right * output.width),
+        round(bottom * output.height),
+    )
+
+    def stage(scene: "Image") -> "Image":
+        from templates.place import place
+        from templates.shadow import catalogue, shadowed
+
+        if not output.scene:
+            return catalogue(product, scene.size)[0]
+        return shadowed(scene, place(product, room, least=row.least, align=row.align))
+
+    return stage

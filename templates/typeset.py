@@ -1,0 +1,346 @@
+"""Sets a text into a box: the largest size at which it fits, its lines, and these as SVG.
+
+Every run of one face, script and direction is written at its own place, in the order in which it
+is read: a renderer has nothing left to choose, reorder or fall back from, and the text content
+of the SVG is the text.
+"""
+
+from collections.abc import Iterable, Sequence
+from html import escape
+from itertools import pairwise
+from typing import Literal
+
+from msgspec import Struct
+
+from templates.bidi import strong_direction, visual_order
+from templates.characters import normal
+from templates.fonts.faces import Face, faces_for, is_rtl_language
+from templates.shape import NoGlyph, Span, measure, spans
+from templates.wrap import Paragraph, balance, prepare, wrap
+
+__all__ = ["Align", "Block", "Line", "NoGlyph", "Run", "TextDoesNotFit", "fit", "font_files", "svg_text"]
+
+Align = Literal["start", "center", "end", "left", "right"]
+
+LONGEST = 1000
+"""Characters that a box may have; more are refused before they are measured."""
+_AIR = 0.02
+"""Ems that stay free between the ink of two lines."""
+_STEPS = 12
+_RLM = "\u200f"
+
+
+class TextDoesNotFit(ValueError):
+    """The text is too long for its box.
+
+    `size` is the smallest that was tried; `room` is about how many characters do fit.
+    """
+
+    def __init__(self, text: str, size: float, room: int) -> None:
+        self.text, self.size, self.room = text, size, room
+        shown = text if len(text) <= 40 else text[:39] + "…"
+        advice = f"shorten it to about {room} characters" if room else "the box is too small for any text"
+        super().__init__(f"{shown!r} does not fit its box even at {size:g} px: {advice}")
+
+
+class Run(Struct, frozen=True):
+    """Characters of one face and direction; `x` is where they start, from the line's left edge."""
+
+    text: str
+    face: Face
+    rtl: bool
+    x: float
+    width: float
+
+
+class Line(Struct, frozen=True):
+    """One line, in pixels; its runs are in the order in which they are read."""
+
+    text: str
+    width: float
+    rtl: bool
+    runs: tuple[Run, ...]
+
+
+class Block(Struct, frozen=True):
+    """A text that was laid out, in pixels: `ascent` is from its top to the first baseline.
+
+    `width` and `height` hold all of the ink, whatever reaches above capitals or below the baseline.
+    """
+
+    lines: tuple[Line, ...]
+    size: float
+    line_height: float
+    ascent: float
+    width: float
+    height: float
+    rtl: bool
+    faces: tuple[Face, ...]
+
+
+class _Heights(Struct, frozen=True):
+    """Of lines, in ems."""
+
+    ascent: float
+    pitch: float
+    descent: float
+    count: int
+
+    @property
+    def total(self) -> float:
+        return self.ascent + self.pitch * (self.count - 1) + self.descent
+
+
+class _Layout(Struct, frozen=True):
+    lines: list[list[tuple[int, int]]]
+    heights: _Heights
+
+
+class _Setter(Struct, frozen=True):
+    """A measured text, and the box that it has to fit."""
+
+    paragraphs: list[Paragraph]
+    rtl: bool
+    face: Face
+    width: float
+    height: float
+    leading: float
+    max_lines: int | None
+
+    def at(self, size: float) -> _Layout | None:
+        """The lines at this size, or None where they don't fit."""
+        lines, count = [], 0
+        for paragraph in self.paragraphs:
+            most = float("inf") if self.max_lines is None else self.max_lines - count
+            broken = wrap(paragraph, self.width / size, most)
+            if broken is None or len(broken) > most:
+                return None
+            lines.append(broken)
+            count += len(broken)
+        heights = self.heights(lines)
+        return _Layout(lines, heights) if heights.total * size <= self.height else None
+
+    def heights(self, lines: list[list[tuple[int, int]]]) -> _Heights:
+        ink = [
+            (max(p.top for p in paragraph.pieces[a:b]), -min(p.bottom for p in paragraph.pieces[a:b]))
+            for paragraph, broken in zip(self.paragraphs, lines, strict=True)
+            for a, b in broken
+        ]
+        tight = [below + above + _AIR for (_, below), (above, _) in pairwise(ink)]
+        usual = self.face.metrics
+        return _Heights(
+            ascent=max(usual.cap_height, ink[0][0]),
+            pitch=max([self.leading, *tight]),
+            descent=max(usual.descent, ink[-1][1]),
+            count=len(ink),
+        )
+
+    def room(self, size: float, length: int) -> int:
+        """About how many characters like these the box holds at a size."""
+        usual = self.face.metrics
+        count = int(1 + (self.height / size - usual.cap_height - usual.descent) / self.leading)
+        count = max(0, count if self.max_lines is None else min(count, self.max_lines))
+        pieces = [piece for paragraph in self.paragraphs for piece in paragraph.pieces]
+        total = sum(piece.width + piece.gap for piece in pieces) or 1.0
+        limit = self.width / size
+        held = length * min(1.0, count * limit / total) * 0.9
+        widest = max(pieces, key=lambda piece: piece.width)
+        if widest.width > limit:
+            held = min(held, (widest.end - widest.start) * limit / widest.width)
+        return min(int(held), max(0, length - 1))
+
+
+def fit(
+    text: str,
+    *,
+    width: float,
+    height: float,
+    size: float,
+    min_size: float,
+    family: str = "inter",
+    weight: int = 800,
+    max_lines: int | None = None,
+    leading: float = 1.1,
+    language: str | None = None,
+) -> Block:
+    """Lay a text out in a box of `width` x `height` pixels.
+
+    Args:
+        text: anything; it is set as `characters.normal` has it.
+        width: the box's, in pixels.
+        height: the box's, in pixels.
+        size: the largest font size, in pixels.
+        min_size: the smallest.
+        family: a name of `fonts.faces.FAMILIES`.
+        weight: of the face, 100 to 900.
+        max_lines: how many lines there may be.
+        leading: from baseline to baseline, in font sizes; more where ink would touch.
+        language: as in `ja` or `zh-Hant`: chooses Han forms, and the direction of what has none.
+
+    Returns:
+        The block at the largest size that fits; without lines for a text without characters.
+
+    Raises:
+        TextDoesNotFit: not even `min_size` makes it fit.
+        NoGlyph: no face draws one of the characters.
+        ValueError: there is no such family.
+    """
+    faces = faces_for(family, weight, language)
+    text = normal(text)
+    rtl = _is_rtl(text, language)
+    if not text:
+        return Block((), size, size * leading, 0.0, 0.0, 0.0, rtl, ())
+    head = text[:LONGEST].rstrip("\n")
+    paragraphs = [_paragraph(line, faces, rtl) for line in head.split("\n")]
+    setter = _Setter(paragraphs, rtl, faces[0], width, height, leading, max_lines)
+    smallest = setter.at(min_size) if len(text) <= LONGEST else None
+    if smallest is None:
+        raise TextDoesNotFit(text, min_size, setter.room(min_size, len(head)))
+    found, layout = _largest(setter, min_size, size, smallest)
+    block = _block(setter, layout, found)
+    if block.width > width:  # what was measured across a break is kerned otherwise at an end
+        smaller = max(min_size, found * width / block.width * 0.9999)
+        block = _block(setter, layout, smaller)
+        if block.width > width:
+            raise TextDoesNotFit(text, min_size, setter.room(min_size, len(text)))
+    return block
+
+
+def _paragraph(text: str, faces: tuple[Face, ...], rtl: bool) -> Paragraph:
+    return prepare(text, spans(text, faces, rtl))
+
+
+def _is_rtl(text: str, language: str | None) -> bool:
+    """The direction of a text: its first strong character's, or else the language's.
+
+    In a language that is written from right to left, one letter of such a script is enough:
+    a headline there may well begin with the name of a brand.
+    """
+    first = strong_direction(text)
+    if is_rtl_language(language):
+        return first is None or any(strong_direction(c) for c in text)
+    return bool(first)
+
+
+def _largest(setter: _Setter, low: float, high: float, layout: _Layout) -> tuple[float, _Layout]:
+    """The largest size that fits, given that `low` does."""
+    top = setter.at(high)
+    if top is not None:
+        return high, top
+    for _ in range(_STEPS):
+        middle = (low + high) / 2
+        tried = setter.at(middle)
+        if tried is None:
+            high = middle
+        else:
+            low, layout = middle, tried
+    return low, layout
+
+
+def _block(setter: _Setter, layout: _Layout, size: float) -> Block:
+    limit = setter.width / size
+    lines = []
+    balanced = []
+    for paragraph, broken in zip(setter.paragraphs, layout.lines, strict=True):
+        better = balance(paragraph, broken, limit)
+        balanced.append(better)
+        for first, last in better:
+            a, b = paragraph.pieces[first].start, paragraph.pieces[last - 1].end
+            lines.append(_line(paragraph, a, b, setter.rtl, size))
+    heights = setter.heights(balanced)
+    if heights.total * size > setter.height:  # accents that came to lie above one another
+        heights = layout.heights
+        lines = [
+            _line(paragraph, paragraph.pieces[a].start, paragraph.pieces[b - 1].end, setter.rtl, size)
+            for paragraph, broken in zip(setter.paragraphs, layout.lines, strict=True)
+            for a, b in broken
+        ]
+    used = dict.fromkeys(run.face for line in lines for run in line.runs)
+    return Block(
+        lines=tuple(lines),
+        size=size,
+        line_height=heights.pitch * size,
+        ascent=heights.ascent * size,
+        width=max(line.width for line in lines),
+        height=heights.total * size,
+        rtl=setter.rtl,
+        faces=tuple(used),
+    )
+
+
+def _line(paragraph: Paragraph, start: int, end: int, rtl: bool, size: float) -> Line:
+    """The line of the characters [start, end), each run at its place."""
+    parts = [
+        Span(max(span.start, start), min(span.end, end), span.face, span.level)
+        for span in paragraph.spans
+        if span.start < end and span.end > start
+    ]
+    extents = [measure(p.face, paragraph.text[p.start : p.end], p.level % 2 == 1) for p in parts]
+    pen, left, right = 0.0, 0.0, 0.0
+    starts = [0.0] * len(parts)
+    for i in visual_order([p.level for p in parts]):
+        starts[i] = pen
+        left, right = min(left, pen + extents[i].left), max(right, pen + extents[i].right)
+        pen += extents[i].advance
+    runs = tuple(
+        Run(
+            paragraph.text[p.start : p.end],
+            p.face,
+            p.level % 2 == 1,
+            (x - left) * size,
+            extent.advance * size,
+        )
+        for p, x, extent in zip(parts, starts, extents, strict=True)
+    )
+    return Line(paragraph.text[start:end], (right - left) * size, rtl, runs)
+
+
+def svg_text(
+    block: Block, *, x: float, y: float, width: float, align: Align = "start", fill: str, extra: str = ""
+) -> str:
+    """The block as `<text>` elements, one for each line.
+
+    Args:
+        block: what `fit` gave.
+        x: the box's left edge.
+        y: the block's top.
+        width: the box's.
+        align: `start` and `end` go by the text's direction.
+        fill: a colour.
+        extra: more attributes as they are written in XML.
+    """
+    side = {"start": "right" if block.rtl else "left", "end": "left" if block.rtl else "right"}.get(
+        align, align
+    )
+    share = {"left": 0.0, "center": 0.5, "right": 1.0}[side]
+    lines = []
+    for i, line in enumerate(block.lines):
+        left = x + (width - line.width) * share
+        base = y + block.ascent + i * block.line_height
+        runs = "".join(_run(run, left + run.x, base) for run in line.runs)
+        attributes = (
+            f'xml:space="preserve" font-size="{block.size:.3f}" fill="{escape(fill)}"{extra and " " + extra}'
+        )
+        lines.append(f"<text {attributes}>{runs}</text>")
+    return "".join(lines)
+
+
+def _run(run: Run, x: float, y: float) -> str:
+    """A renderer starts from left to right: marks at its ends keep an Arabic `!` at the left."""
+    text = escape(run.text)
+    if run.rtl:
+        text = "".join(
+            (
+                "" if strong_direction(run.text[0]) else _RLM,
+                text,
+                "" if strong_direction(run.text[-1]) else _RLM,
+            )
+        )
+    font = f'font-family="{run.face.family}" font-weight="{run.face.weight}"'
+    return f'<tspan x="{x:.3f}" y="{y:.3f}" {font}>{text}</tspan>'
+
+
+def font_files(blocks: Iterable[Block]) -> list[str]:
+    """The files that drawing these blocks needs."""
+    faces: Sequence[Face] = [face for block in blocks for face in block.faces]
+    return [str(path) for path in dict.fromkeys(face.path for face in faces)]
