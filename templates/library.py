@@ -14,8 +14,10 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from registry.document import Document
 from registry.errors import InvalidInputs, RegistryError
+from templates.canvas import Overlay, compile_overlay
 from templates.engine import Template
 from templates.errors import TemplateError
+from templates.present import check
 from templates.rows import TemplateRow, problem_of
 from templates.variables import Variable
 
@@ -123,10 +125,11 @@ def _load(name: str, folder: Traversable) -> Template:
     files = list(dict.fromkeys(step.prompt_file for step in row.steps if step.prompt_file is not None))
     env = prompt_environment()
     prompts = {file: _compile(folder.joinpath(file), env, row) for file in files}
-    overlay = None
+    overlay = _overlay(folder.joinpath(OVERLAY), row)
     template = Template(name, row, prompts, overlay, folder, _version(folder))
     try:
         template.rehearse(sample_values(template))
+        _rehearse_overlay(template)
     except InvalidInputs as error:
         raise TemplateError(f"{where}: the sample: {error}") from error
     except TemplateError as error:
@@ -146,6 +149,37 @@ def _compile(file: Traversable, env: jinja2.Environment, row: TemplateRow) -> ji
     if unknown:
         raise TemplateError(f"{file}: there is no variable {unknown[0]!r}")
     return compiled
+
+
+def _overlay(file: Traversable, row: TemplateRow) -> Overlay | None:
+    """What is laid over the scene; None where the folder has no such file."""
+    if not file.is_file():
+        return None
+    if not row.outputs:
+        raise TemplateError(f"{file}: there are no `outputs` that it is laid over")
+    try:
+        return compile_overlay(file.read_text("utf-8"), frozenset(row.variables))
+    except (OSError, UnicodeDecodeError, TemplateError) as error:
+        raise TemplateError(f"{file}: {error}") from error
+
+
+def _rehearse_overlay(template: Template) -> None:
+    """Lay the sample's words out, with every picture and with none."""
+    if template.overlay is None:
+        return
+    samples = sample_values(template)
+    images = [name for name, variable in template.row.variables.items() if variable.type == "image"]
+    for run in (template.plan(samples, {}), template.plan(_own(template), {})):
+        check(template, run.outputs, run.values, run.language, [n for n in images if n in run.images])
+
+
+def _own(template: Template) -> dict[str, Any]:
+    """The template's own sample, its pictures as references."""
+    rows = template.row.variables
+    return {
+        name: _SAMPLES["image"] if rows[name].type == "image" else value
+        for name, value in template.row.sample.items()
+    }
 
 
 def _version(folder: Traversable) -> str:

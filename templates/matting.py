@@ -159,10 +159,14 @@ def _nearest(pixels: Bytes, source: Bytes, at: tuple[NDArray[np.intp], ...], rea
     size = (2 * reach + 1, 2 * reach + 1)
     weight = cv2.boxFilter(source.astype(np.float32), -1, size)
     total = cv2.boxFilter(pixels.astype(np.float32) * source[..., None], -1, size)
-    return (total.reshape(-1, 3)[nearest] / np.maximum(weight.ravel()[nearest], 1e-6)[:, None]).astype(np.float32)
+    return (total.reshape(-1, 3)[nearest] / np.maximum(weight.ravel()[nearest], 1e-6)[:, None]).astype(
+        np.float32
+    )
 
 
 def _between(one: Floats, other: Floats) -> Floats:
     """The distance of colours in Lab."""
-    both = [cv2.cvtColor((side / 255)[None].astype(np.float32), cv2.COLOR_RGB2LAB)[0] for side in (one, other)]
+    both = [
+        cv2.cvtColor((side / 255)[None].astype(np.float32), cv2.COLOR_RGB2LAB)[0] for side in (one, other)
+    ]
     return np.linalg.norm(both[0] - both[1], axis=1).astype(np.float32)

@@ -142,7 +142,9 @@ def _learn(pixels: NDArray[np.uint8]) -> Ground:
         lab=cv2.resize(model, full, interpolation=cv2.INTER_LINEAR).astype(np.float32),
         tolerance=tolerance,
         noise=noise,
-        shadow=(cv2.resize(shadow.astype(np.float32), full, interpolation=cv2.INTER_LINEAR) > 0.5).astype(np.uint8),
+        shadow=(cv2.resize(shadow.astype(np.float32), full, interpolation=cv2.INTER_LINEAR) > 0.5).astype(
+            np.uint8
+        ),
     )
 
 
@@ -269,9 +271,7 @@ def _islands(part: NDArray[np.bool_], clear: NDArray[np.bool_]) -> int:
     return int(((inside > 0) & (inside != labels[0, 0]) & clear).sum())
 
 
-def _sharp(
-    part: NDArray[np.bool_], product: NDArray[np.bool_], away: Floats, tolerance: float
-) -> bool:
+def _sharp(part: NDArray[np.bool_], product: NDArray[np.bool_], away: Floats, tolerance: float) -> bool:
     """Whether the product begins at once around a hole."""
     beyond = cv2.distanceTransform((~part).astype(np.uint8), cv2.DIST_L2, 5)
     beside = away[product & (beyond > 2) & (beyond <= 4)]

@@ -17,7 +17,9 @@ def bottle(edge: int = 400) -> Image.Image:
     """A dark green bottle with a cream label and a highlight."""
     picture, draw, u = _sheet(edge)
     draw.rounded_rectangle((38 * u, 36 * u, 62 * u, 88 * u), 5 * u, fill=(24, 74, 48))
-    draw.polygon([(38 * u, 42 * u), (62 * u, 42 * u), (54.5 * u, 26 * u), (45.5 * u, 26 * u)], fill=(24, 74, 48))
+    draw.polygon(
+        [(38 * u, 42 * u), (62 * u, 42 * u), (54.5 * u, 26 * u), (45.5 * u, 26 * u)], fill=(24, 74, 48)
+    )
     draw.rectangle((45.5 * u, 14 * u, 54.5 * u, 30 * u), fill=(24, 74, 48))
     draw.rounded_rectangle((44.5 * u, 10 * u, 55.5 * u, 17 * u), u, fill=(150, 40, 34))
     draw.rectangle((38 * u, 52 * u, 62 * u, 74 * u), fill=(226, 206, 158))
@@ -41,7 +43,18 @@ def mug(edge: int = 400) -> Image.Image:
 def shoe(edge: int = 400) -> Image.Image:
     """A blue shoe with a pale sole and laces, all curves and points."""
     picture, draw, u = _sheet(edge)
-    upper = [(14, 62), (17, 38), (24, 32), (36, 34), (44, 42), (60, 50), (78, 54), (88, 60), (89, 66), (14, 66)]
+    upper = [
+        (14, 62),
+        (17, 38),
+        (24, 32),
+        (36, 34),
+        (44, 42),
+        (60, 50),
+        (78, 54),
+        (88, 60),
+        (89, 66),
+        (14, 66),
+    ]
     draw.polygon([(x * u, y * u) for x, y in upper], fill=(36, 66, 140))
     draw.rounded_rectangle((12 * u, 64 * u, 91 * u, 72 * u), 4 * u, fill=(206, 150, 96))
     for n in range(4):

@@ -54,14 +54,20 @@ def load(folder: Path, *edit: str, prompt: str = PROMPT) -> Template:
 
 
 def test_the_shipped_billboard() -> None:
-    done = ask(BILLBOARD, {"headline": "Winter Sale", "background_style": "snowy"})
-    assert done.intent == "realistic"
-    assert done.model is None
-    assert "snowy scene, for a campaign" in done.inputs["prompt"]
-    assert '"Winter Sale"' in done.inputs["prompt"]
+    done = ask(BILLBOARD, {"headline": "Winter Sale", "background_style": "snowy hills"})
+    assert (done.model, done.intent) == (None, "realistic")
+    assert done.inputs["prompt"].startswith("snowy hills, ")
+    assert "Winter Sale" not in done.inputs["prompt"]  # we write it, and not the model
     assert "\n" not in done.inputs["prompt"]
     assert done.inputs["aspect_ratio"] == "3:1"
     assert "lora_url" not in done.inputs
+
+
+@pytest.mark.parametrize("who", ["model", "both"])
+def test_a_model_that_writes_is_told_the_words(who: str) -> None:
+    done = ask(BILLBOARD, {"headline": "Winter Sale", "text": who})
+    assert done.intent == "text_heavy"
+    assert '"Winter Sale"' in done.inputs["prompt"]
 
 
 def test_a_given_variable_chooses_the_model() -> None:
@@ -73,7 +79,7 @@ def test_a_given_variable_chooses_the_model() -> None:
 
 @pytest.mark.parametrize("headline", ["{{ 7*7 }}", "{% raw %}", "{{ self.__init__ }}", "<b>&'\"", "%s {0}"])
 def test_a_variable_is_never_template_source(headline: str) -> None:
-    assert f'"{headline}"' in ask(BILLBOARD, {"headline": headline}).inputs["prompt"]
+    assert f'"{headline}"' in ask(BILLBOARD, {"headline": headline, "text": "both"}).inputs["prompt"]
 
 
 def test_defaults_are_typed_and_are_not_given(tmp_path: Path) -> None:
