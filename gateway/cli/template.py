@@ -12,6 +12,8 @@ from gateway.cli.calls import AS_JSON, call
 from gateway.cli.console import console, table
 from gateway.cli.registry import open_registry
 from gateway.cli.template_lines import lines_of, price_words, state_words
+from gateway.cli.template_pictures import samples, thumbnail
+from gateway.cli.template_run import preview, run
 from gateway.settings import load_settings
 from gateway.template_check import faults_of, notes_of
 from registry.catalog import Catalog
@@ -27,6 +29,10 @@ ROW = "template.yaml"
 @click.group()
 def template() -> None:
     """Business presets: a few variables in, finished files out."""
+
+
+for command in (preview, run, thumbnail, samples):
+    template.add_command(command)
 
 
 @template.command("list")

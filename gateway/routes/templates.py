@@ -21,6 +21,7 @@ from gateway.template_files import THUMBNAIL, has_thumbnail, sample_of, thumbnai
 from gateway.template_prices import sample_price
 from gateway.template_schemas import PreviewView, TemplateDetail, TemplateList, TemplateView
 from gateway.template_views import template_detail, template_view
+from gateway.verify import extension_of
 from registry.errors import Fault, pointer
 from templates.engine import Template
 
@@ -37,7 +38,6 @@ __all__ = [
 BODY = ("unknown_template", "invalid_variables", "template_broken")
 WEBP = "image/webp"
 NOT_KEPT = {"Cache-Control": "no-store"}
-EXTENSIONS = {"image/png": "png", "image/jpeg": "jpg", WEBP: "webp", "application/pdf": "pdf"}
 
 
 @get("/api/templates", summary="The templates", tags=["Templates"])
@@ -173,7 +173,7 @@ async def preview_template(
     if "application/json" in request.headers.get("accept", ""):
         return json_response(await core.previews.shown(name, body, principal), headers=NOT_KEPT)
     made = await core.previews.file(name, body, principal, output)
-    file = f"{name}-{made.name}.{EXTENSIONS[made.content_type]}"
+    file = f"{name}-{made.name}.{extension_of(made.content_type)}"
     headers = {
         "Content-Disposition": f'inline; filename="{quote(file)}"',
         "Content-Security-Policy": POLICY,
