@@ -11,6 +11,7 @@ from msgspec.json import schema_components
 from gateway.accounts.budget_schemas import BudgetView
 from gateway.accounts.money_schemas import MovedView
 from gateway.accounts.schemas import BalanceView, KeyView, NewKeyView
+from gateway.admin_schemas import AdminJobView
 from gateway.answers import Operation, status_of
 from gateway.billing_schemas import MONEY
 from gateway.bodies import KEY_LENGTH
@@ -19,7 +20,6 @@ from gateway.delivery.asked import DeliveryRequest
 from gateway.problems import MEDIA_TYPE, ProblemDocument
 from gateway.schemas import (
     MOST_LISTED,
-    AdminJobView,
     EstimateView,
     JobView,
     QuoteView,

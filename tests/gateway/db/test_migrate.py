@@ -20,7 +20,7 @@ from gateway.db.migrate import DatabaseTooNew, MigrationFailed, UpgradeResult, u
 from gateway.db.sqlite_file import open_engine
 from gateway.jobs.queries import find_job
 
-HEAD = "0007"
+HEAD = "0008"
 """The revision of this version."""
 AT = 1_795_000_000_123
 METADATA = [gateway.db.tables.metadata, billing.tables.metadata]
