@@ -18,6 +18,7 @@ from gateway.bodies import KEY_LENGTH
 from gateway.controls import MOST_SECONDS
 from gateway.delivery.asked import DeliveryRequest
 from gateway.problems import MEDIA_TYPE, ProblemDocument
+from gateway.runs.estimate import RunEstimateView
 from gateway.schemas import (
     MOST_LISTED,
     EstimateView,
@@ -26,6 +27,7 @@ from gateway.schemas import (
     RawRequest,
     Schedule,
     ScheduleView,
+    StepView,
     TemplateRequest,
 )
 from gateway.template_openapi import describe_templates
@@ -142,6 +144,8 @@ def complete_document(
         KeyView,
         NewKeyView,
         MovedView,
+        RunEstimateView,
+        StepView,
         TemplateView,
         TemplateDetail,
         *MONEY,

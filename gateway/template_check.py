@@ -10,16 +10,15 @@ from templates.rows import Step, Use
 
 __all__ = ["faults_of", "notes_of"]
 
+MOST_SAMPLE = 512 << 10
+"""Bytes of a sample's picture: it is sent within a request, of which 1 MiB is taken."""
+
 
 def faults_of(template: Template, catalog: Catalog) -> list[str]:
     """What is wrong with a template beyond what stops its load: its runs would be refused, or be others."""
     return [
         *(fault for step in template.row.steps for fault in _step_faults(step, catalog)),
-        *(
-            f"the sample's {name} is {file}, which is not in the folder"
-            for name, file in sample_pictures(template.row).items()
-            if not template.folder.joinpath(file).is_file()
-        ),
+        *_sample_faults(template),
     ]
 
 
@@ -30,6 +29,15 @@ def notes_of(template: Template) -> list[str]:
     )
     missing = sorted(template.row.variables.keys() - template.row.sample.keys())
     return notes + ([f"its sample leaves out {', '.join(missing)}"] if missing else [])
+
+
+def _sample_faults(template: Template) -> Iterator[str]:
+    for name, file in sample_pictures(template.row).items():
+        path = template.folder.joinpath(file)
+        if not path.is_file():
+            yield f"the sample's {name} is {file}, which is not in the folder"
+        elif len(path.read_bytes()) > MOST_SAMPLE:
+            yield f"the sample's {name}, {file}, has more than {MOST_SAMPLE >> 10} KiB: no request takes it"
 
 
 def _step_faults(step: Step, catalog: Catalog) -> Iterator[str]:

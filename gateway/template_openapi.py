@@ -53,6 +53,9 @@ def describe_templates(
         schemas[f"Template.{names[template.name]}"] = _request(template, names[template.name], request)
     _describe_thumbnail(document["paths"][THUMBNAIL]["get"]["responses"])
     _describe_preview(document["paths"][PREVIEW]["post"]["responses"]["200"])
+    for path, item in document["paths"].items():
+        if path.startswith(f"{BY_NAME}/"):
+            _name_them(item, list(names))
     variables = [{"$ref": REF.format(name=f"Variables.{name}")} for name in names.values()]
     by_path = {**request, "properties": {**request["properties"], "variables": {"anyOf": variables}}}
     examples = {name: {"variables": example_of(template)} for name, template in templates.templates.items()}
@@ -117,3 +120,11 @@ def _describe_preview(answer: dict[str, Any]) -> None:
     shown = next(iter(answer["content"].values()))
     files = {"schema": {"type": "string", "format": "binary"}}
     answer["content"] = {"application/json": shown, **dict.fromkeys(CONTENT_TYPES.values(), files)}
+
+
+def _name_them(item: dict[str, Any], names: list[str]) -> None:
+    """Say which names there are, at each operation of a path that takes one."""
+    for operation in item.values():
+        for parameter in operation.get("parameters", ()):
+            if parameter["in"] == "path":
+                parameter["schema"] = {"type": "string", "enum": names}

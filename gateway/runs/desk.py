@@ -250,7 +250,7 @@ class Runs:
     ) -> NewJob:
         core, quote = self._core, totals(found.steps)
         job_id = core.ambient.new_id("job") if claim is None else claim.job_id
-        shown: dict[str, Any] = shown_inputs(body.variables)
+        shown = _shown(found.template, body.variables)
         steps = tuple(one.record for one in found.steps)
         limit_s = core.settings.job_timeout_s * max(1, len(steps))
         record = RunRecord(
@@ -298,3 +298,13 @@ class Runs:
             claim=claim,
             template=found.template.name,
         )
+
+
+def _shown(template: Template, variables: Mapping[str, Any]) -> dict[str, Any]:
+    """Variables as they are kept: of pictures' `data:` URLs the beginning, and every word of the rest."""
+    references = {
+        name: value
+        for name, value in variables.items()
+        if template.row.variables[name].type in ("image", "lora")
+    }
+    return {**variables, **shown_inputs(references)}

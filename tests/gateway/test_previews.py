@@ -44,6 +44,7 @@ async def core_and_api(tmp_path: Path) -> AsyncIterator[tuple[Core, httpx.AsyncC
     write_template(root)
     write_template(root, "product", PRODUCT.replace("CUTTER", "embedded-mini"))
     write_template(root, "no-cutter", PRODUCT.replace("CUTTER", "nowhere"))
+    write_template(root, "long", ROW.replace("max_length: 40", "max_length: 200"))
     plain = write_template(root, "plain", ROW[: ROW.index("outputs:")])
     (plain / "overlay.svg.jinja").unlink()
     beyond = OVERLAY.replace("safe.height", "safe.height * (2 if words == 'x' else 1)")
@@ -147,6 +148,17 @@ async def test_nothing_is_kept(core_and_api) -> None:
             == 0
         )
     assert not any((core.settings.data_dir / "store").rglob("*.*"))
+
+
+async def test_every_word_of_a_run_is_kept_and_of_a_picture_its_beginning(core_and_api) -> None:
+    core, api = core_and_api
+    words = "data: " + "all of them " * 9
+    body = {"variables": {"words": words, "photo": data_url(Image.new("RGB", (40, 20), "red"))}}
+    answer = await api.post("/api/templates/long", json={**body, "schedule": "window"})
+    assert answer.status_code == 202, answer.text
+    run = (await core.job(answer.json()["jobId"], None)).admitted.run
+    assert run.variables["words"] == words
+    assert len(run.variables["photo"]) < 100
 
 
 async def test_wrong_variables_are_told_as_a_run_tells_them(api) -> None:

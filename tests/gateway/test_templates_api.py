@@ -143,10 +143,20 @@ async def test_the_document_has_each_ones_request(api) -> None:
     )
     assert request["properties"]["variables"] == {"$ref": "#/components/schemas/Variables.sale-card"}
     assert schemas["Variables.sale-card"]["properties"]["words"]["maxLength"] == 40
+    for path in ("", "/thumbnail"):
+        (name,) = document["paths"][f"/api/templates/{{name}}{path}"]["get"]["parameters"]
+        assert set(name["schema"]["enum"]) == set(mapping)
     by_path = document["paths"]["/api/templates/{name}"]["post"]["requestBody"]["content"]["application/json"]
     refs = by_path["schema"]["properties"]["variables"]["anyOf"]
     assert {"$ref": "#/components/schemas/Variables.sale-card"} in refs
     assert by_path["examples"]["sale-card"]["value"] == {"variables": {"words": "Everything must go"}}
+
+
+async def test_money_is_a_number_in_the_document(api) -> None:
+    schemas = (await api.get("/schema/openapi.json")).json()["components"]["schemas"]
+    assert schemas["RunEstimateView"]["properties"]["cost"] == {"type": "number"}
+    for name, member in (("StepView", "cost"), ("TemplateView", "price"), ("TemplateDetail", "price")):
+        assert schemas[name]["properties"][member] == {"type": ["number", "null"]}
 
 
 async def test_two_templates_whose_names_come_to_one_component(tmp_path) -> None:

@@ -86,6 +86,13 @@ def test_what_is_wrong_is_told(run, tmp_path, old, new, said) -> None:
     assert "wrong: cannot be used as it is" in lines
 
 
+def test_a_picture_that_no_request_takes(run, mine) -> None:
+    (mine / "photo.png").write_bytes(bytes(600 << 10))
+    code, out, _ = run("check", str(mine))
+    assert code == 1
+    assert "photo.png, has more than 512 KiB" in out
+
+
 def test_what_could_be_better_is_a_note(run, mine) -> None:
     (mine / "thumbnail.webp").unlink()
     code, out, _ = run("check", str(mine))
