@@ -21,6 +21,8 @@ LEAST_CONTRAST = 10.0
 
 NEAR = 0.25
 """The part of the way from background to product that is still background."""
+CRUMB = 40
+"""Pixels; a file's ringing comes in blocks of eight by eight."""
 
 
 @dataclass(frozen=True)
@@ -75,8 +77,18 @@ def clinging(pixels: Bytes, mask: Bytes, most: float) -> Bytes:
     inner = _nearest(pixels, _pure(mask, depth, reach, apart=3 * reach), at, 2)
     outer = _nearest(pixels, (1 - mask).astype(np.uint8), at, 3)
     near = _between(own, outer)
-    found[at] = (near < most) & (near < NEAR * _between(inner, outer))
+    found[at] = (near < most) & ((near < NEAR * _between(inner, outer)) | (_crumbs(mask)[at] > 0))
     return found
+
+
+def _crumbs(mask: Bytes) -> Bytes:
+    """What sticks out of a mask and is too little to be a part of a product."""
+    opened = cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((5, 5), np.uint8))
+    out = ((mask > 0) & (opened == 0)).astype(np.uint8)
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(out, connectivity=8)
+    few = (stats[:, cv2.CC_STAT_AREA] < CRUMB).astype(np.uint8)
+    few[0] = 0
+    return np.asarray(few[labels], np.uint8)
 
 
 def _most(longest: int) -> int:

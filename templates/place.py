@@ -105,13 +105,13 @@ def _linear_resize(image: Image.Image, size: tuple[int, int]) -> Image.Image:
     import numpy as np
 
     pixels = np.asarray(image)
-    alpha = (pixels[..., 3] / 255).astype(np.float32)
+    alpha = np.linspace(0, 1, 256, dtype=np.float32)[pixels[..., 3]]
     small = _channel(alpha, size)  # overshoots at edges, and so does the light: what is divided does not
     made = np.empty((size[1], size[0], 4), np.uint8)
     made[..., 3] = np.rint(np.clip(small, 0, 1) * 255)
     linear = _to_linear()
     for n in range(3):
-        light = _channel((linear[pixels[..., n]] * alpha).astype(np.float32), size) / np.maximum(small, 1e-4)
+        light = _channel(np.multiply(linear[pixels[..., n]], alpha), size) / np.maximum(small, 1e-4)
         made[..., n] = _from_linear(np.clip(light, 0, 1))
     made[made[..., 3] == 0] = 0
     return Image.fromarray(made)

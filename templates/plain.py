@@ -187,7 +187,7 @@ def _shadow(lab: Floats, model: Floats, tolerance: float) -> Mask:
     less = ground - light
     soft = (
         (steep < SOFT * min(2.0, MODEL_EDGE / max(light.shape)))
-        & (less > 0)
+        & (less > LEAST_TOLERANCE / 2)
         & (less < DARKEST)
         & (np.linalg.norm(hue, axis=2) < tolerance)
     )

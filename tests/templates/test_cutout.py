@@ -1,10 +1,10 @@
 """A product is cut out whole, or not at all."""
 
 import contextlib
-import time
 from itertools import product as pairs
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -300,10 +300,21 @@ def test_any_colour_before_any_other_is_cut_right_or_refused(
     try:
         cutout = cut_out(picture.convert("RGB"))
     except NoCutout:
-        assert max(abs(a - b) for a, b in zip(colour, behind, strict=True)) < 48
+        assert unlike(colour, behind) < 30  # a softly darker shade may be a shadow
     else:
-        assert overlap(cutout, truth) >= 0.97
         assert is_the_pictures_own(cutout, picture)
+        # To a pixel or two, however alike they are: no bite is missing, no background stays.
+        ours = pixels(cutout.image)[..., 3] > 127
+        solid = truth.getchannel("A").point([0] * 128 + [255] * 128)
+        assert ours[pixels(solid.filter(ImageFilter.MinFilter(5))) == 255].all()
+        assert not ours[pixels(solid.filter(ImageFilter.MaxFilter(5))) == 0].any()
+
+
+def unlike(one: tuple[int, ...], other: tuple[int, ...]) -> float:
+    """The distance of two colours in Lab."""
+    both = np.array([[one, other]], np.float32) / 255
+    lab = cv2.cvtColor(both, cv2.COLOR_RGB2LAB)[0]
+    return float(np.linalg.norm(lab[0] - lab[1]))
 
 
 @settings(max_examples=25, deadline=None)
@@ -326,13 +337,12 @@ def test_noise_is_cut_or_refused_and_nothing_else(seed: int, width: int, height:
 
 
 @pytest.mark.slow
-def test_large_pictures_are_cut_in_reasonable_time() -> None:
-    for edge in (2000, 5000):
-        truth = shoe(500).resize((edge, edge))
-        picture = before(truth, "gradient")
-        began = time.monotonic()
-        cutout = cut_out(picture)
-        assert time.monotonic() - began < 20  # about 1 s and 3 s where nothing else runs
-        assert cutout.image.size == (edge, edge)
-        assert overlap(cutout, truth) > 0.995
-        assert is_the_pictures_own(cutout, picture)
+@pytest.mark.parametrize("edge", [2000, 3100])
+def test_a_large_picture_is_cut_as_finely(edge: int) -> None:
+    """The larger one is cut in a smaller copy; its own pixels stay."""
+    truth = shoe(500).resize((edge, edge))
+    picture = before(truth, "gradient")
+    cutout = cut_out(picture)
+    assert cutout.image.size == (edge, edge)
+    assert overlap(cutout, truth) > 0.995
+    assert is_the_pictures_own(cutout, picture)

@@ -73,5 +73,5 @@ async def test_what_cannot_be_is_refused_and_nothing_changes(world) -> None:
     with pytest.raises(Problem, match="no key"):
         await word.adopt(world.core, job_id, "r-1")
     with pytest.raises(Problem, match="job_nobody"):
-        await world.core.adopt("job_nobody", "r-1")
+        await word.adopt(world.core, "job_nobody", "r-1")
     assert (await world.core.job(job_id, "acc_local_operator")).status == "unknown"
