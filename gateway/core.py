@@ -35,6 +35,7 @@ from gateway.links import Links
 from gateway.media.library import open_library
 from gateway.parts import Parts, prepare
 from gateway.planning import Known, Plan, make_plan
+from gateway.previews import Previews
 from gateway.problems import Problem
 from gateway.readiness import WriteProbe
 from gateway.resends import Resends
@@ -98,6 +99,7 @@ class Core:
         self.admission = Admission(self)
         self.resends = Resends(self)
         self.runs = Runs(self)
+        self.previews = Previews(self)
         self._client = create_client()
         collector = Collector(self.images, self._client)
         self.media = open_library(settings, self.images, db, ambient)
