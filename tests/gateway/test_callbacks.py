@@ -20,6 +20,7 @@ from support.loopback_fal import Job, LoopbackFal
 from support.loopback_fal_webhooks import USER, SentCall, signed
 
 from billing import ledger
+from gateway import unknown
 from gateway.accounts.principals import OPERATOR
 from gateway.ambient import Ambient
 from gateway.app import create_app
@@ -208,7 +209,7 @@ async def test_many_calls_at_once_find_it_once(world: World) -> None:
 
 async def test_what_an_operator_ended_stays_ended(world: World) -> None:
     job_id, job = await world.unknown()
-    await world.core.fail_unknown(job_id)
+    await unknown.fail(world.core, job_id)
     assert await world.post(job) == (204, None)
     assert (await world.ended(job_id))["status"] == "failed"
 
