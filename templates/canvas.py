@@ -6,128 +6,35 @@ can be drawn around them and the next words set below them.
 """
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import jinja2
-from jinja2 import meta, nodes
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 from markupsafe import Markup
 from msgspec import Struct
 
 from registry.errors import Fault, InvalidInputs, pointer
 from templates import locales, svg
-from templates.colors import Color, dark, mix, read_color, readable
+from templates.colors import dark, mix, read_color, readable
 from templates.errors import TemplateError
 from templates.rows import Output
-from templates.typeset import Block, NoGlyph, TextDoesNotFit, fit
+from templates.sandbox import WORDS, Overlay, compile_overlay
+from templates.spots import Drawing, Pasted, Spot, Words
+from templates.typeset import NoGlyph, TextDoesNotFit, fit
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["WORDS", "Drawing", "Overlay", "Pasted", "Spot", "Words", "compile_overlay", "draw"]
+__all__ = ["WORDS", "Drawing", "Overlay", "Spot", "compile_overlay", "draw"]
 
-Overlay = jinja2.Template
 Align = Literal["start", "center", "end", "left", "right"]
 Valign = Literal["top", "middle", "bottom"]
 
 ALIGNS = ("start", "center", "end", "left", "right")
 VALIGNS = ("top", "middle", "bottom")
-WORDS = frozenset(
-    ("text", "picture", "out", "w", "h", "u", "safe", "rtl", "locale", "values", "mix", "dark", "readable")
-)
-"""Names that an overlay finds beside the template's variables; a variable of the same name is in `values`."""
-NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 MOST_PLACED = 200
 SMALLEST = 9.0
 """Pixels: words smaller than this are not read."""
-
-
-class Spot(Struct, frozen=True, kw_only=True):
-    """Where something was placed, in pixels. Prints nothing."""
-
-    x: float
-    y: float
-    width: float
-    height: float
-    drawn: bool = True
-    """False: there was nothing to place; its height is nought."""
-    size: float = 0.0
-    """Of the letters."""
-    lines: int = 0
-
-    @property
-    def right(self) -> float:
-        """Its right edge."""
-        return self.x + self.width
-
-    @property
-    def bottom(self) -> float:
-        """Its lower edge."""
-        return self.y + self.height
-
-    @property
-    def middle(self) -> float:
-        """Halfway down."""
-        return self.y + self.height / 2
-
-    @property
-    def center(self) -> float:
-        """Halfway across."""
-        return self.x + self.width / 2
-
-    def __html__(self) -> str:
-        return ""
-
-    def __str__(self) -> str:
-        return ""
-
-
-class Words(Struct, frozen=True, kw_only=True):
-    """Words that were placed."""
-
-    name: str
-    text: str
-    block: Block
-    spot: Spot
-    """Of the lines themselves, within the box."""
-    x: float
-    """Of the box that they are aligned in."""
-    width: float
-    align: Literal["left", "center", "right"]
-    colors: tuple[Color, ...]
-    """To choose from; the first that can be read where `ordered`."""
-    ordered: bool
-    plate: Color | None
-    """Of a round plate behind them."""
-    scrim: Color | None
-    """What a dark scrim is coloured."""
-
-
-class Pasted(Struct, frozen=True, kw_only=True):
-    """A picture that was placed."""
-
-    name: str
-    spot: Spot
-    picture: Any
-    cover: bool
-    """Fill the spot and cut off what sticks out, rather than fit into it."""
-    radius: float
-    plate: bool
-    """Whether it may get a plate where it would be lost in what lies beneath."""
-
-
-class Drawing(Struct, frozen=True, kw_only=True):
-    """What an overlay makes of its variables, for one output."""
-
-    width: int
-    height: int
-    shapes: str
-    """SVG."""
-    words: tuple[Words, ...]
-    pictures: tuple[Pasted, ...]
-    language: str
 
 
 class _Safe(Struct, frozen=True, kw_only=True):
@@ -145,45 +52,6 @@ class _Safe(Struct, frozen=True, kw_only=True):
     @property
     def bottom(self) -> float:
         return self.y + self.height
-
-
-def overlay_environment() -> jinja2.Environment:
-    """The sandbox of overlays: strict, and what a variable holds is always text."""
-    env = ImmutableSandboxedEnvironment(
-        undefined=jinja2.StrictUndefined,
-        autoescape=True,
-        finalize=_finalize,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    env.filters.update(locales.FILTERS)
-    for name in ("safe", "tojson", "xmlattr", "urlize"):
-        del env.filters[name]
-    return env
-
-
-def compile_overlay(source: str, variables: frozenset[str] | None = None) -> Overlay:
-    """An overlay from its source.
-
-    Args:
-        source: of `overlay.svg.jinja`.
-        variables: the names that it may use beside those of the canvas; any, by default.
-
-    Raises:
-        TemplateError: it is no Jinja, would turn the escaping off, or uses another name.
-    """
-    env = overlay_environment()
-    try:
-        tree = env.parse(source)
-        unknown = meta.find_undeclared_variables(tree) - env.globals.keys() - WORDS
-        if tree.find(nodes.EvalContextModifier) is not None:
-            raise TemplateError("the escaping of an overlay stays on")
-        overlay = env.from_string(source)
-    except jinja2.TemplateError as error:
-        raise TemplateError(str(error)) from error
-    if variables is not None and unknown - variables:
-        raise TemplateError(f"there is no variable {min(unknown - variables)!r}")
-    return overlay
 
 
 def draw(
@@ -216,11 +84,12 @@ def draw(
     if canvas.faults:
         raise InvalidInputs(canvas.faults)
     shapes = shapes.strip()
-    svg.check(shapes, output.width, output.height)
+    draws = svg.check(shapes, output.width, output.height)
     return Drawing(
         width=output.width,
         height=output.height,
         shapes=shapes,
+        blank=not draws,
         words=tuple(canvas.placed),
         pictures=tuple(canvas.pasted),
         language=language,
@@ -460,7 +329,7 @@ class _Canvas:
 
     def _side(self, align: Align) -> Literal["left", "center", "right"]:
         if align in ("left", "center", "right"):
-            return align  # type: ignore[return-value]
+            return align
         return "right" if (align == "end") != self._rtl else "left"
 
     def _fault(self, name: str, error: "TextDoesNotFit | NoGlyph") -> None:
@@ -476,10 +345,3 @@ class _Canvas:
 def _share(place: str) -> float:
     """How much of the room lies before what is placed."""
     return {"left": 0.0, "top": 0.0, "center": 0.5, "middle": 0.5}.get(place, 1.0)
-
-
-def _finalize(value: Any) -> Any:
-    """What `{{ }}` prints: nothing for None, and no character that XML does not have."""
-    if value is None:
-        return ""
-    return NOT_XML.sub("", value) if type(value) is str else value

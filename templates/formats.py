@@ -35,7 +35,15 @@ def encode(picture: "Image", form: Format, dpi: int = 150) -> bytes:
         return _png(picture, dpi)
     if form == "webp":
         target = io.BytesIO()
-        picture.save(target, "WEBP", quality=WEBP_QUALITY, method=4, icc_profile=_profile(), exif=b"")
+        picture.save(
+            target,
+            "WEBP",
+            quality=WEBP_QUALITY,
+            method=4,
+            use_sharp_yuv=True,  # words in a colour keep their edges
+            icc_profile=_profile(),
+            exif=b"",
+        )
         return target.getvalue()
     opaque = over_white(picture)
     if form == "pdf":

@@ -99,6 +99,8 @@ def money(value: Amount, currency: str, tag: str = DEFAULT, whole: bool = False)
         )
     else:
         text = format_currency(amount, code, locale=locale, numbering_system=_system(locale))
+    # Where a currency has no sign, its letters stand apart from the number.
+    text = re.sub(rf"{code}(?=\d)", f"{code}\u00a0", re.sub(rf"(?<=\d){code}", f"\u00a0{code}", text))
     return _digits(text, locale)
 
 
@@ -124,8 +126,9 @@ def percent(value: Amount, tag: str = DEFAULT) -> str:
     from babel.numbers import format_percent
 
     amount, locale = _decimal(value) / 100, read_locale(tag)
-    text = format_percent(amount, locale=locale, decimal_quantization=False, numbering_system=_system(locale))
-    return _digits(text, locale)
+    system = _system(locale)
+    text = format_percent(amount, locale=locale, decimal_quantization=False, numbering_system=system)
+    return _digits(text.replace("%", locale.number_symbols[system].get("percentSign", "%")), locale)
 
 
 def day(value: When, tag: str = DEFAULT, form: str = "medium") -> str:

@@ -4,18 +4,19 @@ From below: the scene; scrims where words need them; the overlay's shapes; its p
 still need it (on a shape or a picture that is neither light nor dark), a scrim on these; the words.
 """
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
 from templates import svg
-from templates.canvas import Drawing, Words
 from templates.colors import Color, write_color
 from templates.contrast import measure
 from templates.paste import lay, plated
 from templates.picture import over
 from templates.scrim import Choice, over_scrim, under_scrims, zone_of
+from templates.spots import Drawing, Words
 from templates.tones import choose
 from templates.typeset import font_files, svg_text
 
@@ -57,8 +58,10 @@ def paint(drawing: Drawing, ground: "Image") -> Painted:
     Raises:
         TemplateError: its shapes cannot be drawn.
     """
+    from PIL import Image
+
     size = ground.size
-    layer = svg.render(drawing.shapes, *size)
+    layer = Image.new("RGBA", size) if drawing.blank else svg.render(drawing.shapes, *size)
     for words in drawing.words:
         if words.plate is not None:
             layer = plated(layer, words)
@@ -67,12 +70,13 @@ def paint(drawing: Drawing, ground: "Image") -> Painted:
     for pasted in drawing.pictures:
         beneath = lay(beneath, pasted)
     for choice in choices:
-        beneath = over_scrim(beneath, choice)
-    document = _document(size, choices)
-    files = font_files([choice.words.block for choice in choices])
-    picture = beneath
+        beneath = over_scrim(beneath, choice, choices)
+    document, picture = "", beneath
     if choices:
-        picture = over(beneath, svg.render(document, *size, font_files=files, words=True))
+        x, y, *room = _room(size, choices)
+        document = _document((x, y), (room[0], room[1]), choices)
+        files = font_files([choice.words.block for choice in choices])
+        picture = over(beneath, svg.render(document, room[0], room[1], files, words=True), x, y)
     shown = tuple(
         Shown(
             words=choice.words,
@@ -85,7 +89,18 @@ def paint(drawing: Drawing, ground: "Image") -> Painted:
     return Painted(picture=picture, beneath=beneath, words=shown, svg=document)
 
 
-def _document(size: tuple[int, int], choices: Sequence[Choice]) -> str:
+def _room(size: tuple[int, int], choices: Sequence[Choice]) -> tuple[int, int, int, int]:
+    """Left, top, width and height of what holds all words: the rest need not be drawn."""
+    spots = [choice.words.spot for choice in choices]
+    left = max(0, min(math.floor(spot.x - spot.size / 2) for spot in spots))
+    top = max(0, min(math.floor(spot.y - spot.size / 2) for spot in spots))
+    right = min(size[0], max(math.ceil(spot.right + spot.size / 2) for spot in spots))
+    bottom = min(size[1], max(math.ceil(spot.bottom + spot.size / 2) for spot in spots))
+    return left, top, right - left, bottom - top
+
+
+def _document(start: tuple[int, int], size: tuple[int, int], choices: Sequence[Choice]) -> str:
+    """The words as SVG, of a part of the picture."""
     texts = [
         svg_text(
             choice.words.block,
@@ -97,6 +112,5 @@ def _document(size: tuple[int, int], choices: Sequence[Choice]) -> str:
         )
         for choice in choices
     ]
-    width, height = size
-    root = f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}">'
-    return root + "".join(texts) + "</svg>"
+    root = f'<svg xmlns="http://www.w3.org/2000/svg" width="{size[0]}" height="{size[1]}">'
+    return f'{root}<g transform="translate({-start[0]} {-start[1]})">{"".join(texts)}</g></svg>'

@@ -2,10 +2,10 @@
 
 from typing import TYPE_CHECKING, Any
 
-from templates.canvas import Pasted, Words
 from templates.colors import INK, WHITE, Color, luminance, ratio
 from templates.contrast import light, pixels_of
 from templates.picture import cover, over, rounded, scaled
+from templates.spots import Pasted, Words
 
 if TYPE_CHECKING:
     from PIL.Image import Image

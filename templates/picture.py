@@ -19,9 +19,9 @@ def plain(picture: "Image") -> "Image":
 
     if picture.mode.startswith(("I", "F")):
         picture = _eight_bits(picture)
-    clear = picture.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in picture.info
+    clear = picture.has_transparency_data
     found = picture.convert("RGBA" if clear else "RGB")
-    if found.mode == "RGBA" and found.getextrema()[3] == (255, 255):
+    if found.mode == "RGBA" and found.getchannel("A").getextrema() == (255, 255):
         found = found.convert("RGB")
     bare = Image.new(found.mode, found.size)
     bare.paste(found)
@@ -110,7 +110,11 @@ def over(ground: "Image", picture: "Image", x: int = 0, y: int = 0) -> "Image":
 
 def _eight_bits(picture: "Image") -> "Image":
     """A grey picture of 16 or more bits, which a plain conversion would cut off at 255."""
-    _, high = picture.getextrema()
-    top = max(float(high), 1.0)  # type: ignore[arg-type]
-    scale = 1.0 if top <= 255 and picture.mode != "F" else 255 / (65535 if top > 1 else 1)
-    return picture.convert("F").point(lambda value: value * scale + 0.5).convert("L")
+    import numpy as np
+    from PIL import Image
+
+    values = np.asarray(picture, dtype=np.float64)
+    top = float(values.max(initial=0))
+    fraction = picture.mode == "F" and top <= 1
+    scale = 255.0 if fraction else 1.0 if top <= 255 else 255 / 65535
+    return Image.fromarray(np.clip(values * scale + 0.5, 0, 255).astype(np.uint8))

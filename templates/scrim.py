@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
-from templates.canvas import Words
 from templates.colors import INK, WHITE, Color
 from templates.contrast import ENOUGH, blend, edges, measure, pixels_of, plan, scrim_for, strength, tone_of
 from templates.picture import over
+from templates.spots import Words
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -75,7 +75,7 @@ def _veiled(ground: "Image", color: Color, those: Sequence[Choice], spared: Sequ
         ground: the scene.
         color: of the scrims.
         those: what they are for: solid beneath the words, fading out around them.
-        spared: words of the other tone, which scrims keep off.
+        spared: words that scrims keep off.
     """
     import numpy as np
     from PIL import Image
@@ -123,8 +123,8 @@ def _fade(away: "NDArray[Any]") -> "NDArray[Any]":
     return found
 
 
-def over_scrim(beneath: "Image", choice: Choice) -> "Image":
-    """The picture with a scrim right beneath words that still cannot be read."""
+def over_scrim(beneath: "Image", choice: Choice, others: Sequence[Choice]) -> "Image":
+    """The picture with a scrim right beneath words that still cannot be read; it keeps off all others."""
     zone = zone_of(choice.words)
     pixels = pixels_of(beneath, zone)
     if pixels.size == 0 or measure(beneath, zone, choice.color) >= ENOUGH:
@@ -133,6 +133,7 @@ def over_scrim(beneath: "Image", choice: Choice) -> "Image":
         choice.color = plan(pixels, (choice.color, WHITE, INK), ordered=True).color
     scrim = scrim_for(choice.color, choice.words.scrim)
     opacity = strength(pixels, choice.color, scrim) or 1.0
-    veiled = _veiled(beneath, scrim, [Choice(words=choice.words, color=choice.color, scrim=opacity)])
+    own = Choice(words=choice.words, color=choice.color, scrim=opacity)
+    veiled = _veiled(beneath, scrim, [own], [one for one in others if one is not choice])
     choice.scrim = 1 - (1 - choice.scrim) * (1 - opacity)
     return veiled

@@ -24,14 +24,18 @@ MOST_DEPTH = 64
 DATA = re.compile(r"\s*data:image/(?:png|jpeg|webp);base64,[A-Za-z0-9+/=\s]*\Z")
 WITHIN = re.compile(r"#[\w.-]+\Z")
 LINKS = ("href", "src")
+PAINTS = ("style", "fill", "stroke", "filter", "mask", "clip-path", "cursor", "color-profile")
+"""Attributes that can name something elsewhere by `url()`; in others it is but text."""
 # `style` sheets would paint text that was given its colour for what lies beneath.
 REFUSED = ("script", "foreignobject", "style", "iframe", "audio", "video", "a", "feimage", "set")
 REFUSED_STARTS = ("animate",)
+SILENT = ("svg", "g", "defs", "desc", "title", "metadata")
 WORDS = ("text", "tspan", "textpath", "tref")
 URL = re.compile(r"url\s*\(\s*(['\"]?)(.*?)\1\s*\)", re.IGNORECASE | re.DOTALL)
+OPENED = re.compile(r"url\s*\(", re.IGNORECASE)
 
 
-def check(svg: str, width: int, height: int, words: bool = False) -> None:
+def check(svg: str, width: int, height: int, words: bool = False) -> bool:
     """See that an SVG has the size it should, and asks for nothing outside of itself.
 
     Args:
@@ -40,10 +44,13 @@ def check(svg: str, width: int, height: int, words: bool = False) -> None:
         height: of its root.
         words: whether it may have text.
 
+    Returns:
+        Whether there is anything in it to draw.
+
     Raises:
         TemplateError: it is no XML, or holds what it must not; with the line.
     """
-    _Reader(width, height, words).read(svg)
+    return _Reader(width, height, words).read(svg)
 
 
 def text_of(svg: str) -> list[str]:
@@ -117,6 +124,7 @@ class _Reader:
         self._size = (width, height)
         self._words = words
         self._depth = 0
+        self._draws = False
         self._parser = expat.ParserCreate()
         self._parser.StartElementHandler = self._start
         self._parser.EndElementHandler = self._end
@@ -124,7 +132,7 @@ class _Reader:
         self._parser.EntityDeclHandler = self._doctype
         self._parser.ProcessingInstructionHandler = self._instruction
 
-    def read(self, svg: str) -> None:
+    def read(self, svg: str) -> bool:
         if len(svg) > MOST_BYTES:
             raise TemplateError(f"the overlay's SVG is larger than {MOST_BYTES >> 20} MiB")
         try:
@@ -133,6 +141,7 @@ class _Reader:
             raise TemplateError(f"the overlay is no XML: {error}") from error
         except UnicodeEncodeError as error:
             raise TemplateError("the overlay holds half a character") from error
+        return self._draws
 
     def _refuse(self, why: str) -> TemplateError:
         return TemplateError(f"line {self._parser.CurrentLineNumber} of the overlay's SVG {why}")
@@ -152,6 +161,7 @@ class _Reader:
             raise self._refuse(f"has <{tag}>, which an overlay cannot have")
         if name in WORDS and not self._words:
             raise self._refuse(f"has <{tag}>: words are written with text()")
+        self._draws = self._draws or name not in SILENT
         if self._depth == 1:
             self._root(name, attributes)
         for attribute, value in attributes.items():
@@ -179,12 +189,15 @@ class _Reader:
             raise self._refuse(f"refers to {value[:60]!r}, which lies outside of it")
         if link == "base":
             raise self._refuse("has a base address")
-        if "\\" in value and ("url" in value.lower() or link == "style"):
-            raise self._refuse("has an escaped style")
-        if "@import" in value.lower():
-            raise self._refuse("imports a style sheet")
+        if link in PAINTS or link.startswith("marker"):
+            self._paint(value)
+
+    def _paint(self, value: str) -> None:
+        """A style, or what a shape is filled, cut or blurred with."""
+        if "\\" in value or "@" in value:
+            raise self._refuse(f"has the style {value[:60]!r}, with an escape or a rule")
         found = URL.findall(value)
-        if value.lower().count("url(") + value.lower().count("url (") > len(found):
+        if len(OPENED.findall(value)) > len(found):
             raise self._refuse(f"refers to {value[:60]!r}, which is not closed")
         for _, target in found:
             if not WITHIN.match(target.strip()):

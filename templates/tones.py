@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Literal
 
 from msgspec import Struct
 
-from templates.canvas import Words
 from templates.colors import BLACK, INK, WHITE, Color
 from templates.contrast import ENOUGH, Plan, pixels_of, plan
 from templates.scrim import Choice, zone_of
+from templates.spots import Words
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -20,8 +20,10 @@ Tone = Literal["light", "dark"]
 TONES: tuple[Tone, Tone] = ("light", "dark")
 NEAR = 2.5
 """Of the letters' size: words so near to others should be of one tone with them."""
-UNLIKE = 0.05
+UNLIKE = 0.25
 """What it costs to be of another tone than words nearby, as a change of the picture."""
+MILKY = 1.4
+"""How much worse a light scrim looks than a dark one that changes as much."""
 
 
 class _Try(Struct, frozen=True, kw_only=True):
@@ -46,8 +48,9 @@ class _Try(Struct, frozen=True, kw_only=True):
         if self.settled is not None:
             return area * UNLIKE * (self.settled != tone)
         plan = self.of(tone)
-        # Read without a scrim: the higher contrast is a little better.
-        return area * (plan.change if plan.contrast < ENOUGH else UNLIKE / plan.contrast)
+        if plan.contrast >= ENOUGH:
+            return area * 0.05 / plan.contrast  # the higher contrast is a little better
+        return area * plan.change * (MILKY if tone == "dark" else 1.0)
 
 
 def choose(words: Sequence[Words], shown: "Image") -> list[Choice]:
