@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from registry.errors import Fault, InvalidInputs, pointer
 from templates import locales, svg
-from templates.colors import dark, mix, read_color, readable
+from templates.colors import contrast, dark, mix, read_color, readable
 from templates.errors import TemplateError
 from templates.rows import Output
 from templates.sandbox import WORDS, Overlay, compile_overlay
@@ -102,13 +102,15 @@ class _Canvas:
     def __init__(
         self, output: Output, values: Mapping[str, Any], pictures: Mapping[str, "Image"], language: str
     ) -> None:
-        edge = output.safe * min(output.width, output.height)
+        left, top, right, bottom = output.edges
         self._output = output
         self._values = values
         self._pictures = pictures
         self._language = language
         self._rtl = locales.is_rtl(language)
-        self._safe = _Safe(x=edge, y=edge, width=output.width - 2 * edge, height=output.height - 2 * edge)
+        self._safe = _Safe(
+            x=left, y=top, width=output.width - left - right, height=output.height - top - bottom
+        )
         self.placed: list[Words] = []
         self.pasted: list[Pasted] = []
         self.faults: list[Fault] = []
@@ -117,6 +119,7 @@ class _Canvas:
         """All names of the overlay."""
         own: dict[str, Any] = {
             "text": self.text,
+            "measure": self.measure,
             "picture": self.picture,
             "out": self._output,
             "w": self._output.width,
@@ -129,6 +132,7 @@ class _Canvas:
             "mix": mix,
             "dark": dark,
             "readable": readable,
+            "contrast": contrast,
         }
         return {**self._values, **own}
 
@@ -234,6 +238,16 @@ class _Canvas:
             )
         )
         self._count()
+        return spot
+
+    def measure(self, variable: str | None = None, **how: Any) -> Spot:
+        """Where `text()` would set words, with the same arguments; nothing is set.
+
+        For what is drawn around words or centred as a whole before they are.
+        """
+        placed, faults = len(self.placed), len(self.faults)
+        spot = self.text(variable, **how)
+        del self.placed[placed:], self.faults[faults:]
         return spot
 
     def picture(
