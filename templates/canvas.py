@@ -262,7 +262,7 @@ class _Canvas:
         valign: Valign = "middle",
         cover: bool = False,
         radius: float = 0.0,
-        plate: bool = True,
+        plate: bool | str = True,
         bleed: bool = False,
     ) -> Spot:
         """Place a caller's picture, a logo for one, in a box; nothing where there is none.
@@ -277,7 +277,8 @@ class _Canvas:
             valign: top, middle or bottom of the box.
             cover: fill the box and cut off what sticks out.
             radius: of its corners.
-            plate: put a plate behind it where it would be lost in what lies beneath.
+            plate: put a plate behind it where it would be lost in what lies beneath; of this colour, where
+                it is one and the picture is seen on it.
             bleed: it may lie outside of the safe area.
         """
         if variable not in self._values:
@@ -299,7 +300,15 @@ class _Canvas:
             height=high,
         )
         self.pasted.append(
-            Pasted(name=variable, spot=spot, picture=picture, cover=cover, radius=radius, plate=plate)
+            Pasted(
+                name=variable,
+                spot=spot,
+                picture=picture,
+                cover=cover,
+                radius=radius,
+                plate=bool(plate),
+                plate_color=read_color(plate) if isinstance(plate, str) else None,
+            )
         )
         self._count()
         return spot

@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
 __all__ = ["MUCH", "redrawn", "too_small"]
 
-MUCH = 3.0
-"""Pictures that would have to grow by more than this are drawn anew."""
+MUCH = 1.5
+"""Small pictures that would have to grow by more than this are drawn anew."""
 TIMES = 3
-MOST = 640 * 640
-"""Pixels: larger ones are no sketches, and plain enlargement serves them well."""
+MOST = 400 * 400
+"""Pixels: larger ones have texture, which this would wash out."""
 LEAST = 48
 """Pixels of an edge: smaller ones have no contours."""
 EDGE = 0.015
@@ -25,7 +25,7 @@ EDGE = 0.015
 ROUNDS = 12
 PACE = 0.9
 """How far a pixel goes in a round."""
-WEAK, STRONG = 4.0, 14.0
+WEAK, STRONG = 8.0, 28.0
 """Of the gradient: edges below stay soft, those above become firm."""
 
 
@@ -45,7 +45,7 @@ def redrawn(picture: "Image") -> "Image":
     small: Any = np.asarray(picture)[strip:-strip, strip:-strip].astype(np.float32)
     large = cv2.resize(_calmed(small), None, fx=TIMES, fy=TIMES, interpolation=cv2.INTER_CUBIC)
     large = cv2.GaussianBlur(large, (0, 0), 0.4 * TIMES)
-    firm = cv2.GaussianBlur(_firmed(large), (0, 0), 0.8)
+    firm = cv2.GaussianBlur(_firmed(large), (0, 0), 1.2)
     return Image.fromarray(np.clip(firm + 0.5, 0, 255).astype(np.uint8))
 
 

@@ -41,8 +41,9 @@ def crop_box(size: tuple[int, int], width: int, height: int, focus: tuple[float,
     across, down = size
     scale = min(across / width, down / height)
     wide, high = width * scale, height * scale
-    left = min(max(focus[0] * across - wide / 2, 0), across - wide)
-    top = min(max(focus[1] * down - high / 2, 0), down - high)
+    # Nought last: what is left over may be less than nought by a rounding.
+    left = max(0.0, min(focus[0] * across - wide / 2, across - wide))
+    top = max(0.0, min(focus[1] * down - high / 2, down - high))
     return left, top, min(left + wide, across), min(top + high, down)
 
 
