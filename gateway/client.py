@@ -96,33 +96,38 @@ class GatewayClient:
         return response.text
 
     async def generate(
-        self, body: dict[str, Any], on_progress: Callable[[dict[str, Any]], None] | None = None
+        self,
+        body: dict[str, Any],
+        on_progress: Callable[[dict[str, Any]], None] | None = None,
+        *,
+        path: str = "/api/images/generate",
     ) -> dict[str, Any]:
         """Make images and follow the job for as long as it goes on.
 
         A request whose answer is lost is sent again under the same key: it makes one job.
 
         Args:
-            body: as `POST /api/images/generate` takes it.
+            body: as `path` takes it.
             on_progress: told the job after each look at it.
+            path: what makes the job; `/api/templates/<name>` runs a template.
 
         Returns:
             The job: completed, failed, canceled, unknown, or scheduled: it waits for its turn.
         """
-        return await self.follow(await self._generate(body), on_progress)
+        return await self.follow(await self._generate(path, body), on_progress)
 
-    async def _generate(self, body: dict[str, Any]) -> dict[str, Any]:
+    async def _generate(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         headers = {"Prefer": "respond-async", "Idempotency-Key": self._ambient.unique()}
         for pause_s in self._pauses_s:
             try:
-                return await self.call("POST", "/api/images/generate", body, headers)
+                return await self.call("POST", path, body, headers)
             except httpx.TransportError:
                 pass  # whether it was taken nobody knows: its key does
             except GatewayFailure as failure:
                 if not _passes(failure):
                     raise
             await asyncio.sleep(pause_s)
-        return await self.call("POST", "/api/images/generate", body, headers)
+        return await self.call("POST", path, body, headers)
 
     async def follow(
         self,
@@ -191,6 +196,29 @@ class GatewayClient:
     async def cancel(self, job_id: str) -> dict[str, Any]:
         """Cancel a job; the job as it is then."""
         return await self.call("DELETE", f"/api/jobs/{job_id}")
+
+    async def file(self, method: str, path: str, body: dict[str, Any] | None = None) -> tuple[str, bytes]:
+        """One call with a file as its answer; its type, and its bytes.
+
+        Raises:
+            GatewayFailure: the gateway refused.
+            httpx.TransportError: it cannot be reached.
+        """
+        response = await self._http.request(method, path, json=body, timeout=REPORT_S)
+        _check(response)
+        return response.headers["content-type"], response.content
+
+    async def upload(self, data: bytes, content_type: str) -> str:
+        """Upload a picture or weights; what to write where an input wants a URL.
+
+        Raises:
+            GatewayFailure: the gateway refused.
+            httpx.TransportError: it cannot be reached.
+        """
+        headers = {"Content-Type": content_type}
+        response = await self._http.post("/api/uploads", content=data, headers=headers, timeout=REPORT_S)
+        _check(response)
+        return str(response.json()["url"])
 
     async def image(self, image_id: str) -> bytes:
         """The bytes of a picture.

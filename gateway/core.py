@@ -19,7 +19,7 @@ from gateway.db.engine import Database, open_database
 from gateway.delivery.office import DeliveryOffice
 from gateway.faults import point
 from gateway.housekeeping import EVERY_S, Housekeeper
-from gateway.jobs import admit, queries, settle, store
+from gateway.jobs import admit, queries, store
 from gateway.jobs.cadence import Cadence
 from gateway.jobs.dispatch import Dispatcher
 from gateway.jobs.events import Events
@@ -35,6 +35,7 @@ from gateway.links import Links
 from gateway.media.library import open_library
 from gateway.parts import Parts, prepare
 from gateway.planning import Known, Plan, make_plan
+from gateway.previews import Previews
 from gateway.problems import Problem
 from gateway.readiness import WriteProbe
 from gateway.resends import Resends
@@ -98,6 +99,7 @@ class Core:
         self.admission = Admission(self)
         self.resends = Resends(self)
         self.runs = Runs(self)
+        self.previews = Previews(self)
         self._client = create_client()
         collector = Collector(self.images, self._client)
         self.media = open_library(settings, self.images, db, ambient)
@@ -340,45 +342,6 @@ class Core:
         self.delivery.wake()
         return await self.wait(job_id, account_id, 5.0)
 
-    async def adopt(self, job_id: str, request_id: str) -> JobRow:
-        """Follow an unknown job from the id that its provider has for it; the job as it is then.
-
-        Raises:
-            Problem: `not_found`, `job_not_unknown`, `provider_not_configured`.
-        """
-        job = _unknown_one(await self.job(job_id, None))
-        job_id = job.id
-        lost = next((one for one in job.attempts if one.status == "unknown"), job.attempts[-1])
-        route = job.admitted.candidates[lost.route_index].route
-        unavailable = self.providers.unavailable(route)
-        if unavailable is not None:
-            raise Problem("provider_not_configured", unavailable.reason, setting=unavailable.setting)
-        handle = self.providers.get(route.provider).handle_for(route, request_id)
-        deadline_at = self.ambient.now_ms() + int(self.settings.job_timeout_s * 1000)
-        if not await self.db.write(lambda c: settle.adopt(c, job_id, handle, deadline_at)):
-            raise Problem(
-                "job_not_unknown", f"{job_id} is {job.status}: nobody needs to say what became of it"
-            )
-        self.runner.start(job_id)
-        return await self.job(job_id, None)
-
-    async def fail_unknown(self, job_id: str) -> JobRow:
-        """End an unknown job that its provider never took; the job as it is then.
-
-        Raises:
-            Problem: `not_found`, `job_not_unknown`.
-        """
-        job = _unknown_one(await self.job(job_id, None))
-        job_id, at = job.id, self.ambient.now_ms()
-        if not await self.db.write(lambda c: settle.fail(c, job_id, at)):
-            raise Problem(
-                "job_not_unknown", f"{job_id} is {job.status}: nobody needs to say what became of it"
-            )
-        self.delivery.wake()
-        if job.parent_id is not None:
-            self.runner.start(job.parent_id)
-        return await self.job(job_id, None)
-
     async def image(self, image_id: str, account_id: str | None) -> tuple[ImageRow, bytes]:
         """An account's picture and its bytes; anybody's when the account is None: a link said so.
 
@@ -399,8 +362,3 @@ class Core:
     def view(self, job: JobRow) -> JobView:
         """A job as its owner sees it."""
         return job_view(job, self.runner.live(job.id), self.links.image)
-
-
-def _unknown_one(job: JobRow) -> JobRow:
-    """The job that an operator's word is about: of a template's run, the step that is unknown."""
-    return next((step for step in job.steps if step.status == "unknown"), job)

@@ -36,6 +36,9 @@ POINTS = (
     "delivery.tried",
     "delivery.noted",
     "window.taken",
+    "run.planned",
+    "run.admitted",
+    "run.composed",
 )
 """Each place, in the order of a job's life."""
 

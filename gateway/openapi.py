@@ -11,23 +11,27 @@ from msgspec.json import schema_components
 from gateway.accounts.budget_schemas import BudgetView
 from gateway.accounts.money_schemas import MovedView
 from gateway.accounts.schemas import BalanceView, KeyView, NewKeyView
+from gateway.admin_schemas import AdminJobView
 from gateway.answers import Operation, status_of
 from gateway.billing_schemas import MONEY
 from gateway.bodies import KEY_LENGTH
 from gateway.controls import MOST_SECONDS
 from gateway.delivery.asked import DeliveryRequest
 from gateway.problems import MEDIA_TYPE, ProblemDocument
+from gateway.runs.estimate import RunEstimateView
 from gateway.schemas import (
     MOST_LISTED,
-    AdminJobView,
     EstimateView,
     JobView,
     QuoteView,
     RawRequest,
     Schedule,
     ScheduleView,
+    StepView,
     TemplateRequest,
 )
+from gateway.template_openapi import describe_templates
+from gateway.template_schemas import TemplateDetail, TemplateView
 from registry.catalog import Catalog
 from registry.jsonschema import model_schema
 from registry.schema import Model
@@ -45,7 +49,7 @@ SAMPLES: dict[str, Any] = {
 """What the page shows for an input that a model requires."""
 
 REF = "#/components/schemas/{name}"
-STARTS_JOBS = ("/api/images/generate", "/diffusers/generate", "/api/templates/{name}")
+STARTS_JOBS = ("/api/images/generate", "/diffusers/generate", "/api/templates", "/api/templates/{name}")
 KEY = "apiKey"
 KEY_SCHEME = {"type": "http", "scheme": "bearer", "description": "An API key: igw_..."}
 GENERATE = ("/api/images/generate", "/api/images/estimate")
@@ -125,7 +129,7 @@ def complete_document(
     raw["properties"]["inputs"] = {"type": "string", "minLength": 1, "description": "The prompt"}
     first = next((m for m in catalog.data.default if m in diffusers), diffusers[0] if diffusers else "")
     _set_body(document, "/diffusers/generate", raw, {first: {"model_id": first, "inputs": SAMPLES["prompt"]}})
-    _set_body(document, "/api/templates/{name}", _template_request(templates, schemas), _variables(templates))
+    _set_template_bodies(document, templates)
     for (path, method), known in operations.items():
         if known.body is not None:
             _set_body(document, path, _struct(known.body, schemas), {"example": known.example}, method)
@@ -140,6 +144,10 @@ def complete_document(
         KeyView,
         NewKeyView,
         MovedView,
+        RunEstimateView,
+        StepView,
+        TemplateView,
+        TemplateDetail,
         *MONEY,
     )
     named = {view.__name__: view for view in views} | {"Problem": ProblemDocument}
@@ -172,13 +180,6 @@ def examples(catalog: Catalog) -> dict[str, dict[str, Any]]:
             "inputs": {name: SAMPLES.get(name, "...") for name in catalog.models[model].required},
         }
         for model in order
-    }
-
-
-def _variables(templates: TemplateLibrary) -> dict[str, dict[str, Any]]:
-    return {
-        name: {"variables": {v: "Winter Sale" for v, row in found.row.variables.items() if row.required}}
-        for name, found in templates.templates.items()
     }
 
 
@@ -278,24 +279,10 @@ def _common(catalog: Catalog) -> dict[str, Any]:
     }
 
 
-def _template_request(templates: TemplateLibrary, schemas: dict[str, Any]) -> dict[str, Any]:
-    body = _struct(TemplateRequest, schemas)
-    variables = [
-        {
-            "title": template.name,
-            "type": "object",
-            "required": [name for name, v in template.row.variables.items() if v.required],
-            "additionalProperties": False,
-            "properties": {
-                name: {"type": "string", "description": v.about}
-                | ({"maxLength": v.max_length} if v.max_length else {})
-                for name, v in template.row.variables.items()
-            },
-        }
-        for template in templates.templates.values()
-    ]
-    body["properties"]["variables"] = {"anyOf": variables}
-    return body
+def _set_template_bodies(document: dict[str, Any], templates: TemplateLibrary) -> None:
+    request = _struct(TemplateRequest, document["components"]["schemas"])
+    for path, body, values in describe_templates(document, templates, request):
+        _set_body(document, path, body, values)
 
 
 def _struct(struct: type[Struct], schemas: dict[str, Any]) -> dict[str, Any]:

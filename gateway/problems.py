@@ -17,6 +17,7 @@ from gateway.accounts.budget_schemas import BudgetView
 from gateway.limits import Taken
 from providers.errors import ProviderError
 from registry.errors import Fault, InvalidInputs, UnknownModel, UnknownPriceList
+from templates.errors import TemplateError
 
 __all__ = ["CODES", "MEDIA_TYPE", "Problem", "ProblemDocument", "as_problem", "problem_response", "too_many"]
 
@@ -53,6 +54,9 @@ CODES: dict[str, tuple[int, str]] = {
     "signup_refused": (403, "Not everybody may have an account"),
     "not_found": (404, "Not here"),
     "unknown_template": (404, "No such template"),
+    "no_thumbnail": (404, "The template has no thumbnail"),
+    "no_preview": (422, "The template has nothing to compose"),
+    "template_broken": (503, "The template cannot be used"),
     "method_not_allowed": (405, "This path does not take that method"),
     "slow_request": (408, "The body came too slowly"),
     "idempotency_in_flight": (409, "The same request is being answered"),
@@ -193,6 +197,9 @@ def as_problem(error: Exception) -> Problem:
         return Problem("invalid_inputs", detail, errors=list(error.faults))
     if isinstance(error, ProviderError):
         return provider_problem(error)
+    if isinstance(error, TemplateError):
+        detail = f"{error}. Whoever wrote the template must mend it. Nothing was charged"
+        return Problem("template_broken", detail)
     if isinstance(error, HTTPException) and error.status_code < 500:
         code = STATUS_CODES.get(error.status_code, "bad_request")
         return Problem(code, _http_detail(error), headers=dict(error.headers or {}))

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from billing.money import json_number
+from gateway.admin_schemas import AdminAttemptView, AdminJobView
 from gateway.ambient import iso
 from gateway.delivery.asked import DeliveryShown
 from gateway.jobs.live import Live
@@ -14,8 +15,6 @@ from gateway.jobs.records import UNDER_WAY, AttemptRow, ImageRow, JobRow, Progre
 from gateway.planning import Plan, price_words, usable
 from gateway.runs.views import step_views
 from gateway.schemas import (
-    AdminAttemptView,
-    AdminJobView,
     AttemptView,
     ErrorView,
     EstimateView,

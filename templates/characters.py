@@ -5,8 +5,8 @@ import unicodedata
 from collections.abc import Iterator
 from functools import lru_cache
 
-from uniseg.graphemecluster import grapheme_clusters  # type: ignore[import-untyped]
-from uniseg.linebreak import line_break_units  # type: ignore[import-untyped]
+from uniseg.graphemecluster import grapheme_clusters
+from uniseg.linebreak import line_break_units
 
 __all__ = ["BLANKS", "IGNORABLE", "break_units", "clusters", "normal"]
 

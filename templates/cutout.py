@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["Box", "Cutout", "NoCutout", "cut_out", "cut_out_by"]
+__all__ = ["Box", "Cutout", "NoCutout", "cut_out", "cut_out_by", "solid_box"]
 
 Box = tuple[int, int, int, int]
 """Left, top, right, bottom, as Pillow has it."""
@@ -64,7 +64,7 @@ def cut_out(picture: Image.Image) -> Cutout:
     alpha = own.getchannel("A")
     if _says_something(alpha):
         return _made(own, "alpha")
-    if alpha.getextrema()[1] <= CLEAR:
+    if not any(alpha.histogram()[CLEAR + 1 :]):
         raise NoCutout("nothing in the picture is opaque")
     if min(own.size) < SMALLEST:
         size = f"{own.width} x {own.height} pixels"
@@ -99,10 +99,15 @@ def cut_out_by(picture: Image.Image, removed: Image.Image) -> Cutout:
 
 
 def _made(image: Image.Image, how: Literal["alpha", "plain_background", "model"]) -> Cutout:
-    box = image.getchannel("A").point([0] * SOLID + [255] * (256 - SOLID)).getbbox()
+    box = solid_box(image)
     if box is None:
         raise NoCutout("nothing in the picture is opaque")
     return Cutout(image=image, how=how, box=box)
+
+
+def solid_box(image: Image.Image) -> Box | None:
+    """The place of what is more opaque than clear in an RGBA picture."""
+    return image.getchannel("A").point([0] * SOLID + [255] * (256 - SOLID)).getbbox()
 
 
 def _says_something(alpha: Image.Image) -> bool:

@@ -21,7 +21,7 @@ from templates.present import check
 from templates.rows import TemplateRow, problem_of
 from templates.variables import Variable
 
-__all__ = ["OVERLAY", "TemplateLibrary", "sample_values"]
+__all__ = ["OVERLAY", "TemplateLibrary", "load_template", "sample_values"]
 
 OVERLAY = "overlay.svg.jinja"
 MOST_BYTES = 32 << 20
@@ -62,6 +62,15 @@ class TemplateLibrary:
                 raise TemplateError(f"{root} is no folder")
             folders.update({f.name: f for f in root.iterdir() if f.is_dir() and f.name[0].isalpha()})
         return cls({name: _load(name, folders[name]) for name in sorted(folders)})
+
+
+def load_template(folder: Path) -> Template:
+    """One template, of its folder.
+
+    Raises:
+        TemplateError: it cannot be used.
+    """
+    return _load(folder.resolve().name, folder)
 
 
 def prompt_environment() -> jinja2.Environment:

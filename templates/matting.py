@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Matte", "clinging", "matte"]
+__all__ = ["Matte", "clinging", "distance", "matte"]
 
 Floats = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
@@ -21,6 +21,8 @@ LEAST_CONTRAST = 10.0
 
 NEAR = 0.25
 """The part of the way from background to product that is still background."""
+CRUMB = 40
+"""Pixels; a file's ringing comes in blocks of eight by eight."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,11 @@ def matte(pixels: Bytes, mask: Bytes) -> Matte:
     return Matte(alpha=alpha, colours=colours, contrast=part.contrast)
 
 
+def distance(mask: NDArray[np.uint8] | NDArray[np.bool_]) -> Floats:
+    """For each pixel of a mask, how far it is to the next that isn't of it; 0 outside."""
+    return np.asarray(cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, 5), np.float32)
+
+
 def clinging(pixels: Bytes, mask: Bytes, most: float) -> Bytes:
     """1 where a mask has background in it, near its edge.
 
@@ -64,14 +71,24 @@ def clinging(pixels: Bytes, mask: Bytes, most: float) -> Bytes:
     """
     found = np.zeros_like(mask)
     reach = _most(max(mask.shape))
-    depth = cv2.distanceTransform(mask, cv2.DIST_L2, 5)
+    depth = distance(mask)
     at = np.nonzero((depth > 0) & (depth <= reach))
     own = pixels[at].astype(np.float32)
     inner = _nearest(pixels, _pure(mask, depth, reach, apart=3 * reach), at, 2)
     outer = _nearest(pixels, (1 - mask).astype(np.uint8), at, 3)
     near = _between(own, outer)
-    found[at] = (near < most) & (near < NEAR * _between(inner, outer))
+    found[at] = (near < most) & ((near < NEAR * _between(inner, outer)) | (_crumbs(mask)[at] > 0))
     return found
+
+
+def _crumbs(mask: Bytes) -> Bytes:
+    """What sticks out of a mask and is too little to be a part of a product."""
+    opened = cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((5, 5), np.uint8))
+    out = ((mask > 0) & (opened == 0)).astype(np.uint8)
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(out, connectivity=8)
+    few = (stats[:, cv2.CC_STAT_AREA] < CRUMB).astype(np.uint8)
+    few[0] = 0
+    return np.asarray(few[labels], np.uint8)
 
 
 def _most(longest: int) -> int:
@@ -83,8 +100,8 @@ class _Edge:
     """The band along a contour, as a list of pixels: `at` are their indices."""
 
     def __init__(self, pixels: Bytes, mask: Bytes, deep: int) -> None:
-        depth = cv2.distanceTransform(mask, cv2.DIST_L2, 5)
-        beyond = cv2.distanceTransform((1 - mask).astype(np.uint8), cv2.DIST_L2, 5)
+        depth = distance(mask)
+        beyond = distance(1 - mask)
         band = (depth <= deep) & (beyond <= 2)
         self.at = np.nonzero(band)
         within = _pure(mask, depth, deep, apart=deep + 1.5)
@@ -108,7 +125,9 @@ class _Edge:
         step = np.clip(0.5 + 0.5 * (steps - 0.5), 0, 1)
         sure = np.clip((np.sqrt(length) - LEAST_CONTRAST) / LEAST_CONTRAST, 0, 1)
         share = sure * share + (1 - sure) * step
-        return np.clip((share - 0.04) / 0.92, 0, 1)  # grain and compression are no edge
+        return np.asarray(
+            np.clip((share - 0.04) / 0.92, 0, 1), np.float32
+        )  # grain and compression are no edge
 
     @staticmethod
     def _unmixed(own: Floats, inner: Floats, outer: Floats, share: Floats) -> Bytes:
@@ -140,7 +159,7 @@ def _pure(mask: Bytes, depth: Floats, deep: int, apart: float) -> Bytes:
         apart: how far from there a thin part is one of its own.
     """
     inside = (depth > deep).astype(np.uint8)
-    far = cv2.distanceTransform((1 - inside).astype(np.uint8), cv2.DIST_L2, 5) > apart
+    far = distance(1 - inside) > apart
     ridge = (depth >= cv2.dilate(depth, np.ones((3, 3), np.uint8))) & (mask > 0) & far
     return (inside | ridge.astype(np.uint8)).astype(np.uint8)
 
@@ -157,11 +176,10 @@ def _nearest(pixels: Bytes, source: Bytes, at: tuple[NDArray[np.intp], ...], rea
     where[labels.ravel()[flat]] = flat
     nearest = where[labels[at]]
     size = (2 * reach + 1, 2 * reach + 1)
-    weight = cv2.boxFilter(source.astype(np.float32), -1, size)
-    total = cv2.boxFilter(pixels.astype(np.float32) * source[..., None], -1, size)
-    return (total.reshape(-1, 3)[nearest] / np.maximum(weight.ravel()[nearest], 1e-6)[:, None]).astype(
-        np.float32
-    )
+    weight = cv2.boxFilter(source, cv2.CV_32F, size)
+    total = cv2.boxFilter(cv2.bitwise_and(pixels, pixels, mask=source), cv2.CV_32F, size)
+    mean = total.reshape(-1, 3)[nearest] / np.maximum(weight.ravel()[nearest], 1e-6)[:, None]
+    return np.asarray(mean, np.float32)
 
 
 def _between(one: Floats, other: Floats) -> Floats:
@@ -169,4 +187,4 @@ def _between(one: Floats, other: Floats) -> Floats:
     both = [
         cv2.cvtColor((side / 255)[None].astype(np.float32), cv2.COLOR_RGB2LAB)[0] for side in (one, other)
     ]
-    return np.linalg.norm(both[0] - both[1], axis=1).astype(np.float32)
+    return np.asarray(np.linalg.norm(both[0] - both[1], axis=1), np.float32)

@@ -40,10 +40,10 @@ def crop_box(size: tuple[int, int], width: int, height: int, focus: tuple[float,
     """
     across, down = size
     scale = min(across / width, down / height)
-    wide, high = width * scale, height * scale
-    # Nought last: what is left over may be less than nought by a rounding.
-    left = max(0.0, min(focus[0] * across - wide / 2, across - wide))
-    top = max(0.0, min(focus[1] * down - high / 2, down - high))
+    # A product of floats may be a hair more than what there is, and no picture is read beyond its edge.
+    wide, high = min(width * scale, across), min(height * scale, down)
+    left = min(max(focus[0] * across - wide / 2, 0), across - wide)
+    top = min(max(focus[1] * down - high / 2, 0), down - high)
     return left, top, min(left + wide, across), min(top + high, down)
 
 

@@ -3,7 +3,7 @@
     model   a smooth surface of colour through what the picture's border shows: it may be lit
             unevenly, or darker in its corners
     flood   whatever is like it, from the border inwards; soft shadows on it as well
-    holes   what shows the background inside the product: a mug's handle
+    holes   `holes`: what shows the background inside the product, as a mug's handle does
     edges   `matting`: what belongs to both is taken apart
 
 Whoever is in doubt here refuses. A product whose colour is the background's is eaten by a flood,
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from templates.cutout import NoCutout
+from templates.holes import holes
 from templates.matting import Matte, clinging, matte
 
 __all__ = ["cut_off_plain"]
@@ -35,7 +36,8 @@ LEAST_TOLERANCE, MOST_TOLERANCE = 3.5, 12.0
 LEAST_BORDER = 0.6
 """Share of the border that must be background."""
 SOFT = 1.0
-"""Steps of lightness a pixel of the small copy, under which a darkening is a shadow's."""
+"""Steps of lightness a pixel of the small copy, under which a darkening is a shadow's; up to twice
+as many where the picture is smaller than that copy would be."""
 DARKEST = 45.0
 """How much less light a shadow may have than the background around it."""
 LEAST_SHARE, MOST_SHARE = 0.002, 0.97
@@ -96,9 +98,12 @@ def _lab(pixels: NDArray[np.uint8], blur: float) -> Floats:
 
 def _terms(height: int, width: int, degree: int) -> Floats:
     """The polynomials of x and y up to a degree, at each pixel: (height, width, terms)."""
-    y, x = np.meshgrid(np.linspace(-1, 1, height), np.linspace(-1, 1, width), indexing="ij")
-    powers = [x**i * y**j for i in range(degree + 1) for j in range(degree + 1 - i)]
-    return np.stack(powers, axis=-1).astype(np.float32)
+    across, down = (np.linspace(-1, 1, length, dtype=np.float32) for length in (width, height))
+    both = [(i, j) for i in range(degree + 1) for j in range(degree + 1 - i)]
+    terms = np.empty((height, width, len(both)), np.float32)
+    for n, (i, j) in enumerate(both):
+        terms[..., n] = np.outer(down**j, across**i)
+    return terms
 
 
 def _surface(terms: Floats, colours: Floats, keep: Floats) -> Floats:
@@ -123,7 +128,7 @@ def _learn(pixels: NDArray[np.uint8]) -> Ground:
     thick = max(2, round(min(size) * 0.02))
     ring[:thick] = ring[-thick:] = True
     ring[:, :thick] = ring[:, -thick:] = True
-    terms = _terms(*lab.shape[:2], 2)
+    terms = _terms(lab.shape[0], lab.shape[1], 2)
     model = terms @ _border(terms[ring], lab[ring])
     away = np.linalg.norm(lab - model, axis=2)
     tolerance, noise = _tolerance(away[ring])
@@ -131,7 +136,7 @@ def _learn(pixels: NDArray[np.uint8]) -> Ground:
     for degree in (2, 4):
         known = _outside(((away < tolerance) & (shadow == 0)).astype(np.uint8))
         if known.mean() > 0.25:
-            terms = _terms(*lab.shape[:2], degree)
+            terms = _terms(lab.shape[0], lab.shape[1], degree)
             at = known > 0
             model = terms @ _surface(terms[at], lab[at], np.ones(int(at.sum()), np.float32))
             away = np.linalg.norm(lab - model, axis=2)
@@ -180,8 +185,13 @@ def _shadow(lab: Floats, model: Floats, tolerance: float) -> Mask:
         cv2.Sobel(smooth, cv2.CV_32F, 1, 0, scale=1 / 8), cv2.Sobel(smooth, cv2.CV_32F, 0, 1, scale=1 / 8)
     )
     less = ground - light
-    soft = (steep < SOFT) & (less > 0) & (less < DARKEST) & (np.linalg.norm(hue, axis=2) < tolerance)
-    return soft.astype(np.uint8)
+    soft = (
+        (steep < SOFT * min(2.0, MODEL_EDGE / max(light.shape)))
+        & (less > LEAST_TOLERANCE / 2)
+        & (less < DARKEST)
+        & (np.linalg.norm(hue, axis=2) < tolerance)
+    )
+    return np.asarray(soft, np.uint8)
 
 
 # ---- what is product -----------------------------------------------------------------------
@@ -200,7 +210,7 @@ def _flooded(ground: Mask, sources: Mask) -> Mask:
     wet = np.zeros(number, np.uint8)
     wet[labels[sources > 0]] = 1
     wet[0] = 0
-    return wet[labels]
+    return np.asarray(wet[labels], np.uint8)
 
 
 def _product(pixels: NDArray[np.uint8], ground: Ground) -> Mask:
@@ -214,9 +224,7 @@ def _product(pixels: NDArray[np.uint8], ground: Ground) -> Mask:
     like = ((away < ground.tolerance) | (ground.shadow > 0)).astype(np.uint8)
     product = (1 - _outside(like)).astype(np.uint8)
     product = _without_specks(product)
-    for hole in _holes(product, like, away, ground):
-        product[hole] = 0
-    return product
+    return product & (1 - holes(product, like, away.astype(np.float32), ground.tolerance, ground.noise))
 
 
 def _without_specks(product: Mask) -> Mask:
@@ -229,56 +237,10 @@ def _without_specks(product: Mask) -> Mask:
     large = areas >= max(0.01 * int(areas.max()), 0.0002 * total)
     if int(large.sum()) > MOST_PIECES or int(areas[~large].sum()) > 0.02 * total:
         raise NoCutout("the background isn't plain (too much stands out from it)")
-    kept = np.concatenate([[0], large]).astype(np.uint8)[labels]
+    kept: Mask = np.concatenate([[0], large]).astype(np.uint8)[labels]
     if float(kept.mean()) > MOST_SHARE:
         raise NoCutout("the product fills the picture, and no background is left around it")
     return kept
-
-
-def _holes(product: Mask, like: Mask, away: Floats, ground: Ground) -> list[tuple[NDArray[np.intp], ...]]:
-    """What shows the background inside of the product: as indices.
-
-    A printed label may have the background's colour as well, and a highlight may. A label has letters
-    on it, or light and shade of the product's own; a highlight fades. A hole does neither.
-    """
-    inside = like * product
-    number, labels, stats, _ = cv2.connectedComponentsWithStats(inside, connectivity=4)
-    found = []
-    for n in range(1, number):
-        left, top, width, height, area = (int(value) for value in stats[n])
-        if area < max(25, 0.0004 * product.size):
-            continue
-        rows, columns = slice(top, top + height), slice(left, left + width)
-        part = labels[rows, columns] == n
-        off = away[rows, columns][part]
-        if float(np.median(off)) > max(1.0, 1.5 * ground.noise) + 0.5:
-            continue
-        if _islands(part, away[rows, columns] > 4 * ground.tolerance) > 0.01 * area:
-            continue
-        room = slice(max(0, top - 12), top + height + 12), slice(max(0, left - 12), left + width + 12)
-        if not _sharp(labels[room] == n, product[room] > 0, away[room], ground.tolerance):
-            continue
-        r, c = np.nonzero(part)
-        found.append((r + top, c + left))
-    return found
-
-
-def _islands(part: NDArray[np.bool_], clear: NDArray[np.bool_]) -> int:
-    """Pixels inside of a hole that are clearly something else."""
-    around = cv2.copyMakeBorder((~part).astype(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=1)
-    _, labels = cv2.connectedComponents(around, connectivity=8)
-    inside = labels[1:-1, 1:-1]
-    return int(((inside > 0) & (inside != labels[0, 0]) & clear).sum())
-
-
-def _sharp(part: NDArray[np.bool_], product: NDArray[np.bool_], away: Floats, tolerance: float) -> bool:
-    """Whether the product begins at once around a hole."""
-    beyond = cv2.distanceTransform((~part).astype(np.uint8), cv2.DIST_L2, 5)
-    beside = away[product & (beyond > 2) & (beyond <= 4)]
-    further = away[product & (beyond > 7) & (beyond <= 10)]
-    if not beside.size or float(np.median(beside)) < 3 * tolerance:
-        return False
-    return not further.size or float(np.median(beside)) > 0.6 * float(np.median(further))
 
 
 def _outline(pixels: NDArray[np.uint8], product: Mask, ground: Ground) -> Mask:
@@ -288,7 +250,7 @@ def _outline(pixels: NDArray[np.uint8], product: Mask, ground: Ground) -> Mask:
     """
     clings = clinging(pixels, product, 3 * ground.tolerance)
     around = (1 - product).astype(np.uint8)
-    return (1 - _flooded(around | clings, around)).astype(np.uint8)
+    return np.asarray(1 - _flooded(around | clings, around), np.uint8)
 
 
 def _see(mask: Mask, made: Matte, tolerance: float) -> None:

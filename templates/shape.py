@@ -16,6 +16,8 @@ __all__ = ["Extent", "NoGlyph", "Span", "Spread", "measure", "spans", "spread"]
 _EAST_ASIAN = frozenset({"Hani", "Hira", "Kana", "Bopo", "Hang"})
 _QUOTES = frozenset("\u201c\u201d\u2018\u2019\u2026\u2014\u00b7")
 """Half as wide in a Latin face as among Han characters."""
+_TALLEST = 32
+"""Characters of a cluster: emoji families have up to ten, stacked marks are no writing."""
 _SPACES = frozenset(" \u00a0\u2007\u202f\u3000")
 
 
@@ -80,16 +82,17 @@ def spans(text: str, faces: Sequence[Face], rtl: bool) -> list[Span]:
 def measure(face: Face, text: str, rtl: bool) -> Extent:
     """A run's extent."""
     infos, positions = _shape(face, text, rtl)
-    pen, left, right, top, bottom = 0, 0, 0, 0, 0
+    pen = 0
+    boxes = []
     for info, position in zip(infos, positions, strict=True):
         ink = _ink(face, info.codepoint)
         if ink is not None:
-            x = pen + position.x_offset
-            left, right = min(left, x + ink[0]), max(right, x + ink[1])
-            bottom, top = min(bottom, position.y_offset + ink[2]), max(top, position.y_offset + ink[3])
+            x, y = pen + position.x_offset, position.y_offset
+            boxes.append((x + ink[0], x + ink[1], y + ink[2], y + ink[3]))
         pen += position.x_advance
+    lefts, rights, bottoms, tops = zip(*boxes, strict=True) if boxes else ((0,), (0,), (0,), (0,))
     upem = face.upem
-    return Extent(pen / upem, left / upem, max(right, pen) / upem, top / upem, bottom / upem)
+    return Extent(pen / upem, min(lefts) / upem, max(rights) / upem, max(tops) / upem, min(bottoms) / upem)
 
 
 def spread(text: str, parts: Sequence[Span]) -> Spread:
@@ -138,8 +141,8 @@ def _sets_quotes(face: Face, unit: str) -> bool:
 def _face_of(unit: str, faces: tuple[Face, ...]) -> Face | str:
     needed = "".join(c for c in unit if c not in IGNORABLE)
     undrawn = "".join(c for c in needed if unicodedata.category(c) in ("Co", "Cn", "Cs"))
-    if undrawn:
-        return undrawn
+    if undrawn or len(unit) > _TALLEST:
+        return undrawn or unit[-1]
     if needed.isspace():
         return faces[0]
     order = (EMOJI, *faces) if "\ufe0f" in unit else faces
@@ -157,7 +160,8 @@ def _shape(face: Face, text: str, rtl: bool) -> tuple[list[hb.GlyphInfo], list[h
     buffer.add_str(text)
     buffer.guess_segment_properties()
     buffer.direction = "rtl" if rtl else "ltr"
-    hb.shape(face.font, buffer)
+    # The renderer's shaper leaves contextual alternates of Hangul out (among them a wider blank).
+    hb.shape(face.font, buffer, {"calt": False} if buffer.script == "Hang" else {})
     return buffer.glyph_infos, buffer.glyph_positions
 
 

@@ -7,16 +7,16 @@ of the SVG is the text.
 
 from collections.abc import Iterable, Sequence
 from html import escape
-from itertools import pairwise
 from typing import Literal
 
 from msgspec import Struct
 
 from templates.bidi import strong_direction, visual_order
+from templates.box import Box, Layout, largest
 from templates.characters import normal
 from templates.fonts.faces import Face, faces_for, is_rtl_language
 from templates.shape import NoGlyph, Span, measure, spans
-from templates.wrap import Paragraph, balance, prepare, wrap
+from templates.wrap import Paragraph, balance, prepare
 
 __all__ = ["Align", "Block", "Line", "NoGlyph", "Run", "TextDoesNotFit", "fit", "font_files", "svg_text"]
 
@@ -24,10 +24,14 @@ Align = Literal["start", "center", "end", "left", "right"]
 
 LONGEST = 1000
 """Characters that a box may have; more are refused before they are measured."""
-_AIR = 0.02
-"""Ems that stay free between the ink of two lines."""
-_STEPS = 12
 _RLM = "\u200f"
+_OPENING = frozenset("\u300c\u300e\u3008\u300a\u3010\u3014\uff08\u201c\u2018")
+_CLOSING = frozenset(
+    "\u300d\u300f\u3009\u300b\u3011\u3015\uff09\u201d\u2019\uff0c\u3002\u3001\uff01\uff1f\uff1a\uff1b"
+)
+"""East Asian punctuation, of which half is blank: that half does not count at a line's ends."""
+_BESIDE = 0.06
+"""Ems beside the ink of a letter."""
 
 
 class TextDoesNotFit(ValueError):
@@ -40,7 +44,7 @@ class TextDoesNotFit(ValueError):
         self.text, self.size, self.room = text, size, room
         shown = text if len(text) <= 40 else text[:39] + "…"
         advice = f"shorten it to about {room} characters" if room else "the box is too small for any text"
-        super().__init__(f"{shown!r} does not fit its box even at {size:g} px: {advice}")
+        super().__init__(f"“{shown}” does not fit its box even at {size:g} px: {advice}")
 
 
 class Run(Struct, frozen=True):
@@ -78,78 +82,6 @@ class Block(Struct, frozen=True):
     faces: tuple[Face, ...]
 
 
-class _Heights(Struct, frozen=True):
-    """Of lines, in ems."""
-
-    ascent: float
-    pitch: float
-    descent: float
-    count: int
-
-    @property
-    def total(self) -> float:
-        return self.ascent + self.pitch * (self.count - 1) + self.descent
-
-
-class _Layout(Struct, frozen=True):
-    lines: list[list[tuple[int, int]]]
-    heights: _Heights
-
-
-class _Setter(Struct, frozen=True):
-    """A measured text, and the box that it has to fit."""
-
-    paragraphs: list[Paragraph]
-    rtl: bool
-    face: Face
-    width: float
-    height: float
-    leading: float
-    max_lines: int | None
-
-    def at(self, size: float) -> _Layout | None:
-        """The lines at this size, or None where they don't fit."""
-        lines, count = [], 0
-        for paragraph in self.paragraphs:
-            most = float("inf") if self.max_lines is None else self.max_lines - count
-            broken = wrap(paragraph, self.width / size, most)
-            if broken is None or len(broken) > most:
-                return None
-            lines.append(broken)
-            count += len(broken)
-        heights = self.heights(lines)
-        return _Layout(lines, heights) if heights.total * size <= self.height else None
-
-    def heights(self, lines: list[list[tuple[int, int]]]) -> _Heights:
-        ink = [
-            (max(p.top for p in paragraph.pieces[a:b]), -min(p.bottom for p in paragraph.pieces[a:b]))
-            for paragraph, broken in zip(self.paragraphs, lines, strict=True)
-            for a, b in broken
-        ]
-        tight = [below + above + _AIR for (_, below), (above, _) in pairwise(ink)]
-        usual = self.face.metrics
-        return _Heights(
-            ascent=max(usual.cap_height, ink[0][0]),
-            pitch=max([self.leading, *tight]),
-            descent=max(usual.descent, ink[-1][1]),
-            count=len(ink),
-        )
-
-    def room(self, size: float, length: int) -> int:
-        """About how many characters like these the box holds at a size."""
-        usual = self.face.metrics
-        count = int(1 + (self.height / size - usual.cap_height - usual.descent) / self.leading)
-        count = max(0, count if self.max_lines is None else min(count, self.max_lines))
-        pieces = [piece for paragraph in self.paragraphs for piece in paragraph.pieces]
-        total = sum(piece.width + piece.gap for piece in pieces) or 1.0
-        limit = self.width / size
-        held = length * min(1.0, count * limit / total) * 0.9
-        widest = max(pieces, key=lambda piece: piece.width)
-        if widest.width > limit:
-            held = min(held, (widest.end - widest.start) * limit / widest.width)
-        return min(int(held), max(0, length - 1))
-
-
 def fit(
     text: str,
     *,
@@ -173,7 +105,7 @@ def fit(
         min_size: the smallest.
         family: a name of `fonts.faces.FAMILIES`.
         weight: of the face, 100 to 900.
-        max_lines: how many lines there may be.
+        max_lines: how many lines there may be; a text with more newlines than that gets blanks for them.
         leading: from baseline to baseline, in font sizes; more where ink would touch.
         language: as in `ja` or `zh-Hant`: chooses Han forms, and the direction of what has none.
 
@@ -187,22 +119,25 @@ def fit(
     """
     faces = faces_for(family, weight, language)
     text = normal(text)
+    if max_lines is not None and text.count("\n") >= max_lines:
+        text = text.replace("\n", " ")
+    min_size = min(min_size, size)
     rtl = _is_rtl(text, language)
     if not text:
         return Block((), size, size * leading, 0.0, 0.0, 0.0, rtl, ())
     head = text[:LONGEST].rstrip("\n")
     paragraphs = [_paragraph(line, faces, rtl) for line in head.split("\n")]
-    setter = _Setter(paragraphs, rtl, faces[0], width, height, leading, max_lines)
-    smallest = setter.at(min_size) if len(text) <= LONGEST else None
+    box = Box(paragraphs, rtl, faces[0], width, height, leading, max_lines)
+    smallest = box.at(min_size) if len(text) <= LONGEST else None
     if smallest is None:
-        raise TextDoesNotFit(text, min_size, setter.room(min_size, len(head)))
-    found, layout = _largest(setter, min_size, size, smallest)
-    block = _block(setter, layout, found)
+        raise TextDoesNotFit(text, min_size, box.room(min_size, len(head)))
+    found, layout = largest(box, min_size, size, smallest)
+    block = _block(box, layout, found)
     if block.width > width:  # what was measured across a break is kerned otherwise at an end
         smaller = max(min_size, found * width / block.width * 0.9999)
-        block = _block(setter, layout, smaller)
+        block = _block(box, layout, smaller)
         if block.width > width:
-            raise TextDoesNotFit(text, min_size, setter.room(min_size, len(text)))
+            raise TextDoesNotFit(text, min_size, box.room(min_size, len(text)))
     return block
 
 
@@ -222,39 +157,18 @@ def _is_rtl(text: str, language: str | None) -> bool:
     return bool(first)
 
 
-def _largest(setter: _Setter, low: float, high: float, layout: _Layout) -> tuple[float, _Layout]:
-    """The largest size that fits, given that `low` does."""
-    top = setter.at(high)
-    if top is not None:
-        return high, top
-    for _ in range(_STEPS):
-        middle = (low + high) / 2
-        tried = setter.at(middle)
-        if tried is None:
-            high = middle
-        else:
-            low, layout = middle, tried
-    return low, layout
-
-
-def _block(setter: _Setter, layout: _Layout, size: float) -> Block:
-    limit = setter.width / size
-    lines = []
-    balanced = []
-    for paragraph, broken in zip(setter.paragraphs, layout.lines, strict=True):
-        better = balance(paragraph, broken, limit)
-        balanced.append(better)
-        for first, last in better:
-            a, b = paragraph.pieces[first].start, paragraph.pieces[last - 1].end
-            lines.append(_line(paragraph, a, b, setter.rtl, size))
-    heights = setter.heights(balanced)
-    if heights.total * size > setter.height:  # accents that came to lie above one another
-        heights = layout.heights
-        lines = [
-            _line(paragraph, paragraph.pieces[a].start, paragraph.pieces[b - 1].end, setter.rtl, size)
-            for paragraph, broken in zip(setter.paragraphs, layout.lines, strict=True)
-            for a, b in broken
-        ]
+def _block(box: Box, layout: Layout, size: float) -> Block:
+    """The block of a layout, its lines made equal where that is not higher than the box."""
+    each = zip(box.paragraphs, layout.lines, strict=True)
+    better = [balance(paragraph, broken, box.width / size) for paragraph, broken in each]
+    heights = box.heights(better)
+    if heights.total * size > box.height:  # accents that came to lie above one another
+        better, heights = layout.lines, layout.heights
+    lines = [
+        _line(paragraph, paragraph.pieces[first].start, paragraph.pieces[last - 1].end, box.rtl, size)
+        for paragraph, broken in zip(box.paragraphs, better, strict=True)
+        for first, last in broken
+    ]
     used = dict.fromkeys(run.face for line in lines for run in line.runs)
     return Block(
         lines=tuple(lines),
@@ -263,7 +177,7 @@ def _block(setter: _Setter, layout: _Layout, size: float) -> Block:
         ascent=heights.ascent * size,
         width=max(line.width for line in lines),
         height=heights.total * size,
-        rtl=setter.rtl,
+        rtl=box.rtl,
         faces=tuple(used),
     )
 
@@ -282,6 +196,12 @@ def _line(paragraph: Paragraph, start: int, end: int, rtl: bool, size: float) ->
         starts[i] = pen
         left, right = min(left, pen + extents[i].left), max(right, pen + extents[i].right)
         pen += extents[i].advance
+    right = max(right, pen)
+    plain = not any(p.level for p in parts)
+    if plain and parts[0].face.east_asian and paragraph.text[start] in _OPENING:
+        left = max(left, extents[0].left - _BESIDE)
+    if plain and parts[-1].face.east_asian and paragraph.text[end - 1] in _CLOSING:
+        right = min(right, pen - extents[-1].advance + extents[-1].right + _BESIDE)
     runs = tuple(
         Run(
             paragraph.text[p.start : p.end],

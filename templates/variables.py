@@ -190,7 +190,8 @@ def _money(variable: Variable, value: Any) -> Decimal:
         raise BadValue("not_allowed", f"{written[:40]!r} is no amount", MONEY_FORMS) from error
     low, high = variable.min, variable.max
     if (low is not None and amount < Decimal(str(low))) or (high is not None and amount > Decimal(str(high))):
-        words = [f"at least {low:g}"] * (low is not None) + [f"at most {high:g}"] * (high is not None)
+        ends = (("at least", low), ("at most", high))
+        words = [f"{word} {end:g}" for word, end in ends if end is not None]
         raise BadValue("out_of_range", f"{written} is out of range", " and ".join(words))
     return amount
 

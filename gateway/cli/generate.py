@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import rich_click as click
-from rich.markup import escape
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from gateway.cli.connect import MESSAGES, open_gateway
+from gateway.cli.follow import failure, follow, warn
 from gateway.cli.params import read_params
-from gateway.client import GatewayClient, GatewayFailure
+from gateway.client import GatewayClient
 from gateway.settings import load_settings
 from gateway.verify import extension_of
 
@@ -76,14 +75,14 @@ async def _run(body: dict[str, Any], output: str | None, estimate: bool, as_json
     async with open_gateway(load_settings()) as client:
         if estimate:
             answer = await client.call("POST", "/api/images/estimate", body)
-            _warn(answer)
+            warn(answer)
             click.echo(json.dumps(answer, indent=2) if as_json else _estimate_words(answer))
             return
-        job = await _follow(client, body)
+        job = await follow(client, lambda show: client.generate(body, show))
         if job["status"] != "completed":
-            raise _failure(job)
+            raise failure(job)
         files = await _save(client, job, output)
-        _warn(job)
+        warn(job)
         if as_json:
             click.echo(json.dumps(job, indent=2))
         elif output != "-":
@@ -93,66 +92,9 @@ async def _run(body: dict[str, Any], output: str | None, estimate: bool, as_json
                 click.echo(str(file))
 
 
-def _warn(answer: dict[str, Any]) -> None:
-    for warning in answer["warnings"]:
-        MESSAGES.print(f"[yellow]warning:[/] {escape(warning)}", highlight=False)
-
-
-def _failure(job: dict[str, Any]) -> GatewayFailure:
-    if job["status"] == "unknown":
-        detail = (
-            f"the provider did not answer whether it took {job['jobId']}. It is not sent again, and its "
-            "price stays set aside until that is known; `GET /api/jobs/<id>` shows it"
-        )
-        return GatewayFailure({"code": "job_unknown", "detail": detail}, 202)
-    if job["status"] == "scheduled":
-        when = f" and runs at {job['runsAt']}, as number {job['place']} of those" if job["runsAt"] else ""
-        detail = (
-            f"{job['jobId']} waits for its turn{when}: `gateway jobs` shows it, and `DELETE /api/jobs/<id>` "
-            "takes it back. Jobs of normal accounts do; a premium account's run at once"
-        )
-        return GatewayFailure({"code": "job_scheduled", "detail": detail}, 202)
-    error = job.get("error") or {"code": job["status"], "message": f"the job is {job['status']}"}
-    return GatewayFailure({"code": error["code"], "detail": error["message"]}, 502)
-
-
 def _estimate_words(answer: dict[str, Any]) -> str:
     able = "" if answer["available"] else f"\nnot available: {answer['unavailableBecause']}"
     return f"{answer['cost']} USD with {answer['model']} ({answer['price']}){able}"
-
-
-async def _follow(client: GatewayClient, body: dict[str, Any]) -> dict[str, Any]:
-    """Run the job with a progress bar on a terminal; Ctrl-C cancels it."""
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.fields[steps]}"),
-        TimeElapsedColumn(),
-        console=MESSAGES,
-        transient=True,
-        disable=not MESSAGES.is_terminal,
-    ) as progress:
-        task = progress.add_task("starting", total=None, steps="")
-        job_id: str | None = None
-
-        def show(job: dict[str, Any]) -> None:
-            nonlocal job_id
-            job_id = job["jobId"]
-            now = job["progress"] or {}
-            total = now.get("steps")
-            steps = f"{now.get('step')}/{total}" if total else ""
-            if now.get("images") is not None:
-                steps = f"{steps} picture {now['images'] + 1}".strip()
-            what = now.get("phase") or job["status"]
-            progress.update(task, description=what, completed=now.get("step") or 0, total=total, steps=steps)
-
-        try:
-            return await client.generate(body, show)
-        except asyncio.CancelledError:
-            if job_id is not None:
-                await asyncio.shield(client.cancel(job_id))
-                MESSAGES.print(f"canceled {job_id}")
-            raise
 
 
 async def _save(client: GatewayClient, job: dict[str, Any], output: str | None) -> list[Path]:

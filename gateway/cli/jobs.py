@@ -9,13 +9,13 @@ import rich_click as click
 from rich.console import Console
 from rich.table import Table
 
+from gateway.admin_schemas import AdminJobList, AdminJobView
 from gateway.cli.connect import open_gateway, running_gateway
 from gateway.cli.job_lines import lines_of
 from gateway.db.engine import open_database
 from gateway.jobs import queries
 from gateway.jobs.queries import JobFilter
 from gateway.jobs.records import JobRow
-from gateway.schemas import AdminJobList, AdminJobView
 from gateway.settings import Settings, load_settings
 from gateway.views import admin_job_view, job_view
 

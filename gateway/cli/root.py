@@ -17,6 +17,7 @@ from gateway.cli.outbox import outbox
 from gateway.cli.registry import models, registry
 from gateway.cli.route import route
 from gateway.cli.run import config, engine, serve
+from gateway.cli.template import template
 from gateway.cli.webhooks import webhooks
 
 __all__ = ["cli", "main"]
@@ -41,6 +42,7 @@ for command in (
     billing,
     backend,
     billing,
+    template,
     models,
     route,
     registry,

@@ -110,14 +110,29 @@ class Library:
         if url.startswith("upl_"):
             return await self._uploaded(url, kind, account_id)
         async with _stored(), self._slots[kind], Spool(self._folder, LIMITS[kind].max_bytes) as spool:
-            deadline_s = LIMITS[kind].deadline_s
-            if url.startswith("data:"):
-                await spool.write(await asyncio.to_thread(read_data_url, url))
-            elif url.startswith("s3://"):
-                await self._buckets.fetch(url, spool, deadline_s=deadline_s)
-            else:
-                await self.fetcher.fetch(url, spool, deadline_s=deadline_s)
+            await self._fetch(url, kind, spool)
             return await self._keep(spool, kind, account_id, "med")
+
+    async def look(self, url: str, account_id: str) -> bytes:
+        """The bytes of a picture that a reference stands for, checked and written anew as `bring` does;
+        nothing is kept.
+
+        Raises:
+            MediaRefused: it cannot be used; says why.
+            OutputFetchFailed: an upload could not be read from the store.
+            Problem: `storage_unavailable`.
+        """
+        if url.startswith("upl_"):
+            row = await self._uploaded(url, "image", account_id)
+            return await self.read(MediaRef(url=url, key=row.storage_key))
+        async with self._slots["image"], Spool(self._folder, LIMITS["image"].max_bytes) as spool:
+            await self._fetch(url, "image", spool)
+            await spool.flush()
+            if not spool.size:
+                raise MediaRefused("it is empty")
+            async with Spool(self._folder, 0) as result:
+                await self._inspector.inspect("image", spool.path, result.path)
+                return await asyncio.to_thread(result.path.read_bytes)
 
     async def upload(
         self, body: AsyncIterator[bytes], size: int | None, kind: Kind, account_id: str
@@ -156,6 +171,16 @@ class Library:
         if data is None:
             raise OutputFetchFailed("An input is gone from the store.", raw=ref.key)
         return data
+
+    async def _fetch(self, url: str, kind: Kind, spool: Spool) -> None:
+        """Read what a reference stands for, which is no upload."""
+        deadline_s = LIMITS[kind].deadline_s
+        if url.startswith("data:"):
+            await spool.write(await asyncio.to_thread(read_data_url, url))
+        elif url.startswith("s3://"):
+            await self._buckets.fetch(url, spool, deadline_s=deadline_s)
+        else:
+            await self.fetcher.fetch(url, spool, deadline_s=deadline_s)
 
     async def _uploaded(self, media_id: str, kind: Kind, account_id: str) -> MediaRow:
         row = await self._db.read(lambda c: find_media(c, media_id, account_id))

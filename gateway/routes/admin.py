@@ -6,7 +6,9 @@ from litestar import Request, Response, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath
 
+from gateway import unknown
 from gateway.access import ADMIN
+from gateway.admin_schemas import AdminJobList, AdminJobView, AdoptRequest, FailRequest
 from gateway.answers import may, takes
 from gateway.bodies import read_body
 from gateway.core import Core
@@ -14,10 +16,6 @@ from gateway.jobs.queries import JobFilter
 from gateway.routes.job_filter import FILTERED
 from gateway.routes.jobs import Cursor, Limit, job_counts, job_page
 from gateway.schemas import (
-    AdminJobList,
-    AdminJobView,
-    AdoptRequest,
-    FailRequest,
     JobCounts,
     json_response,
 )
@@ -71,7 +69,7 @@ async def adopt_job(
 ) -> Response[AdminJobView]:
     """The provider has this unknown job under `requestId`: it is followed to its end from there."""
     body = await read_body(request, AdoptRequest)
-    job = await core.adopt(job_id, body.request_id)
+    job = await unknown.adopt(core, job_id, body.request_id)
     return json_response(admin_job_view(core.view(job), job))
 
 
@@ -87,5 +85,5 @@ async def fail_job(
 ) -> Response[AdminJobView]:
     """The provider never took this unknown job: it ends as failed, its hold is released."""
     await read_body(request, FailRequest)
-    job = await core.fail_unknown(job_id)
+    job = await unknown.fail(core, job_id)
     return json_response(admin_job_view(core.view(job), job))

@@ -6,11 +6,12 @@ from litestar import Request, Response, post
 from litestar.di import NamedDependency
 
 from gateway.access import ADMIN
+from gateway.admin_schemas import ReloadRequest
 from gateway.answers import may, takes
 from gateway.bodies import read_body
 from gateway.core import Core
 from gateway.reload import ReloadView, reload_registry
-from gateway.schemas import ReloadRequest, json_response
+from gateway.schemas import json_response
 
 __all__ = ["reload"]
 

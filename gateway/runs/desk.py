@@ -45,18 +45,19 @@ class Runs:
     def __init__(self, core: "Core") -> None:
         self._core = core
 
-    def template(self, name: str, body: TemplateRequest) -> Template:
+    def template(self, name: str, body: TemplateRequest | None = None) -> Template:
         """The template that a request names.
 
         Raises:
-            Problem: `unknown_template`.
+            Problem: `unknown_template`: there is none, or the body names another.
         """
         known = self._core.templates.templates
         found = known.get(name)
-        if found is None or body.template not in (None, name):
+        said = None if body is None else body.template
+        if found is None or said not in (None, name):
             raise Problem(
                 "unknown_template",
-                f"No template is called {body.template or name!r}. Known: {', '.join(known)}",
+                f"No template is called {said or name!r}. Known: {', '.join(known)}",
                 supported=list(known),
             )
         return found
@@ -249,7 +250,7 @@ class Runs:
     ) -> NewJob:
         core, quote = self._core, totals(found.steps)
         job_id = core.ambient.new_id("job") if claim is None else claim.job_id
-        shown: dict[str, Any] = shown_inputs(body.variables)
+        shown = _shown(found.template, body.variables)
         steps = tuple(one.record for one in found.steps)
         limit_s = core.settings.job_timeout_s * max(1, len(steps))
         record = RunRecord(
@@ -297,3 +298,13 @@ class Runs:
             claim=claim,
             template=found.template.name,
         )
+
+
+def _shown(template: Template, variables: Mapping[str, Any]) -> dict[str, Any]:
+    """Variables as they are kept: of pictures' `data:` URLs the beginning, and every word of the rest."""
+    references = {
+        name: value
+        for name, value in variables.items()
+        if template.row.variables[name].type in ("image", "lora")
+    }
+    return {**variables, **shown_inputs(references)}

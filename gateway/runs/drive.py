@@ -144,9 +144,9 @@ class RunDrive:
             if await read_until_done(self.tools.db, lambda c: queries.find_job(c, job_id)) is None:
                 new = new_step(self.job, step, job_id, source, self.tools.ambient, self.runner.owner)
                 at = self.tools.ambient.now_ms()
-                point("step.planned")
+                point("run.planned")
                 await self.write(lambda c: admit_step(c, new, at))
-                point("step.admitted")
+                point("run.admitted")
             return await self.follow(step, job_id)
 
     async def follow(self, step: StepRecord, job_id: str) -> JobRow:

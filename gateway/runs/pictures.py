@@ -45,7 +45,8 @@ class Pictures:
         """Note what a step's jobs gave; where one of them gave nothing, the picture that it took stays."""
         made: list[Picture] = []
         for one, source in zip(jobs, sources, strict=True):
-            made += [_of_job(row) for row in one.images] or [source] * (source is not None)
+            kept = [] if source is None else [source]
+            made += [_of_job(row) for row in one.images] or kept
         self._made[step.name] = made
 
     def scenes(self, name: str) -> list[Picture]:

@@ -22,7 +22,7 @@ from registry.schema import Term
 from templates.engine import Request, Run, Template
 from templates.rows import Output
 
-__all__ = ["Planner", "RunPlan", "StepPlan", "of_variables", "plan_run", "totals"]
+__all__ = ["Planner", "RunPlan", "StepPlan", "of_variables", "outputs_of", "plan_run", "refused", "totals"]
 
 Planner = Callable[[GenerateRequest], Plan]
 
@@ -116,7 +116,7 @@ def plan_run(
     controls, parts = read_controls({"options": body.options})
     _check_options(body, vocabulary)
     run = template.plan(body.variables, parts["options"])
-    outputs = _outputs(run, body)
+    outputs = outputs_of(run, body)
     steps: list[StepPlan] = []
     warnings: list[str] = []
     unavailable: Unavailable | None = None
@@ -256,7 +256,7 @@ def _check_options(body: TemplateRequest, vocabulary: Mapping[str, Term]) -> Non
         raise InvalidInputs(faults)
 
 
-def _outputs(run: Run, body: TemplateRequest) -> tuple[Output, ...]:
+def outputs_of(run: Run, body: TemplateRequest) -> tuple[Output, ...]:
     """The outputs that are wanted, in the format that is.
 
     Raises:

@@ -164,6 +164,7 @@ async def test_only_jobs_go_on(document) -> None:
     assert may_wait == {
         "/api/images/generate",
         "/diffusers/generate",
+        "/api/templates",
         "/api/templates/{name}",
         # Whose mail goes on.
         "/api/auth/signup",

@@ -229,7 +229,8 @@ def test_a_value_is_never_a_template(tmp_path: Path) -> None:
 
     billboard = TemplateLibrary.load().templates["billboard"]
     nasty = "{{ 7 * 7 }}{% for i in range(9) %}x{% endfor %}{{ ''.__class__ }}"
-    rendered = billboard.render({"headline": nasty, "background_style": nasty}, {})
+    variables = {"headline": nasty, "background_style": nasty, "text": "both"}
+    (rendered, *_) = billboard.plan(variables, {}).requests
     assert rendered.inputs["prompt"].count(nasty) == 2
     assert "49" not in rendered.inputs["prompt"]
 

@@ -112,7 +112,7 @@ def test_a_completed_job_is_the_contract() -> None:
     } <= body.keys()  # fmt: skip
     assert (body["cost"], body["costMicros"], body["currency"]) == (0.03, 30_000, "USD")
     assert body["imageUrl"] == body["images"][0]["url"] == f"{URL}/images/img_1"
-    assert set(body["images"][0]) == {"id", "url", "width", "height", "contentType", "seed", "sha256"}
+    assert set(body["images"][0]) == {"id", "url", "width", "height", "contentType", "seed", "sha256", "name"}
     assert (body["createdAt"], body["completedAt"]) == (
         "2025-11-21T00:00:00.000Z",
         "2025-11-21T00:00:01.500Z",

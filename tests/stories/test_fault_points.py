@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -10,11 +11,20 @@ from support.durability import check, settle
 from support.gateway_process import GatewayProcess, until
 from support.hook_server import HookServer
 from support.loopback_fal import LoopbackFal
+from support.template_folder import write_template
 
 from gateway.faults import POINTS
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300), pytest.mark.every_database]
 
+POSTER = """\
+title: Poster
+description: A scene with words on it
+variables: {headline: {type: string, required: true, about: Words}}
+sample: {headline: Hello}
+steps: [{name: scene, do: generate, use: [{model: flux-dev}], inputs: {size: 128x128, seed: 7}}]
+outputs: [{name: wide, width: 240, height: 80}, {name: tall, width: 90, height: 200}]
+"""
 Own = Callable[..., GatewayProcess]
 PROMPT = "a fox"
 
@@ -73,12 +83,25 @@ def in_a_window(gateway: GatewayProcess, fal: LoopbackFal) -> list[str]:
     return [*send(gateway, schedule="window"), *send(gateway, schedule="window")]
 
 
+def of_a_template(gateway: GatewayProcess, fal: LoopbackFal) -> list[str]:
+    with suppress(httpx.TransportError):
+        answer = gateway.http.post(
+            "/api/templates/poster",
+            json={"variables": {"headline": PROMPT}},
+            headers={"Prefer": "respond-async"},
+        )
+        assert answer.status_code == 202, answer.text
+        return [answer.json()["jobId"]]
+    return []
+
+
 WAYS: dict[str, Callable[[GatewayProcess, LoopbackFal], list[str]]] = {
     "share": several,
     "fail": fails,
     "cancel": cancels,
     "delivery": told_by_webhook,
     "window": in_a_window,
+    "run": of_a_template,
 }
 
 
@@ -97,7 +120,9 @@ def test_killed_at(
     hooks: HookServer,
     database_env: dict[str, str],
     figures: Callable[[str], None],
+    tmp_path: Path,
 ) -> None:
+    write_template(tmp_path / "mine", "poster", POSTER, prompt="{{ headline }}")
     way = WAYS.get(name.partition(".")[0], plain)
     gateway = own_gateway(
         **fal.env(),
@@ -105,6 +130,7 @@ def test_killed_at(
         GATEWAY_ENGINE="127.0.0.1:9",  # none: fal makes the pictures
         GATEWAY_BATCH_WINDOW_S="1",
         GATEWAY_FETCH_ALLOW=hooks.allow,
+        GATEWAY_TEMPLATES_DIR=str(tmp_path / "mine"),
         HOOK_URL=hooks.url("/ended"),
         FAULTPOINT=name,
     ).start()

@@ -1,5 +1,6 @@
 """Products drawn by code, whose alpha is known, and backgrounds to put them on."""
 
+import functools
 import io
 from collections.abc import Callable
 
@@ -13,7 +14,17 @@ OVER = 4
 """Drawn this many times larger and then reduced: edges are anti-aliased as a camera's are."""
 
 
-def bottle(edge: int = 400) -> Image.Image:
+Drawing = Callable[[int], Image.Image]
+
+
+def kept(draw: Drawing) -> Drawing:
+    """Draws a product once of a size, and gives a copy each time."""
+    drawn = functools.cache(draw)
+    return functools.wraps(draw)(lambda edge: drawn(edge).copy())
+
+
+@kept
+def bottle(edge: int) -> Image.Image:
     """A dark green bottle with a cream label and a highlight."""
     picture, draw, u = _sheet(edge)
     draw.rounded_rectangle((38 * u, 36 * u, 62 * u, 88 * u), 5 * u, fill=(24, 74, 48))
@@ -29,7 +40,8 @@ def bottle(edge: int = 400) -> Image.Image:
     return _reduced(picture, edge)
 
 
-def mug(edge: int = 400) -> Image.Image:
+@kept
+def mug(edge: int) -> Image.Image:
     """A red mug, with a handle that one sees through."""
     picture, draw, u = _sheet(edge)
     draw.ellipse((54 * u, 38 * u, 82 * u, 70 * u), fill=(176, 32, 40))
@@ -40,20 +52,13 @@ def mug(edge: int = 400) -> Image.Image:
     return _reduced(picture, edge)
 
 
-def shoe(edge: int = 400) -> Image.Image:
+@kept
+def shoe(edge: int) -> Image.Image:
     """A blue shoe with a pale sole and laces, all curves and points."""
     picture, draw, u = _sheet(edge)
     upper = [
-        (14, 62),
-        (17, 38),
-        (24, 32),
-        (36, 34),
-        (44, 42),
-        (60, 50),
-        (78, 54),
-        (88, 60),
-        (89, 66),
-        (14, 66),
+        *[(14, 62), (17, 38), (24, 32), (36, 34), (44, 42)],
+        *[(60, 50), (78, 54), (88, 60), (89, 66), (14, 66)],
     ]
     draw.polygon([(x * u, y * u) for x, y in upper], fill=(36, 66, 140))
     draw.rounded_rectangle((12 * u, 64 * u, 91 * u, 72 * u), 4 * u, fill=(206, 150, 96))
@@ -63,7 +68,7 @@ def shoe(edge: int = 400) -> Image.Image:
     return _reduced(picture, edge)
 
 
-PRODUCTS: dict[str, Callable[[int], Image.Image]] = {"bottle": bottle, "mug": mug, "shoe": shoe}
+PRODUCTS: dict[str, Drawing] = {"bottle": bottle, "mug": mug, "shoe": shoe}
 
 Colours = NDArray[np.float64]
 

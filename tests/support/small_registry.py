@@ -32,6 +32,13 @@ MODELS = {
     "gone": model(route("first"), status="retired"),
     "narrow": model(route("first", parameters={"seed": None}), route("second")),
     "edit": model(route("first", when=["image"], parameters={"image_url": {}})),
+    "grow": model(
+        route("second", when=["image"], parameters={"image_url": {}, "prompt": None}),
+        tasks=["upscale"],
+        required=["image_url"],
+        price={"per_image": "0.01"},
+        below_cost="a test's",
+    ),
     "single": model(route("first", parameters={"num_images": None})),
     "dear": model(route("second"), price={"per_image": "0.05"}),
     "cheap": model(route("second"), price={"per_image": "0.025"}),

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 from gateway import __version__
 from gateway.cli.errors import known_failure
-from gateway.cli.generate import _failure
+from gateway.cli.follow import failure
 from gateway.cli.params import read_params
 from gateway.cli.root import cli
 from gateway.client import GatewayFailure
@@ -206,8 +206,8 @@ def test_a_param_without_a_value() -> None:
         (GatewayFailure({"code": "provider_failed", "detail": "d"}, 502), 7),
         (GatewayFailure({"code": "content_policy", "detail": "d"}, 422), 7),
         (GatewayFailure({"code": "internal_error", "detail": "d"}, 500), 1),
-        (_failure({"status": "unknown", "jobId": "job_1"}), 8),
-        (_failure({"status": "failed", "error": {"code": "provider_failed", "message": "m"}}), 7),
+        (failure({"status": "unknown", "jobId": "job_1"}), 8),
+        (failure({"status": "failed", "error": {"code": "provider_failed", "message": "m"}}), 7),
         (SettingsError("x"), 1),
         (httpx.ConnectError("x"), 1),
         (PermissionError("x"), 1),
@@ -229,7 +229,7 @@ def test_faults_have_a_line_each() -> None:
 
 
 def test_a_job_that_goes_on_is_named() -> None:
-    assert "job_1" in str(_failure({"status": "unknown", "jobId": "job_1"}))
+    assert "job_1" in str(failure({"status": "unknown", "jobId": "job_1"}))
 
 
 def test_a_command_that_lacks_a_key_is_told_how_to_send_one() -> None:

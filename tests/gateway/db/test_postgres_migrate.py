@@ -22,7 +22,7 @@ from gateway.db import migrate
 from gateway.db.engine import DatabaseError, DatabaseUnavailable
 from gateway.db.migrate import DatabaseTooNew, MigrationFailed, UpgradeResult, upgrade
 
-HEAD = "0007"
+HEAD = "0008"
 METADATA = [gateway.db.tables.metadata, billing.tables.metadata]
 
 NEXT = """

@@ -7,6 +7,7 @@ import pytest
 from support.job_checks import AWAY, LOST_REPLY, PRICE, Gate, charged, failed
 from support.scripted_provider import done, handle
 
+from gateway import unknown
 from gateway.accounts.principals import OPERATOR
 from gateway.jobs.drive import SIDE_BY_SIDE
 from gateway.jobs.line import MAX_TRIES
@@ -107,7 +108,7 @@ async def test_a_lost_answer_and_no_picture(world) -> None:
     assert ends(job) == [(0, "failed", "provider_failed"), (1, "unknown", "provider_submit_unknown")]
     # The operator found it: its picture is brought home, and the other call stays as it ended.
     world.script().answers(poll=[done()])
-    await world.core.adopt(job.id, "r9")
+    await unknown.adopt(world.core, job.id, "r9")
     found = await world.ended(job.id)
     await charged(world, found, PRICE)
     assert [image.position for image in found.images] == [1]
@@ -117,7 +118,7 @@ async def test_two_lost_answers_are_settled_as_one(world) -> None:
     world.script().answers([LOST_REPLY, LOST_REPLY])
     job = await world.run("single", num_images=2)
     assert job.status == "unknown"
-    ended = await world.core.fail_unknown(job.id)
+    ended = await unknown.fail(world.core, job.id)
     await failed(world, ended, NotTaken.code)
     assert ends(ended) == [(0, "failed", NotTaken.code), (1, "failed", NotTaken.code)]
 
@@ -125,7 +126,7 @@ async def test_two_lost_answers_are_settled_as_one(world) -> None:
 async def test_adopting_one_of_two_leaves_the_other(world) -> None:
     world.script().answers([LOST_REPLY, LOST_REPLY], [done()])
     job = await world.run("single", num_images=2)
-    await world.core.adopt(job.id, "r9")
+    await unknown.adopt(world.core, job.id, "r9")
     found = await world.ended(job.id)
     await charged(world, found, PRICE)
     assert ends(found) == [(0, "succeeded", None), (1, "unknown", "provider_submit_unknown")]

@@ -24,7 +24,7 @@ from support.small_registry import small_catalog
 
 from billing import ledger
 from billing.tables import hold
-from gateway import books
+from gateway import books, unknown
 from gateway.accounts import rows
 from gateway.accounts.principals import OPERATOR
 from gateway.ambient import Ambient
@@ -274,9 +274,9 @@ class Jobs(RuleBasedStateMachine):
         lost = [one.id for one in found.attempts if one.status == "unknown" and one.id in self.cloud.calls]
         try:
             if lost:
-                await self.core.adopt(job_id, self.cloud.calls[lost[0]])
+                await unknown.adopt(self.core, job_id, self.cloud.calls[lost[0]])
             else:
-                await self.core.fail_unknown(job_id)
+                await unknown.fail(self.core, job_id)
         except Problem as problem:
             if problem.document.code != "job_not_unknown":
                 raise
