@@ -90,6 +90,7 @@ def draw(
         height=output.height,
         shapes=shapes,
         blank=not draws,
+        ground=canvas.ground,
         words=tuple(canvas.placed),
         pictures=tuple(canvas.pasted),
         language=language,
@@ -113,6 +114,7 @@ class _Canvas:
         )
         self.placed: list[Words] = []
         self.pasted: list[Pasted] = []
+        self.ground: Spot | None = None
         self.faults: list[Fault] = []
 
     def words(self) -> dict[str, Any]:
@@ -121,6 +123,7 @@ class _Canvas:
             "text": self.text,
             "measure": self.measure,
             "picture": self.picture,
+            "scene": self.scene,
             "out": self._output,
             "w": self._output.width,
             "h": self._output.height,
@@ -312,6 +315,32 @@ class _Canvas:
         )
         self._count()
         return spot
+
+    def scene(
+        self,
+        x: float = 0.0,
+        y: float = 0.0,
+        width: float | None = None,
+        height: float | None = None,
+    ) -> Spot:
+        """Say which part of the output the scene fills; it is cropped to that, and white lies around it.
+
+        For layouts where a panel would hide what the scene is about.
+
+        Args:
+            x: the part, in pixels; all of the output by default. What sticks out of this is cut off.
+            y: its upper edge.
+            width: its width.
+            height: its height.
+        """
+        wide, high = self._output.width, self._output.height
+        left, top = max(0, math.floor(x)), max(0, math.floor(y))
+        right = wide if width is None else min(wide, math.ceil(x + width))
+        bottom = high if height is None else min(high, math.ceil(y + height))
+        if right <= left or bottom <= top:
+            raise TemplateError(f"scene() of {self._output.name} has no room")
+        self.ground = Spot(x=left, y=top, width=right - left, height=bottom - top)
+        return self.ground
 
     def _words(self, variable: str | None, value: Any, name: str | None) -> tuple[str, str]:
         """The name that an error says, and the words."""

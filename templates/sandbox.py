@@ -16,7 +16,7 @@ Overlay = jinja2.Template
 
 WORDS = frozenset(
     (
-        *("text", "measure", "picture", "out", "w", "h", "u", "safe", "rtl", "locale", "values"),
+        *("text", "measure", "picture", "scene", "out", "w", "h", "u", "safe", "rtl", "locale", "values"),
         *("mix", "dark", "readable", "contrast"),
     )
 )

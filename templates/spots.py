@@ -95,6 +95,8 @@ class Drawing(Struct, frozen=True, kw_only=True):
     """SVG."""
     blank: bool
     """Whether there are none."""
+    ground: Spot | None
+    """What the scene fills; None: everything."""
     words: tuple[Words, ...]
     pictures: tuple[Pasted, ...]
     language: str
