@@ -67,10 +67,10 @@ def _firmed(large: Any) -> Any:
     import numpy as np
 
     around = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (3, 3))
-    across = down = gate = None
+    grey = cv2.cvtColor(large, cv2.COLOR_RGB2GRAY)
+    across, down, gate = _directions(grey)
     for turn in range(ROUNDS):
-        grey = cv2.cvtColor(large, cv2.COLOR_RGB2GRAY)
-        if turn % 4 == 0:
+        if turn % 4 == 3:
             across, down, gate = _directions(grey)
         soft = cv2.GaussianBlur(grey, (0, 0), 4)
         bend = across * across * cv2.Sobel(soft, cv2.CV_32F, 2, 0, ksize=3)
@@ -79,6 +79,7 @@ def _firmed(large: Any) -> Any:
         pull = (PACE * np.tanh(2 * bend) * gate)[..., None]
         up = np.maximum(-pull, 0) * (cv2.dilate(large, around) - large)
         large = large + up + np.maximum(pull, 0) * (cv2.erode(large, around) - large)
+        grey = cv2.cvtColor(large, cv2.COLOR_RGB2GRAY)
     return large
 
 
