@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from registry.errors import Fault, InvalidInputs, pointer
 from templates import locales, svg
-from templates.colors import dark, mix, read_color, readable
+from templates.colors import contrast, dark, mix, read_color, readable
 from templates.errors import TemplateError
 from templates.rows import Output
 from templates.sandbox import WORDS, Overlay, compile_overlay
@@ -90,6 +90,7 @@ def draw(
         height=output.height,
         shapes=shapes,
         blank=not draws,
+        ground=canvas.ground,
         words=tuple(canvas.placed),
         pictures=tuple(canvas.pasted),
         language=language,
@@ -102,22 +103,27 @@ class _Canvas:
     def __init__(
         self, output: Output, values: Mapping[str, Any], pictures: Mapping[str, "Image"], language: str
     ) -> None:
-        edge = output.safe * min(output.width, output.height)
+        left, top, right, bottom = output.edges
         self._output = output
         self._values = values
         self._pictures = pictures
         self._language = language
         self._rtl = locales.is_rtl(language)
-        self._safe = _Safe(x=edge, y=edge, width=output.width - 2 * edge, height=output.height - 2 * edge)
+        self._safe = _Safe(
+            x=left, y=top, width=output.width - left - right, height=output.height - top - bottom
+        )
         self.placed: list[Words] = []
         self.pasted: list[Pasted] = []
+        self.ground: Spot | None = None
         self.faults: list[Fault] = []
 
     def words(self) -> dict[str, Any]:
         """All names of the overlay."""
         own: dict[str, Any] = {
             "text": self.text,
+            "measure": self.measure,
             "picture": self.picture,
+            "scene": self.scene,
             "out": self._output,
             "w": self._output.width,
             "h": self._output.height,
@@ -129,6 +135,7 @@ class _Canvas:
             "mix": mix,
             "dark": dark,
             "readable": readable,
+            "contrast": contrast,
         }
         return {**self._values, **own}
 
@@ -236,6 +243,16 @@ class _Canvas:
         self._count()
         return spot
 
+    def measure(self, variable: str | None = None, **how: Any) -> Spot:
+        """Where `text()` would set words, with the same arguments; nothing is set.
+
+        For what is drawn around words or centred as a whole before they are.
+        """
+        placed, faults = len(self.placed), len(self.faults)
+        spot = self.text(variable, **how)
+        del self.placed[placed:], self.faults[faults:]
+        return spot
+
     def picture(
         self,
         variable: str,
@@ -248,7 +265,7 @@ class _Canvas:
         valign: Valign = "middle",
         cover: bool = False,
         radius: float = 0.0,
-        plate: bool = True,
+        plate: bool | str = True,
         bleed: bool = False,
     ) -> Spot:
         """Place a caller's picture, a logo for one, in a box; nothing where there is none.
@@ -263,7 +280,8 @@ class _Canvas:
             valign: top, middle or bottom of the box.
             cover: fill the box and cut off what sticks out.
             radius: of its corners.
-            plate: put a plate behind it where it would be lost in what lies beneath.
+            plate: put a plate behind it where it would be lost in what lies beneath; of this colour, where
+                it is one and the picture is seen on it.
             bleed: it may lie outside of the safe area.
         """
         if variable not in self._values:
@@ -285,10 +303,44 @@ class _Canvas:
             height=high,
         )
         self.pasted.append(
-            Pasted(name=variable, spot=spot, picture=picture, cover=cover, radius=radius, plate=plate)
+            Pasted(
+                name=variable,
+                spot=spot,
+                picture=picture,
+                cover=cover,
+                radius=radius,
+                plate=bool(plate),
+                plate_color=read_color(plate) if isinstance(plate, str) else None,
+            )
         )
         self._count()
         return spot
+
+    def scene(
+        self,
+        x: float = 0.0,
+        y: float = 0.0,
+        width: float | None = None,
+        height: float | None = None,
+    ) -> Spot:
+        """Say which part of the output the scene fills; it is cropped to that, and white lies around it.
+
+        For layouts where a panel would hide what the scene is about.
+
+        Args:
+            x: the part, in pixels; all of the output by default. What sticks out of this is cut off.
+            y: its upper edge.
+            width: its width.
+            height: its height.
+        """
+        wide, high = self._output.width, self._output.height
+        left, top = max(0, math.floor(x)), max(0, math.floor(y))
+        right = wide if width is None else min(wide, math.ceil(x + width))
+        bottom = high if height is None else min(high, math.ceil(y + height))
+        if right <= left or bottom <= top:
+            raise TemplateError(f"scene() of {self._output.name} has no room")
+        self.ground = Spot(x=left, y=top, width=right - left, height=bottom - top)
+        return self.ground
 
     def _words(self, variable: str | None, value: Any, name: str | None) -> tuple[str, str]:
         """The name that an error says, and the words."""

@@ -8,6 +8,7 @@ __all__ = [
     "REQUIRED",
     "WHITE",
     "Color",
+    "contrast",
     "dark",
     "luminance",
     "mix",
@@ -58,6 +59,15 @@ def luminance(color: Color) -> float:
 def ratio(one: float, other: float) -> float:
     """The contrast of two luminances, 1 to 21."""
     return (max(one, other) + 0.05) / (min(one, other) + 0.05)
+
+
+def contrast(one: str, other: str) -> float:
+    """How far apart two colours are, 1 to 21.
+
+    Raises:
+        ValueError: one is no colour.
+    """
+    return ratio(luminance(read_color(one)), luminance(read_color(other)))
 
 
 def mix(one: str, other: str, share: float = 0.5) -> str:

@@ -101,10 +101,11 @@ def finish(
     size = (output.width, output.height)
     own = {name: plain(picture) for name, picture in pictures.items()}
     drawing = None if overlay is None else draw(overlay, output, values, own, language)
-    if scene is None:
-        ground = Image.new("RGB", size, "white")
-    else:
-        ground = over_white(crop(scene, *size, output.focus))
+    ground = Image.new("RGB", size, "white")
+    if scene is not None:
+        part = None if drawing is None else drawing.ground
+        x, y, *room = (0, 0, *size) if part is None else map(int, (part.x, part.y, part.width, part.height))
+        ground.paste(over_white(crop(scene, room[0], room[1], output.focus)), (x, y))
     if stage is not None:
         ground = over_white(stage(ground))
     if drawing is None:

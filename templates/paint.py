@@ -13,6 +13,7 @@ from msgspec import Struct
 from templates import svg
 from templates.colors import Color, write_color
 from templates.contrast import measure
+from templates.dither import dithered
 from templates.paste import lay, plated
 from templates.picture import over
 from templates.scrim import Choice, over_scrim, under_scrims, zone_of
@@ -62,6 +63,8 @@ def paint(drawing: Drawing, ground: "Image") -> Painted:
 
     size = ground.size
     layer = Image.new("RGBA", size) if drawing.blank else svg.render(drawing.shapes, *size)
+    if "Gradient" in drawing.shapes:
+        layer = dithered(layer)
     for words in drawing.words:
         if words.plate is not None:
             layer = plated(layer, words)

@@ -81,4 +81,7 @@ def _plate_color(pasted: Pasted, beneath: Any) -> Color | None:
     inside = low <= own <= high
     if not inside and min(ratio(own, low), ratio(own, high)) >= LOGO_CONTRAST:
         return None
+    wanted = pasted.plate_color
+    if wanted is not None and ratio(luminance(wanted), own) >= LOGO_CONTRAST:
+        return wanted
     return max((WHITE, INK), key=lambda plate: ratio(luminance(plate), own))

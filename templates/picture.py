@@ -50,11 +50,15 @@ def crop_box(size: tuple[int, int], width: int, height: int, focus: tuple[float,
 def crop(picture: "Image", width: int, height: int, focus: tuple[float, float] = (0.5, 0.5)) -> "Image":
     """The picture filling exactly `width` x `height` pixels; what sticks out is cut off around its focus.
 
-    It is sharpened a little where it had to be enlarged.
+    It is sharpened a little where it had to be enlarged; a small one is drawn anew.
     """
     from PIL import ImageFilter
 
+    from templates.enlarge import redrawn, too_small
+
     source = plain(picture)
+    if source.mode == "RGB" and too_small(source.size, width, height):
+        source = redrawn(source)
     result = cover(source, width, height, focus)
     grown = max(width / source.width, height / source.height)
     if grown > ENLARGED and result.mode == "RGB":

@@ -40,9 +40,13 @@ def present(
         TemplateError: the overlay does what it must not.
     """
     from templates.compose import compose
+    from templates.enlarge import redrawn, too_small
+    from templates.picture import plain
 
     opened = {name: opened_picture(data) for name, data in pictures.items()}
     ground = opened_picture(scene) if isinstance(scene, bytes) else scene
+    if ground is not None and any(too_small(ground.size, one.width, one.height) for one in outputs):
+        ground = redrawn(plain(ground).convert("RGB"))  # once for all of them
     product = product_in(template, opened)
     return [
         compose(

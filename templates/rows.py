@@ -73,8 +73,9 @@ class Output(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     format: Format = "png"
     dpi: int = 150
     """Pixels of an inch, on paper."""
-    safe: float = 0.05
-    """Of the shorter edge: how far text and logos stay off each edge."""
+    safe: float | Box = 0.05
+    """Of the shorter edge: how far text and logos stay off each edge; or off the left, top, right and
+    bottom one, where an app lays its own buttons over some of them."""
     focus: tuple[float, float] = (0.5, 0.5)
     """What of the scene is kept when it is cropped: 0, 0 is its upper left corner."""
     about: str = ""
@@ -92,7 +93,8 @@ class Output(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             raise ValueError(f"an edge of {self.name} is not between 1 and {MOST_EDGE} pixels")
         if self.width * self.height > MOST_PIXELS:
             raise ValueError(f"{self.name} has more than {MOST_PIXELS} pixels")
-        if not 0 <= self.safe < 0.5:
+        left, top, right, bottom = self.edges
+        if min(self.edges) < 0 or left + right >= self.width or top + bottom >= self.height:
             raise ValueError(f"the safe area of {self.name} is a part of its shorter edge, below 0.5")
         if not all(0 <= place <= 1 for place in self.focus):
             raise ValueError(f"the focus of {self.name} is within the picture: 0 to 1")
@@ -100,6 +102,14 @@ class Output(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             check_room(self.room)
         if not 18 <= self.dpi <= 1200:
             raise ValueError(f"the dpi of {self.name} is not between 18 and 1200")
+
+    @property
+    def edges(self) -> Box:
+        """How far text and logos stay off the left, top, right and bottom edge, in pixels."""
+        sides = self.safe if isinstance(self.safe, tuple) else (self.safe,) * 4
+        shorter = min(self.width, self.height)
+        left, top, right, bottom = (side * shorter for side in sides)
+        return left, top, right, bottom
 
 
 class Product(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -82,6 +82,8 @@ class Pasted(Struct, frozen=True, kw_only=True):
     radius: float
     plate: bool
     """Whether it may get a plate where it would be lost in what lies beneath."""
+    plate_color: Color | None = None
+    """What this is coloured where the picture is seen on it."""
 
 
 class Drawing(Struct, frozen=True, kw_only=True):
@@ -93,6 +95,8 @@ class Drawing(Struct, frozen=True, kw_only=True):
     """SVG."""
     blank: bool
     """Whether there are none."""
+    ground: Spot | None
+    """What the scene fills; None: everything."""
     words: tuple[Words, ...]
     pictures: tuple[Pasted, ...]
     language: str

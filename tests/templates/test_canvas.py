@@ -280,3 +280,52 @@ def test_a_picture_fits_its_box_and_keeps_its_shape() -> None:
     assert tall.pictures[0].spot.x == 250
     with pytest.raises(TemplateError, match="no room"):
         drawn("{{ picture('logo_url', width=0) }}", pictures={"logo_url": logo})
+
+
+def test_words_are_measured_and_not_set() -> None:
+    drawing = drawn(
+        '{% set how = dict(x=60, width=400, height=90, size=40, weight=500) %}{% set found = measure("headline", **how) %}'
+        '<desc>{{ found.width == text("headline", **how).width }} {{ found.lines }} {{ measure("subline", **how).drawn }}'
+        ' {{ measure(value="W" * 60, name="headline", **how).lines }}</desc>'
+    )
+    assert "True 1 False 0" in drawing.shapes  # words without room have no lines, and are no fault yet
+    assert [words.name for words in drawing.words] == ["headline"]
+
+
+def test_a_scene_fills_what_it_is_given() -> None:
+    assert drawn("").ground is None
+    ground = drawn("{{ scene(x=w * 0.5, width=w, y=-10, height=200.2) }}<g/>").ground
+    assert ground is not None
+    assert (ground.x, ground.y, ground.right, ground.bottom) == (300, 0, 600, 191)
+    with pytest.raises(TemplateError, match="no room"):
+        drawn("{{ scene(x=w) }}")
+
+
+def test_a_safe_area_may_differ_by_side() -> None:
+    story = Output(name="story", width=1080, height=1920, safe=(0.05, 0.25, 0.1, 0.3))
+    shown = drawn(
+        "<desc>{{ safe.x }} {{ safe.y }} {{ safe.right }} {{ safe.bottom }}</desc>", output=story
+    ).shapes
+    assert "54.0 270.0 972.0 1596.0" in shown
+    with pytest.raises(TemplateError, match="the safe area at"):
+        drawn('{{ text("headline", y=0, height=90, size=40) }}', output=story)
+    with pytest.raises(ValueError, match="safe area"):
+        Output(name="none", width=100, height=100, safe=(0.5, 0, 0.5, 0))
+
+
+def test_colours_are_compared() -> None:
+    assert (
+        "<desc>21.0 1.0</desc>"
+        in drawn("<desc>{{ contrast('#000', '#fff') }} {{ contrast(brand, brand) }}</desc>").shapes
+    )
+
+
+@pytest.mark.parametrize(("plate", "shown"), [("#203080", (32, 48, 128)), ("#ffffee", (17, 17, 17))])
+def test_a_plate_is_of_the_brands_colour_where_the_logo_is_seen_on_it(
+    plate: str, shown: tuple[int, ...]
+) -> None:
+    logo = Image.new("RGBA", (200, 100))
+    logo.paste((255, 255, 255, 255), (40, 40, 160, 60))
+    inside = f'{{{{ picture("logo_url", x=100, y=100, width=200, height=100, plate="{plate}") }}}}'
+    painted = paint(drawn(inside, pictures={"logo_url": logo}), Image.new("RGB", (600, 400), "white"))
+    assert painted.picture.getpixel((110, 150)) == shown
