@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import jinja2
+import msgspec
 from markupsafe import Markup
 from msgspec import Struct
 
@@ -20,7 +21,7 @@ from templates.errors import TemplateError
 from templates.rows import Output
 from templates.sandbox import WORDS, Overlay, compile_overlay
 from templates.spots import Drawing, Pasted, Spot, Words
-from templates.typeset import NoGlyph, TextDoesNotFit, fit
+from templates.typeset import NoGlyph, TextDoesNotFit, fit, ink_of
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -60,6 +61,7 @@ def draw(
     values: Mapping[str, Any],
     pictures: Mapping[str, "Image"],
     language: str = "en",
+    product: Spot | None = None,
 ) -> Drawing:
     """Lay out an output; nothing is painted yet.
 
@@ -69,12 +71,14 @@ def draw(
         values: of every variable; None where there is none.
         pictures: those of the variables that are images, decoded.
         language: the locale of its words.
+        product: where the product stands, which an underlay is drawn around.
 
     Raises:
         InvalidInputs: words do not fit, or no font has a letter of theirs; every fault at once.
         TemplateError: the overlay does what it must not.
     """
     canvas = _Canvas(output, values, pictures, language)
+    canvas.product = product
     try:
         shapes = overlay.render(canvas.words())
     except locales.NotWritable as error:
@@ -109,6 +113,7 @@ class _Canvas:
         self._language = language
         self._rtl = locales.is_rtl(language)
         self._safe = _Safe(x=edge, y=edge, width=output.width - 2 * edge, height=output.height - 2 * edge)
+        self.product: Spot | None = None
         self.placed: list[Words] = []
         self.pasted: list[Pasted] = []
         self.faults: list[Fault] = []
@@ -117,6 +122,7 @@ class _Canvas:
         """All names of the overlay."""
         own: dict[str, Any] = {
             "text": self.text,
+            "measure": self.measure,
             "picture": self.picture,
             "out": self._output,
             "w": self._output.width,
@@ -129,6 +135,7 @@ class _Canvas:
             "mix": mix,
             "dark": dark,
             "readable": readable,
+            "product": self.product,
         }
         return {**self._values, **own}
 
@@ -154,6 +161,8 @@ class _Canvas:
         max_lines: int | None = None,
         upper: bool = False,
         leading: float = 1.1,
+        strike: bool = False,
+        optical: bool = False,
     ) -> Spot:
         """Set words into a box, as large as they fit; nothing where there are none.
 
@@ -179,6 +188,9 @@ class _Canvas:
             max_lines: at most.
             upper: in capitals.
             leading: of lines, in sizes.
+            strike: draw a line through them: a price of before.
+            optical: bring what is seen of the letters to the middle of the box, whatever room the face keeps
+                around them; for a sign that stands alone.
         """
         called, words = self._words(variable, value, name)
         box = self._box(x, y, width, height, f"text({called!r})")
@@ -217,6 +229,16 @@ class _Canvas:
             size=block.size,
             lines=len(block.lines),
         )
+        start, top_edge = box.x, spot.y
+        if optical:
+            left, top, right, bottom = ink_of(block)
+            side = "center"
+            across = box.x + (box.width - (right - left)) / 2 - left
+            down = box.y + (box.height - (bottom - top)) / 2 - top
+            start, top_edge = across - (box.width - block.width) / 2, down
+            spot = msgspec.structs.replace(
+                spot, x=across + left, y=down + top, width=right - left, height=bottom - top
+            )
         forced = [color] if isinstance(color, str) else list(color or ())
         self.placed.append(
             Words(
@@ -224,16 +246,28 @@ class _Canvas:
                 text=words,
                 block=block,
                 spot=spot,
-                x=box.x,
+                x=start,
+                y=top_edge,
                 width=box.width,
                 align=side,
                 colors=tuple(read_color(one) for one in forced),
                 ordered=bool(forced),
                 plate=None if on == "auto" else read_color(on),
                 scrim=None if scrim is None else read_color(scrim),
+                strike=strike,
             )
         )
         self._count()
+        return spot
+
+    def measure(self, variable: str | None = None, **setting: Any) -> Spot:
+        """What `text` would answer, with nothing placed: how much room words take, before they get it.
+
+        Words that do not fit have a size of nought.
+        """
+        placed, faults = len(self.placed), len(self.faults)
+        spot = self.text(variable=variable, **setting)
+        del self.placed[placed:], self.faults[faults:]
         return spot
 
     def picture(

@@ -15,7 +15,10 @@ __all__ = ["WORDS", "Overlay", "compile_overlay"]
 Overlay = jinja2.Template
 
 WORDS = frozenset(
-    ("text", "picture", "out", "w", "h", "u", "safe", "rtl", "locale", "values", "mix", "dark", "readable")
+    (
+        *("text", "measure", "picture", "out", "w", "h", "u", "safe", "rtl", "locale", "values"),
+        *("mix", "dark", "readable", "product"),
+    )
 )
 """Names that an overlay finds beside the template's variables; a variable of the same name is in `values`."""
 NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -49,7 +52,9 @@ def compile_overlay(source: str, variables: frozenset[str] | None = None) -> Ove
     env = overlay_environment()
     try:
         tree = env.parse(source)
-        unknown = meta.find_undeclared_variables(tree) - env.globals.keys() - WORDS
+        # What is set in one branch of an `if` counts as undeclared there, although it is the overlay's own.
+        own = {name.name for name in tree.find_all(nodes.Name) if name.ctx == "store"}
+        unknown = meta.find_undeclared_variables(tree) - env.globals.keys() - WORDS - own
         if tree.find(nodes.EvalContextModifier) is not None:
             raise TemplateError("the escaping of an overlay stays on")
         overlay = env.from_string(source)
