@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import jinja2
+import msgspec
 from markupsafe import Markup
-from msgspec import Struct
 
 from registry.errors import Fault, InvalidInputs, pointer
 from templates import locales, svg
@@ -19,8 +19,8 @@ from templates.colors import contrast, dark, mix, read_color, readable
 from templates.errors import TemplateError
 from templates.rows import Output
 from templates.sandbox import WORDS, Overlay, compile_overlay
-from templates.spots import Drawing, Pasted, Spot, Words
-from templates.typeset import NoGlyph, TextDoesNotFit, fit
+from templates.spots import Drawing, Pasted, Safe, Spot, Words, share_of
+from templates.typeset import NoGlyph, TextDoesNotFit, fit, ink_of
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -37,29 +37,13 @@ SMALLEST = 9.0
 """Pixels: words smaller than this are not read."""
 
 
-class _Safe(Struct, frozen=True, kw_only=True):
-    """The area that words keep to, in pixels."""
-
-    x: float
-    y: float
-    width: float
-    height: float
-
-    @property
-    def right(self) -> float:
-        return self.x + self.width
-
-    @property
-    def bottom(self) -> float:
-        return self.y + self.height
-
-
 def draw(
     overlay: Overlay,
     output: Output,
     values: Mapping[str, Any],
     pictures: Mapping[str, "Image"],
     language: str = "en",
+    product: Spot | None = None,
 ) -> Drawing:
     """Lay out an output; nothing is painted yet.
 
@@ -69,12 +53,14 @@ def draw(
         values: of every variable; None where there is none.
         pictures: those of the variables that are images, decoded.
         language: the locale of its words.
+        product: where the product stands, which an underlay is drawn around.
 
     Raises:
         InvalidInputs: words do not fit, or no font has a letter of theirs; every fault at once.
         TemplateError: the overlay does what it must not.
     """
     canvas = _Canvas(output, values, pictures, language)
+    canvas.product = product
     try:
         shapes = overlay.render(canvas.words())
     except locales.NotWritable as error:
@@ -109,9 +95,10 @@ class _Canvas:
         self._pictures = pictures
         self._language = language
         self._rtl = locales.is_rtl(language)
-        self._safe = _Safe(
+        self._safe = Safe(
             x=left, y=top, width=output.width - left - right, height=output.height - top - bottom
         )
+        self.product: Spot | None = None
         self.placed: list[Words] = []
         self.pasted: list[Pasted] = []
         self.ground: Spot | None = None
@@ -136,6 +123,7 @@ class _Canvas:
             "dark": dark,
             "readable": readable,
             "contrast": contrast,
+            "product": self.product,
         }
         return {**self._values, **own}
 
@@ -161,6 +149,8 @@ class _Canvas:
         max_lines: int | None = None,
         upper: bool = False,
         leading: float = 1.1,
+        strike: bool = False,
+        optical: bool = False,
     ) -> Spot:
         """Set words into a box, as large as they fit; nothing where there are none.
 
@@ -186,6 +176,9 @@ class _Canvas:
             max_lines: at most.
             upper: in capitals.
             leading: of lines, in sizes.
+            strike: draw a line through them: a price of before.
+            optical: bring what is seen of the letters to the middle of the box, whatever room the face keeps
+                around them; for a sign that stands alone.
         """
         called, words = self._words(variable, value, name)
         box = self._box(x, y, width, height, f"text({called!r})")
@@ -217,13 +210,23 @@ class _Canvas:
             return Spot(x=box.x, y=box.y, width=0.0, height=0.0, drawn=False)
         side = self._side(align)
         spot = Spot(
-            x=box.x + _share(side) * (box.width - block.width),
-            y=box.y + _share(valign) * (box.height - block.height),
+            x=box.x + share_of(side) * (box.width - block.width),
+            y=box.y + share_of(valign) * (box.height - block.height),
             width=block.width,
             height=block.height,
             size=block.size,
             lines=len(block.lines),
         )
+        start, top_edge = box.x, spot.y
+        if optical:
+            left, top, right, bottom = ink_of(block)
+            side = "center"
+            across = box.x + (box.width - (right - left)) / 2 - left
+            down = box.y + (box.height - (bottom - top)) / 2 - top
+            start, top_edge = across - (box.width - block.width) / 2, down
+            spot = msgspec.structs.replace(
+                spot, x=across + left, y=down + top, width=right - left, height=bottom - top
+            )
         forced = [color] if isinstance(color, str) else list(color or ())
         self.placed.append(
             Words(
@@ -231,13 +234,15 @@ class _Canvas:
                 text=words,
                 block=block,
                 spot=spot,
-                x=box.x,
+                x=start,
+                y=top_edge,
                 width=box.width,
                 align=side,
                 colors=tuple(read_color(one) for one in forced),
                 ordered=bool(forced),
                 plate=None if on == "auto" else read_color(on),
                 scrim=None if scrim is None else read_color(scrim),
+                strike=strike,
             )
         )
         self._count()
@@ -297,8 +302,8 @@ class _Canvas:
         scale = min(box.width / picture.width, box.height / picture.height)
         wide, high = (box.width, box.height) if cover else (picture.width * scale, picture.height * scale)
         spot = Spot(
-            x=box.x + _share(self._side(align)) * (box.width - wide),
-            y=box.y + _share(valign) * (box.height - high),
+            x=box.x + share_of(self._side(align)) * (box.width - wide),
+            y=box.y + share_of(valign) * (box.height - high),
             width=wide,
             height=high,
         )
@@ -392,8 +397,3 @@ class _Canvas:
     def _count(self) -> None:
         if len(self.placed) + len(self.pasted) > MOST_PLACED:
             raise TemplateError(f"more than {MOST_PLACED} things are placed")
-
-
-def _share(place: str) -> float:
-    """How much of the room lies before what is placed."""
-    return {"left": 0.0, "top": 0.0, "center": 0.5, "middle": 0.5}.get(place, 1.0)

@@ -1,5 +1,6 @@
 """A scene and an overlay made into a finished file, exactly of an output's size."""
 
+import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -8,10 +9,12 @@ from msgspec import Struct
 from templates.canvas import Overlay, draw
 from templates.colors import write_color
 from templates.formats import CONTENT_TYPES, encode, over_white
+from templates.locales import is_rtl
 from templates.paint import Painted, Shown, paint
-from templates.picture import crop, plain
+from templates.picture import crop, plain, rounded
 from templates.placeholder import placeholder_scene
 from templates.rows import Output
+from templates.spots import Spot, Staged
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -57,7 +60,7 @@ def compose(
     pictures: Mapping[str, "Image"],
     *,
     language: str = "en",
-    stage: "Callable[[Image], Image] | None" = None,
+    stage: "Callable[[Image], Staged] | None" = None,
 ) -> Finished:
     """Compose one output.
 
@@ -75,12 +78,15 @@ def compose(
         TemplateError: the overlay does what it must not.
     """
     painted = finish(overlay, output, values, scene, pictures, language=language, stage=stage)
+    picture = painted.picture
+    if output.radius:
+        picture = rounded(picture, output.radius * min(picture.size))
     return Finished(
         name=output.name,
         width=output.width,
         height=output.height,
         content_type=CONTENT_TYPES[output.format],
-        data=encode(painted.picture, output.format, output.dpi),
+        data=encode(picture, output.format, output.dpi),
         texts=tuple(_placed(shown) for shown in painted.words),
     )
 
@@ -93,7 +99,7 @@ def finish(
     pictures: Mapping[str, "Image"],
     *,
     language: str = "en",
-    stage: "Callable[[Image], Image] | None" = None,
+    stage: "Callable[[Image], Staged] | None" = None,
 ) -> Painted:
     """What `compose` writes, as a picture in RGB."""
     from PIL import Image
@@ -101,16 +107,46 @@ def finish(
     size = (output.width, output.height)
     own = {name: plain(picture) for name, picture in pictures.items()}
     drawing = None if overlay is None else draw(overlay, output, values, own, language)
-    ground = Image.new("RGB", size, "white")
-    if scene is not None:
-        part = None if drawing is None else drawing.ground
-        x, y, *room = (0, 0, *size) if part is None else map(int, (part.x, part.y, part.width, part.height))
-        ground.paste(over_white(crop(scene, room[0], room[1], output.focus)), (x, y))
+    if scene is None:
+        ground = Image.new("RGB", size, "white")
+    else:
+        ground = laid_out(scene, output, language, None if drawing is None else drawing.ground)
+    kept = None
     if stage is not None:
-        ground = over_white(stage(ground))
+        staged = stage(ground)
+        ground, kept = over_white(staged.picture), staged.kept
     if drawing is None:
         return Painted(picture=ground, beneath=ground, words=(), svg="")
-    return paint(drawing, ground)
+    return paint(drawing, ground, kept)
+
+
+def laid_out(scene: "Image", output: Output, language: str, part: Spot | None = None) -> "Image":
+    """A scene filling an output, or the part of it that is the scene's; in RGB.
+
+    Args:
+        scene: of any size.
+        output: its size, trim and focus.
+        language: of its words: an output's area is mirrored where they run from the right.
+        part: what the overlay leaves the scene, in place of the output's area.
+    """
+    from PIL import Image
+
+    if part is not None:
+        x, y, width, height = map(int, (part.x, part.y, part.width, part.height))
+    else:
+        left, top, right, bottom = output.area or (0, 0, 1, 1)
+        if is_rtl(language):
+            left, right = 1 - right, 1 - left
+        x, y = math.floor(left * output.width), math.floor(top * output.height)
+        width, height = math.ceil(right * output.width) - x, math.ceil(bottom * output.height) - y
+    across, down = (round(output.trim * edge) for edge in scene.size)
+    inner = scene.crop((across, down, scene.width - across, scene.height - down)) if output.trim else scene
+    shown = over_white(crop(inner, width, height, output.focus))
+    if shown.size == (output.width, output.height):
+        return shown
+    ground = Image.new("RGB", (output.width, output.height), "white")
+    ground.paste(shown, (x, y))
+    return ground
 
 
 def _placed(shown: Shown) -> Placed:

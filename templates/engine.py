@@ -54,6 +54,7 @@ class Template:
         overlay: what is laid over the scene; None: nothing is.
         folder: where it lies.
         version: of its files, the first digits of a SHA-256.
+        underlay: shapes between the scene and the product; None: there are none.
     """
 
     def __init__(
@@ -64,10 +65,12 @@ class Template:
         overlay: jinja2.Template | None,
         folder: Traversable,
         version: str,
+        underlay: jinja2.Template | None = None,
     ) -> None:
         self.name = name
         self.row = row
         self.overlay = overlay
+        self.underlay = underlay
         self.folder = folder
         self.version = version
         self._prompts = dict(prompts)

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -21,9 +22,10 @@ from templates.present import check
 from templates.rows import TemplateRow, problem_of
 from templates.variables import Variable
 
-__all__ = ["OVERLAY", "TemplateLibrary", "load_template", "sample_values"]
+__all__ = ["OVERLAY", "UNDERLAY", "TemplateLibrary", "load_template", "sample_values"]
 
 OVERLAY = "overlay.svg.jinja"
+UNDERLAY = "underlay.svg.jinja"
 MOST_BYTES = 32 << 20
 """Of a file in a template's folder."""
 _SAMPLES: dict[str, Any] = {
@@ -110,6 +112,16 @@ def _sample(variable: Variable, own: Any) -> Any:
 
 
 def _load(name: str, folder: Traversable) -> Template:
+    try:
+        version = _version(folder)
+    except OSError as error:
+        raise TemplateError(f"{folder}: {error}") from error
+    return _read(name, folder, version)  # type: ignore[arg-type]  # folders are paths, which are hashable
+
+
+@lru_cache(128)
+def _read(name: str, folder: Traversable, version: str) -> Template:
+    """A template of these very files: a reload need not rehearse what did not change."""
     where = str(folder.joinpath("template.yaml"))
     try:
         row = msgspec.convert(
@@ -126,7 +138,10 @@ def _load(name: str, folder: Traversable) -> Template:
     env = prompt_environment()
     prompts = {file: _compile(folder.joinpath(file), env, row) for file in files}
     overlay = _overlay(folder.joinpath(OVERLAY), row)
-    template = Template(name, row, prompts, overlay, folder, _version(folder))
+    underlay = _overlay(folder.joinpath(UNDERLAY), row)
+    if underlay is not None and row.product is None:
+        raise TemplateError(f"{folder.joinpath(UNDERLAY)}: there is no `product` that lies on it")
+    template = Template(name, row, prompts, overlay, folder, version, underlay)
     try:
         template.rehearse(sample_values(template))
         _rehearse_overlay(template)
@@ -165,7 +180,7 @@ def _overlay(file: Traversable, row: TemplateRow) -> Overlay | None:
 
 def _rehearse_overlay(template: Template) -> None:
     """Lay the sample's words out, with every picture and with none."""
-    if template.overlay is None:
+    if template.overlay is None and template.underlay is None:
         return
     samples = sample_values(template)
     images = [name for name, variable in template.row.variables.items() if variable.type == "image"]

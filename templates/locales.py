@@ -128,7 +128,10 @@ def percent(value: Amount, tag: str = DEFAULT) -> str:
     amount, locale = _decimal(value) / 100, read_locale(tag)
     system = _system(locale)
     text = format_percent(amount, locale=locale, decimal_quantization=False, numbering_system=system)
-    return _digits(text.replace("%", locale.number_symbols[system].get("percentSign", "%")), locale)
+    symbols = locale.number_symbols[system]
+    # Babel writes its own minus, without the marks that keep it beside its number from the right too.
+    text = text.replace("-", symbols.get("minusSign", "-"), 1) if amount < 0 else text
+    return _digits(text.replace("%", symbols.get("percentSign", "%")), locale)
 
 
 def day(value: When, tag: str = DEFAULT, form: str = "medium") -> str:

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from templates import svg
 from templates.colors import Color, write_color
-from templates.contrast import measure
+from templates.contrast import edges, measure
 from templates.dither import dithered
 from templates.paste import lay, plated
 from templates.picture import over
@@ -25,6 +25,14 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 __all__ = ["Painted", "Shown", "paint"]
+
+
+STRIKE = 0.075
+"""Of the letters' size: how thick the line through a price is,"""
+STRIKE_AT = 0.35
+"""how high it lies over the baseline, and"""
+STRIKE_BEYOND = 0.06
+"""how far it reaches beyond."""
 
 
 class Shown(Struct, frozen=True, kw_only=True):
@@ -49,12 +57,13 @@ class Painted(Struct, frozen=True, kw_only=True):
     """The words, as they were drawn."""
 
 
-def paint(drawing: Drawing, ground: "Image") -> Painted:
+def paint(drawing: Drawing, ground: "Image", kept: "Image | None" = None) -> Painted:
     """Paint a drawing.
 
     Args:
         drawing: of `canvas.draw`.
         ground: the scene, in RGB and of the drawing's size.
+        kept: what scrims keep off, in L, unless words lie right on it.
 
     Raises:
         TemplateError: its shapes cannot be drawn.
@@ -69,11 +78,14 @@ def paint(drawing: Drawing, ground: "Image") -> Painted:
         if words.plate is not None:
             layer = plated(layer, words)
     choices = choose(drawing.words, over(ground, layer))
-    beneath = over(under_scrims(ground, layer, choices), layer)
+    kept = None if kept is None else _unwritten(kept, drawing.words)
+    beneath = over(_kept(ground, under_scrims(ground, layer, choices), kept), layer)
     for pasted in drawing.pictures:
         beneath = lay(beneath, pasted)
+    bare = beneath
     for choice in choices:
         beneath = over_scrim(beneath, choice, choices)
+    beneath = _kept(bare, beneath, kept)
     document, picture = "", beneath
     if choices:
         x, y, *room = _room(size, choices)
@@ -92,6 +104,21 @@ def paint(drawing: Drawing, ground: "Image") -> Painted:
     return Painted(picture=picture, beneath=beneath, words=shown, svg=document)
 
 
+def _unwritten(kept: "Image", words: Sequence[Words]) -> "Image":
+    """What scrims keep off, without the places of words: these have to be read."""
+    found = kept.copy()
+    for one in words:
+        found.paste(0, edges(zone_of(one), kept.size))
+    return found
+
+
+def _kept(own: "Image", veiled: "Image", kept: "Image | None") -> "Image":
+    """A veiled picture, with its own pixels where they are kept."""
+    from PIL import Image
+
+    return veiled if kept is None or veiled is own else Image.composite(own, veiled, kept)
+
+
 def _room(size: tuple[int, int], choices: Sequence[Choice]) -> tuple[int, int, int, int]:
     """Left, top, width and height of what holds all words: the rest need not be drawn."""
     spots = [choice.words.spot for choice in choices]
@@ -108,12 +135,29 @@ def _document(start: tuple[int, int], size: tuple[int, int], choices: Sequence[C
         svg_text(
             choice.words.block,
             x=choice.words.x,
-            y=choice.words.spot.y,
+            y=choice.words.y,
             width=choice.words.width,
             align=choice.words.align,
             fill=write_color(choice.color),
         )
         for choice in choices
     ]
+    texts += [_struck(choice) for choice in choices if choice.words.strike]
     root = f'<svg xmlns="http://www.w3.org/2000/svg" width="{size[0]}" height="{size[1]}">'
     return f'{root}<g transform="translate({-start[0]} {-start[1]})">{"".join(texts)}</g></svg>'
+
+
+def _struck(choice: Choice) -> str:
+    """A line through the middle of each line's figures, a little wider than they are."""
+    words, block = choice.words, choice.words.block
+    share = {"left": 0.0, "center": 0.5, "right": 1.0}[words.align]
+    thick, more = max(1.0, STRIKE * block.size), STRIKE_BEYOND * block.size
+    bars = []
+    for place, line in enumerate(block.lines):
+        x = words.x + (words.width - line.width) * share - more
+        y = words.y + block.ascent + place * block.line_height - STRIKE_AT * block.size
+        bars.append(
+            f'<rect x="{x:.3f}" y="{y - thick / 2:.3f}" width="{line.width + 2 * more:.3f}" '
+            f'height="{thick:.3f}" fill="{write_color(choice.color)}"/>'
+        )
+    return "".join(bars)

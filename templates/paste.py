@@ -28,7 +28,7 @@ def plated(layer: "Image", words: Words) -> "Image":
     baseline = block.ascent + (len(block.lines) - 1) * block.line_height
     above = max(PLATE_ABOVE * spot.size, block.height - baseline + 0.1 * spot.size)
     beside = PLATE_BESIDE * spot.size
-    box = (spot.x - beside, spot.y - above, spot.width + 2 * beside, baseline + 2 * above)
+    box = (spot.x - beside, words.y - above, spot.width + 2 * beside, baseline + 2 * above)
     return _plate(layer, box, words.plate or WHITE, min(box[3] / 2, spot.size))
 
 

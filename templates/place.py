@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["ENLARGE", "Placed", "laid", "place"]
+__all__ = ["ENLARGE", "Placed", "covered", "laid", "place"]
 
 ENLARGE = 2.0
 FILTER = Image.Resampling.LANCZOS
@@ -82,6 +82,13 @@ def laid(scene: Image.Image, placed: Placed) -> Image.Image:
     layer = Image.new("RGBA", scene.size)
     layer.paste(placed.image, (placed.x, placed.y))
     return Image.alpha_composite(scene.convert("RGBA"), layer).convert("RGB")
+
+
+def covered(placed: Placed, size: tuple[int, int]) -> Image.Image:
+    """How much of each pixel of a scene is the product's: L, of the scene's size."""
+    found = Image.new("L", size)
+    found.paste(placed.image.getchannel("A"), (placed.x, placed.y))
+    return found
 
 
 def _scale(width: int, height: int, wide: int, high: int, least: float) -> float:

@@ -13,8 +13,11 @@ if TYPE_CHECKING:
     from templates.compose import Finished
     from templates.cutout import Cutout
     from templates.engine import Template
+    from templates.spots import Staged
 
 __all__ = ["check", "present", "why_not_cut"]
+
+ROOM = (0.0, 0.0, 1.0, 1.0)
 
 
 def present(
@@ -56,7 +59,7 @@ def present(
             ground if output.scene else None,
             opened,
             language=language,
-            stage=None if product is None else stage_of(template, output, product),
+            stage=None if product is None else stage_of(template, output, product, values, language),
         )
         for output in outputs
     ]
@@ -69,7 +72,7 @@ def check(
     language: str,
     images: Iterable[str],
 ) -> None:
-    """Lay the words out, and nothing more.
+    """Lay the words and shapes out, and nothing more.
 
     Args:
         template: has the overlay.
@@ -82,6 +85,9 @@ def check(
         InvalidInputs: they do not fit, or no font has a letter of theirs.
         TemplateError: the overlay does what it must not.
     """
+    if template.underlay is not None:
+        for output in outputs:
+            underlaid(template, output, values, language, room_of(template, output, language))
     if template.overlay is None:
         return
     from PIL import Image
@@ -134,25 +140,71 @@ def product_in(template: "Template", opened: Mapping[str, "Image"]) -> "Cutout |
         raise TemplateError(f"{template.name}: {error}") from error
 
 
-def stage_of(template: "Template", output: Output, product: "Cutout") -> "Callable[[Image], Image]":
-    """What lays the product on an output's scene."""
+def stage_of(
+    template: "Template", output: Output, product: "Cutout", values: Mapping[str, Any], language: str
+) -> "Callable[[Image], Staged]":
+    """What lays the product on an output's scene, over the underlay's shapes."""
     row = template.row.product
     if row is None:
         raise ValueError(f"{template.name} has no product")
-    left, top, right, bottom = output.room or row.room
-    room = (
+
+    def stage(scene: "Image") -> "Staged":
+        from templates import svg
+        from templates.locales import is_rtl
+        from templates.picture import over
+        from templates.place import covered, place
+        from templates.shadow import CONTACT, NONE, SOFT, catalogue, shadowed
+        from templates.spots import Staged
+
+        if not output.scene:
+            white, placed = catalogue(product, scene.size)
+            return Staged(picture=white, kept=covered(placed, scene.size))
+        across, down = row.align
+        align = (1 - across if is_rtl(language) else across, down)
+        placed = place(product, room_of(template, output, language), least=row.least, align=align)
+        if template.underlay is not None:
+            shapes = underlaid(template, output, values, language, placed.box)
+            scene = over(scene, svg.render(shapes, *scene.size))
+        shade = {"cast": SOFT, "contact": CONTACT, "none": NONE}[row.shadow]
+        return Staged(picture=shadowed(scene, placed, shade), kept=covered(placed, scene.size))
+
+    return stage
+
+
+def room_of(template: "Template", output: Output, language: str) -> tuple[int, int, int, int]:
+    """Where a product may be, in an output's pixels: mirrored for what is read from the right."""
+    from templates.locales import is_rtl
+
+    left, top, right, bottom = output.room or (template.row.product.room if template.row.product else ROOM)
+    if is_rtl(language):
+        left, right = 1 - right, 1 - left
+    return (
         round(left * output.width),
         round(top * output.height),
         round(right * output.width),
         round(bottom * output.height),
     )
 
-    def stage(scene: "Image") -> "Image":
-        from templates.place import place
-        from templates.shadow import catalogue, shadowed
 
-        if not output.scene:
-            return catalogue(product, scene.size)[0]
-        return shadowed(scene, place(product, room, least=row.least, align=row.align))
+def underlaid(
+    template: "Template",
+    output: Output,
+    values: Mapping[str, Any],
+    language: str,
+    box: tuple[int, int, int, int],
+) -> str:
+    """The underlay's shapes around a product, as SVG.
 
-    return stage
+    Raises:
+        TemplateError: it has words or pictures, or does what it must not.
+    """
+    from templates.canvas import Spot, draw
+
+    if template.underlay is None:
+        raise ValueError(f"{template.name} has no underlay")
+    left, top, right, bottom = box
+    spot = Spot(x=left, y=top, width=right - left, height=bottom - top)
+    drawing = draw(template.underlay, output, values, {}, language, product=spot)
+    if drawing.words or drawing.pictures:
+        raise TemplateError(f"the underlay of {template.name} has shapes alone")
+    return drawing.shapes

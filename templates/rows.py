@@ -85,6 +85,13 @@ class Output(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """False: the product lies on white, as catalogues want it."""
     room: Box | None = None
     """Where the product may be, in place of the template's own."""
+    area: Box | None = None
+    """Which part of it the scene fills, where the rest is the overlay's: left, top, right and bottom as
+    parts of its edges; mirrored like a room. All of it, by default."""
+    trim: float = 0.0
+    """How much of each of the scene's edges, which models draw worst, is cut off, as a part of it."""
+    radius: float = 0.0
+    """Of its corners, as a part of the shorter edge; beyond them a PNG or WebP is clear."""
 
     def __post_init__(self) -> None:
         if not NAME.fullmatch(self.name):
@@ -96,10 +103,15 @@ class Output(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         left, top, right, bottom = self.edges
         if min(self.edges) < 0 or left + right >= self.width or top + bottom >= self.height:
             raise ValueError(f"the safe area of {self.name} is a part of its shorter edge, below 0.5")
+        parts = (("trim", self.trim, 0.5), ("radius", self.radius, 0.501))
+        wrong = next((name for name, part, most in parts if not 0 <= part < most), None)
+        if wrong:
+            raise ValueError(f"the {wrong} of {self.name} is a part of an edge, from 0 and below 0.5")
         if not all(0 <= place <= 1 for place in self.focus):
             raise ValueError(f"the focus of {self.name} is within the picture: 0 to 1")
-        if self.room is not None:
-            check_room(self.room)
+        for room in (self.room, self.area):
+            if room is not None:
+                check_room(room)
         if not 18 <= self.dpi <= 1200:
             raise ValueError(f"the dpi of {self.name} is not between 18 and 1200")
 
@@ -118,11 +130,14 @@ class Product(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     of: str
     """The variable that has its picture."""
     room: Box = (0.15, 0.15, 0.85, 0.85)
-    """Where in an output it may be: left, top, right and bottom as parts of its edges."""
+    """Where in an output it may be: left, top, right and bottom as parts of its edges. As a page that is
+    read from left to right has it; mirrored where the words' language is read the other way."""
     least: float = 0.6
     """How much of its room it fills at least, enlarged where it is smaller."""
     align: tuple[float, float] = (0.5, 1.0)
     """Where in its room it stands when it does not fill it: 0 is left and top."""
+    shadow: Literal["cast", "contact", "none"] = "cast"
+    """`cast`: its outline lies on the ground beside it; `contact`: only where it touches the ground."""
 
     def __post_init__(self) -> None:
         check_room(self.room)

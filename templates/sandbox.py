@@ -17,7 +17,7 @@ Overlay = jinja2.Template
 WORDS = frozenset(
     (
         *("text", "measure", "picture", "scene", "out", "w", "h", "u", "safe", "rtl", "locale", "values"),
-        *("mix", "dark", "readable", "contrast"),
+        *("mix", "dark", "readable", "contrast", "product"),
     )
 )
 """Names that an overlay finds beside the template's variables; a variable of the same name is in `values`."""

@@ -11,7 +11,7 @@ from PIL import Image, ImageChops, ImageDraw, ImageFilter
 from templates.cutout import SOLID, Cutout
 from templates.place import Placed, laid, place
 
-__all__ = ["FAINT", "NONE", "SOFT", "Shade", "catalogue", "shadowed"]
+__all__ = ["CONTACT", "FAINT", "NONE", "SOFT", "Shade", "catalogue", "shadowed"]
 
 WHITE = (255, 255, 255)
 CATALOGUE_FILL = 0.85
@@ -42,6 +42,7 @@ class Shade(Struct, frozen=True, kw_only=True):
 
 SOFT = Shade(contact=0.6, cast=0.36, ambient=0.34)
 FAINT = Shade(contact=0.36, cast=0.0, ambient=0.2, spread=0.6)
+CONTACT = Shade(contact=0.6, cast=0.0, ambient=0.45)
 NONE = Shade(contact=0, cast=0, ambient=0)
 
 

@@ -11,7 +11,7 @@ from templates.bidi import levels
 from templates.characters import IGNORABLE, clusters
 from templates.fonts.faces import EMOJI, Face
 
-__all__ = ["Extent", "NoGlyph", "Span", "Spread", "measure", "spans", "spread"]
+__all__ = ["Extent", "NoGlyph", "Span", "Spread", "inked", "measure", "spans", "spread"]
 
 _EAST_ASIAN = frozenset({"Hani", "Hira", "Kana", "Bopo", "Hang"})
 _QUOTES = frozenset("\u201c\u201d\u2018\u2019\u2026\u2014\u00b7")
@@ -93,6 +93,22 @@ def measure(face: Face, text: str, rtl: bool) -> Extent:
     lefts, rights, bottoms, tops = zip(*boxes, strict=True) if boxes else ((0,), (0,), (0,), (0,))
     upem = face.upem
     return Extent(pen / upem, min(lefts) / upem, max(rights) / upem, max(tops) / upem, min(bottoms) / upem)
+
+
+def inked(face: Face, text: str, rtl: bool) -> tuple[float, float, float, float] | None:
+    """Where a run has ink: left, right, bottom and top in ems, from its pen's start; None: it has none."""
+    infos, positions = _shape(face, text, rtl)
+    pen, boxes = 0, []
+    for info, position in zip(infos, positions, strict=True):
+        ink = _ink(face, info.codepoint)
+        if ink is not None:
+            x, y = pen + position.x_offset, position.y_offset
+            boxes.append((x + ink[0], x + ink[1], y + ink[2], y + ink[3]))
+        pen += position.x_advance
+    if not boxes:
+        return None
+    left, right, bottom, top = zip(*boxes, strict=True)
+    return min(left) / face.upem, max(right) / face.upem, min(bottom) / face.upem, max(top) / face.upem
 
 
 def spread(text: str, parts: Sequence[Span]) -> Spread:

@@ -7,7 +7,7 @@ from msgspec import Struct
 from templates.colors import Color
 from templates.typeset import Block
 
-__all__ = ["Drawing", "Pasted", "Spot", "Words"]
+__all__ = ["Drawing", "Pasted", "Safe", "Spot", "Staged", "Words", "share_of"]
 
 
 class Spot(Struct, frozen=True, kw_only=True):
@@ -60,6 +60,8 @@ class Words(Struct, frozen=True, kw_only=True):
     """Of the lines themselves, within the box."""
     x: float
     """Of the box that they are aligned in."""
+    y: float
+    """Of their block's upper edge."""
     width: float
     align: Literal["left", "center", "right"]
     colors: tuple[Color, ...]
@@ -69,6 +71,8 @@ class Words(Struct, frozen=True, kw_only=True):
     """Of a round plate behind them."""
     scrim: Color | None
     """What a dark scrim is coloured."""
+    strike: bool = False
+    """Struck through: a price of before."""
 
 
 class Pasted(Struct, frozen=True, kw_only=True):
@@ -100,3 +104,35 @@ class Drawing(Struct, frozen=True, kw_only=True):
     words: tuple[Words, ...]
     pictures: tuple[Pasted, ...]
     language: str
+
+
+class Staged(Struct, frozen=True, kw_only=True):
+    """A scene with something on it that is not the overlay's."""
+
+    picture: Any
+    kept: Any = None
+    """How much of each pixel is what was put on it, in L: scrims keep off that. None: nothing is kept."""
+
+
+class Safe(Struct, frozen=True, kw_only=True):
+    """The area that words keep to, in pixels."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+
+    @property
+    def right(self) -> float:
+        """Its right edge."""
+        return self.x + self.width
+
+    @property
+    def bottom(self) -> float:
+        """Its lower edge."""
+        return self.y + self.height
+
+
+def share_of(place: str) -> float:
+    """How much of the room lies before what is placed."""
+    return {"left": 0.0, "top": 0.0, "center": 0.5, "middle": 0.5}.get(place, 1.0)

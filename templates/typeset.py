@@ -15,10 +15,21 @@ from templates.bidi import strong_direction, visual_order
 from templates.box import Box, Layout, largest
 from templates.characters import normal
 from templates.fonts.faces import Face, faces_for, is_rtl_language
-from templates.shape import NoGlyph, Span, measure, spans
+from templates.shape import NoGlyph, Span, inked, measure, spans
 from templates.wrap import Paragraph, balance, prepare
 
-__all__ = ["Align", "Block", "Line", "NoGlyph", "Run", "TextDoesNotFit", "fit", "font_files", "svg_text"]
+__all__ = [
+    "Align",
+    "Block",
+    "Line",
+    "NoGlyph",
+    "Run",
+    "TextDoesNotFit",
+    "fit",
+    "font_files",
+    "ink_of",
+    "svg_text",
+]
 
 Align = Literal["start", "center", "end", "left", "right"]
 
@@ -213,6 +224,26 @@ def _line(paragraph: Paragraph, start: int, end: int, rtl: bool, size: float) ->
         for p, x, extent in zip(parts, starts, extents, strict=True)
     )
     return Line(paragraph.text[start:end], (right - left) * size, rtl, runs)
+
+
+def ink_of(block: Block) -> tuple[float, float, float, float]:
+    """Where the block's letters really are: left, top, right and bottom in pixels, from its own corner.
+
+    The lines are taken as they lie when the block is centred in its width.
+    """
+    boxes = []
+    for i, line in enumerate(block.lines):
+        base = block.ascent + i * block.line_height
+        for run in line.runs:
+            ink = inked(run.face, run.text, run.rtl)
+            if ink is not None:
+                x = (block.width - line.width) / 2 + run.x
+                left, right, bottom, top = (edge * block.size for edge in ink)
+                boxes.append((x + left, base - top, x + right, base - bottom))
+    if not boxes:
+        return 0.0, 0.0, block.width, block.height
+    lefts, tops, rights, bottoms = zip(*boxes, strict=True)
+    return min(lefts), min(tops), max(rights), max(bottoms)
 
 
 def svg_text(

@@ -20,6 +20,7 @@ from templates.errors import TemplateError
 from templates.paint import Painted
 from templates.rows import Format, Output
 from templates.scrim import zone_of
+from templates.spots import Staged
 from templates.svg import text_of
 
 OVERLAY = """
@@ -235,9 +236,9 @@ def test_a_logo_on_a_busy_scene_gets_a_plate_and_an_opaque_one_none() -> None:
 
 
 def test_what_is_staged_lies_beneath_the_words() -> None:
-    def stage(scene: Image.Image) -> Image.Image:
+    def stage(scene: Image.Image) -> Staged:
         assert scene.size == (300, 150)
-        return Image.new("RGB", scene.size, (10, 10, 10))
+        return Staged(picture=Image.new("RGB", scene.size, (10, 10, 10)))
 
     painted = finish(
         overlay("{{ text('a', size=40) }}"),
