@@ -1,4 +1,4 @@
-"""A reader that knows nothing of the text reads what was drawn: Debian's tesseract, with English data alone."""
+"""A reader that knows nothing of the text reads what was drawn: Debian's tesseract, with its data of the Latin script (package tesseract-ocr-script-latn)."""
 
 # ruff: noqa: RUF001 - these characters are the point
 
@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import unicodedata
+from functools import cache
 
 import pytest
 from support.drawing import png
@@ -14,22 +15,31 @@ from support.headlines import HEADLINES
 from templates.typeset import Block, fit, font_files, svg_text
 
 WIDTH = 1000
-SAME = str.maketrans("“”„‘’–—łıß", '"""\'\'--liB')
-"""Quotes and dashes that differ by pixels, and letters of other languages by what English data has for them."""
+SAME = str.maketrans("“”„‘’–—", '"""\'\'--')
+"""Quotes and dashes that differ by pixels."""
 
 
 @pytest.fixture(autouse=True)
 def tesseract() -> None:
-    if shutil.which("tesseract") is None:
+    if not knows_latin():
+        why = "tesseract is not installed, or without its data of the Latin script"
         if os.environ.get("CI") == "true":
-            pytest.fail("tesseract is not installed")
-        pytest.skip("tesseract is not installed")
+            pytest.fail(why)
+        pytest.skip(why)
+
+
+@cache
+def knows_latin() -> bool:
+    if shutil.which("tesseract") is None:
+        return False
+    listed = subprocess.run(["tesseract", "--list-langs"], capture_output=True, text=True, check=True)
+    return "Latin" in listed.stdout.split()
 
 
 def folded(text: str) -> str:
-    """Without what English data cannot tell: accents, and kinds of quotes and dashes; blanks are one."""
-    bare = "".join(c for c in unicodedata.normalize("NFD", text) if not unicodedata.combining(c))
-    return " ".join(bare.translate(SAME).replace('"', "'").replace("''", "'").split())
+    """Without kinds of quotes and dashes; blanks are one. Accents count."""
+    whole = unicodedata.normalize("NFC", text)
+    return " ".join(whole.translate(SAME).replace('"', "'").replace("''", "'").split())
 
 
 def distance(a: str, b: str) -> int:
@@ -56,7 +66,7 @@ def page(headlines: tuple[str, ...], family: str, fill: str, ground: str) -> tup
 
 def read(picture: bytes) -> str:
     done = subprocess.run(
-        ["tesseract", "-", "-", "--psm", "6"],
+        ["tesseract", "-", "-", "--psm", "6", "-l", "Latin"],
         input=picture,
         capture_output=True,
         check=True,
@@ -77,7 +87,7 @@ def wrong(headlines: tuple[str, ...], family: str, fill: str, ground: str) -> tu
 def test_ten_headlines_are_read() -> None:
     errors, of = wrong(HEADLINES[::5], "inter", "#ffffff", "#0b5fff")
     assert of > 200
-    assert errors <= 0.02 * of
+    assert errors <= 0.01 * of
 
 
 @pytest.mark.slow
@@ -89,7 +99,7 @@ def test_fifty_headlines_are_read(family: str, fill: str, ground: str) -> None:
     counts = [wrong(HEADLINES[i : i + 10], family, fill, ground) for i in range(0, 50, 10)]
     errors, of = (sum(column) for column in zip(*counts, strict=True))
     assert of > 1200
-    assert errors <= 0.02 * of, f"{errors} of {of}"
+    assert errors <= 0.01 * of, f"{errors} of {of}"
 
 
 def test_the_count_would_show_a_misspelling() -> None:
