@@ -2,11 +2,8 @@
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
-
-from uniseg.graphemecluster import grapheme_clusters
-from uniseg.linebreak import line_break_units
 
 __all__ = ["BLANKS", "IGNORABLE", "break_units", "clusters", "normal"]
 
@@ -58,7 +55,7 @@ def normal(text: str) -> str:
 def clusters(text: str) -> Iterator[str]:
     """What a reader takes for one character each (UAX 29)."""
     for i, piece in enumerate(_NON_ASCII.split(text)):
-        yield from grapheme_clusters(piece) if i % 2 else piece
+        yield from _clusters(piece) if i % 2 else piece
 
 
 def break_units(text: str) -> list[str]:
@@ -79,7 +76,7 @@ def break_units(text: str) -> list[str]:
 
 @lru_cache(1024)
 def _units(piece: str) -> tuple[str, ...]:
-    return (piece,) if piece.isascii() and piece.rstrip().isalnum() else tuple(line_break_units(piece))
+    return (piece,) if piece.isascii() and piece.rstrip().isalnum() else _uax14(piece)
 
 
 def _belongs(before: str, after: str) -> bool:
@@ -89,3 +86,17 @@ def _belongs(before: str, after: str) -> bool:
     if _HANGUL.match(last):
         return first.isalnum()
     return last.isalnum() and _HANGUL.match(first) is not None
+
+
+# Its tables take 0.15 s to load, which no start needs that lays nothing out.
+def _clusters(piece: str) -> Iterable[str]:
+    from uniseg.graphemecluster import grapheme_clusters
+
+    found: Iterable[str] = grapheme_clusters(piece)
+    return found
+
+
+def _uax14(piece: str) -> tuple[str, ...]:
+    from uniseg.linebreak import line_break_units
+
+    return tuple(line_break_units(piece))

@@ -3,7 +3,8 @@
 Prompts are rendered in a sandbox, strict and without escaping: variables are data, never template source.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import cached_property
 from importlib.resources.abc import Traversable
 from typing import Any
 
@@ -15,7 +16,7 @@ from templates.errors import TemplateError
 from templates.rows import Output, Step, TemplateRow
 from templates.variables import blank, read_variables, variables_schema
 
-__all__ = ["Request", "Run", "Template"]
+__all__ = ["Request", "Run", "Sources", "Template"]
 
 
 class Request(Struct, frozen=True, kw_only=True):
@@ -44,36 +45,55 @@ class Run(Struct, frozen=True, kw_only=True):
         return str(self.values.get("locale") or "en")
 
 
+class Sources(Struct, frozen=True, kw_only=True):
+    """A template's own Jinja, compiled."""
+
+    prompts: dict[str, jinja2.Template]
+    """By file."""
+    overlay: jinja2.Template | None = None
+    """What is laid over the scene; None: nothing is."""
+    underlay: jinja2.Template | None = None
+    """Shapes between the scene and the product; None: there are none."""
+
+
 class Template:
     """One preset.
 
     Args:
         name: of its folder.
         row: its `template.yaml`.
-        prompts: by file.
-        overlay: what is laid over the scene; None: nothing is.
+        sources: compiles its Jinja, when that is first needed.
         folder: where it lies.
         version: of its files, the first digits of a SHA-256.
-        underlay: shapes between the scene and the product; None: there are none.
     """
 
     def __init__(
-        self,
-        name: str,
-        row: TemplateRow,
-        prompts: Mapping[str, jinja2.Template],
-        overlay: jinja2.Template | None,
-        folder: Traversable,
-        version: str,
-        underlay: jinja2.Template | None = None,
+        self, name: str, row: TemplateRow, sources: Callable[[], Sources], folder: Traversable, version: str
     ) -> None:
         self.name = name
         self.row = row
-        self.overlay = overlay
-        self.underlay = underlay
         self.folder = folder
         self.version = version
-        self._prompts = dict(prompts)
+        self._compile = sources
+
+    @cached_property
+    def sources(self) -> Sources:
+        """Its Jinja, compiled once.
+
+        Raises:
+            TemplateError: it is none.
+        """
+        return self._compile()
+
+    @property
+    def overlay(self) -> jinja2.Template | None:
+        """What is laid over the scene; None: nothing is."""
+        return self.sources.overlay
+
+    @property
+    def underlay(self) -> jinja2.Template | None:
+        """Shapes between the scene and the product; None: there are none."""
+        return self.sources.underlay
 
     @property
     def schema(self) -> dict[str, Any]:
@@ -132,7 +152,7 @@ class Template:
     def _write(self, file: str, values: Mapping[str, Any]) -> str:
         """A prompt, on one line."""
         try:
-            return " ".join(self._prompts[file].render(values).split())
+            return " ".join(self.sources.prompts[file].render(values).split())
         except (jinja2.TemplateError, TypeError, ValueError, ArithmeticError) as error:
             raise TemplateError(f"{file} of {self.name} cannot be rendered: {error}") from error
 
@@ -149,5 +169,5 @@ class Template:
         required = {n: samples[n] for n, variable in self.row.variables.items() if variable.required}
         for given in (samples, required):
             values, _ = read_variables(self.row.variables, given, self.name)
-            for file in self._prompts:
+            for file in self.sources.prompts:
                 self._write(file, values)

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Iterator
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -16,16 +16,17 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from registry.document import Document
 from registry.errors import InvalidInputs, RegistryError
 from templates.canvas import Overlay, compile_overlay
-from templates.engine import Template
+from templates.engine import Sources, Template
 from templates.errors import TemplateError
 from templates.present import check
 from templates.rows import TemplateRow, problem_of
 from templates.variables import Variable
 
-__all__ = ["OVERLAY", "UNDERLAY", "TemplateLibrary", "load_template", "sample_values"]
+__all__ = ["OVERLAY", "TRIED", "UNDERLAY", "TemplateLibrary", "load_template", "rehearse", "sample_values"]
 
 OVERLAY = "overlay.svg.jinja"
 UNDERLAY = "underlay.svg.jinja"
+TRIED = "tried.json"
 MOST_BYTES = 32 << 20
 """Of a file in a template's folder."""
 _SAMPLES: dict[str, Any] = {
@@ -134,14 +135,22 @@ def _read(name: str, folder: Traversable, version: str) -> Template:
     problem = problem_of(row)
     if problem is not None:
         raise TemplateError(f"{where}: {problem}")
-    files = list(dict.fromkeys(step.prompt_file for step in row.steps if step.prompt_file is not None))
-    env = prompt_environment()
-    prompts = {file: _compile(folder.joinpath(file), env, row) for file in files}
-    overlay = _overlay(folder.joinpath(OVERLAY), row)
-    underlay = _overlay(folder.joinpath(UNDERLAY), row)
-    if underlay is not None and row.product is None:
-        raise TemplateError(f"{folder.joinpath(UNDERLAY)}: there is no `product` that lies on it")
-    template = Template(name, row, prompts, overlay, folder, version, underlay)
+    template = Template(name, row, lambda: _sources(folder, row), folder, version)
+    if version == _tried().get(name):
+        return template
+    rehearse(template)
+    return template
+
+
+def rehearse(template: Template) -> None:
+    """Compile a template's Jinja, and render it with its sample.
+
+    Raises:
+        TemplateError: something is wrong with it.
+    """
+    folder = template.folder
+    where = str(folder.joinpath("template.yaml"))
+    _ = template.sources
     try:
         template.rehearse(sample_values(template))
         _rehearse_overlay(template)
@@ -149,7 +158,29 @@ def _read(name: str, folder: Traversable, version: str) -> Template:
         raise TemplateError(f"{where}: the sample: {error}") from error
     except TemplateError as error:
         raise TemplateError(f"{folder}: {error}") from error
-    return template
+
+
+@cache
+def _tried() -> dict[str, str]:
+    """The versions of shipped templates that the tests have rehearsed: that takes a second for all of them,
+    which no start need spend. One that was changed, or added, is rehearsed.
+    """
+    file = resources.files("templates").joinpath("library", TRIED)
+    return msgspec.json.decode(file.read_bytes(), type=dict[str, str]) if file.is_file() else {}
+
+
+def _sources(folder: Traversable, row: TemplateRow) -> Sources:
+    """A template's Jinja, compiled."""
+    files = list(dict.fromkeys(step.prompt_file for step in row.steps if step.prompt_file is not None))
+    env = prompt_environment()
+    underlay = _overlay(folder.joinpath(UNDERLAY), row)
+    if underlay is not None and row.product is None:
+        raise TemplateError(f"{folder.joinpath(UNDERLAY)}: there is no `product` that lies on it")
+    return Sources(
+        prompts={file: _compile(folder.joinpath(file), env, row) for file in files},
+        overlay=_overlay(folder.joinpath(OVERLAY), row),
+        underlay=underlay,
+    )
 
 
 def _compile(file: Traversable, env: jinja2.Environment, row: TemplateRow) -> jinja2.Template:
