@@ -309,10 +309,22 @@ def _set_body(
     }
 
 
+EVENT = {
+    "type": "object",
+    "description": "One event of the stream",
+    "properties": {
+        "id": {"type": "string", "description": "Sent back as `Last-Event-ID`, the stream goes on after it"},
+        "event": {"type": "string", "enum": ["status", "progress", "log", "image", "done"]},
+        "data": {"type": "string", "description": "JSON; that of `done` is the job"},
+        "retry": {"type": "integer", "description": "Milliseconds until a client comes back"},
+    },
+}
+
+
 def _stream(responses: dict[str, Any]) -> None:
     """Server-sent events; or nothing, for who has seen the last one."""
     responses["200"]["description"] = "Server-sent events: status, progress, log, image, done"
-    responses["200"]["content"] = {"text/event-stream": {"schema": {"type": "string"}}}
+    responses["200"]["content"] = {"text/event-stream": {"schema": EVENT}}
     responses["204"] = {"description": "`Last-Event-ID` is that of `done`: nothing more comes"}
 
 

@@ -52,9 +52,20 @@ def someone(gateway: GatewayProcess, **more: Any) -> tuple[str, str]:
 async def one(http: httpx.AsyncClient, dice: random.Random, sent: Counter[str]) -> dict[str, Any]:
     """Ask until there is an answer: who is told to come back does, and waits longer each time."""
     longest = 1
+    # A client whose connection breaks sends the same once more, as this key allows.
+    headers = {"Prefer": "respond-async", "Idempotency-Key": f"{dice.getrandbits(128):032x}"}
     while True:
         sent["requests"] += 1
-        answer = await http.post("/api/images/generate", json=ASK, headers={"Prefer": "respond-async"})
+        try:
+            answer = await http.post("/api/images/generate", json=ASK, headers=headers)
+        except httpx.TransportError:
+            sent["broken"] += 1
+            await asyncio.sleep(dice.uniform(1, 3))
+            continue
+        if answer.status_code == 409:
+            assert answer.json()["code"] == "idempotency_in_flight"
+            await asyncio.sleep(dice.uniform(1, 3))
+            continue
         if answer.status_code != 429:
             return answer.json() | {"status": answer.status_code}
         assert answer.json()["code"] == "too_many_requests"
