@@ -314,7 +314,7 @@ EVENT = {
     "description": "One event of the stream",
     "properties": {
         "id": {"type": "string", "description": "Sent back as `Last-Event-ID`, the stream goes on after it"},
-        "event": {"type": "string", "enum": ["status", "progress", "log", "image", "done"]},
+        "event": {"type": "string", "description": "status, progress, log, image or done"},
         "data": {"type": "string", "description": "JSON; that of `done` is the job"},
         "retry": {"type": "integer", "description": "Milliseconds until a client comes back"},
     },
