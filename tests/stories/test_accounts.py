@@ -205,6 +205,7 @@ def test_accounts_are_made_before_the_gateway_runs(own_gateway: Callable[..., Ga
     assert account in gateway.done("account", "list")
 
 
+@pytest.mark.slow
 def test_in_open_mode_a_key_still_counts(gateway: GatewayProcess) -> None:
     account, key = someone(gateway, "--postpaid")
     for header, status, who in (

@@ -15,6 +15,8 @@ from support.loopback_fal import LoopbackFal
 
 from billing.money import column_usd, decimals_of
 
+pytestmark = pytest.mark.slow
+
 SIZE = {"size": "128x128"}
 MONEY = re.compile(r"[^0-9.\N{MINUS SIGN}]")
 
@@ -161,7 +163,6 @@ def test_the_page_adds_up_as_a_reader_adds_it_up(ann: Customer) -> None:
     assert "=Ann &amp; Sons" in page
 
 
-@pytest.mark.slow
 def test_the_commands_say_the_same(ann: Customer, closed: GatewayProcess, tmp_path: Any) -> None:
     (month,) = {job["completedAt"][:7] for job in ann.jobs}
     cost = ann.charged()[()][0]

@@ -79,6 +79,7 @@ def test_a_terminal_shows_a_progress_bar(gateway: GatewayProcess, tmp_path: Path
     assert re.search(rb"\d+/200", shown)
 
 
+@pytest.mark.slow
 def test_without_a_gateway_it_opens_the_folder_itself(tmp_path: Path) -> None:
     env = clean_environment(GATEWAY_DATA_DIR=str(tmp_path / "data"), GATEWAY_PORT="1")
     ended = run(env, tmp_path, "a hill", "-o", "out.png", "--size", "64x64")

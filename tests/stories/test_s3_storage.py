@@ -12,6 +12,8 @@ from support.gateway_process import GatewayProcess, until
 from support.loopback_fal import LoopbackFal
 from support.s3_server import S3Server, make_bucket, objects_of
 
+pytestmark = pytest.mark.slow
+
 Own = Callable[..., GatewayProcess]
 NUMBERS = count()
 SHORT = {"model": "embedded-mini", "inputs": {"prompt": "a red circle", "size": "64x64", "steps": 2}}
@@ -70,7 +72,6 @@ def start_paid(gateway: GatewayProcess, fal: LoopbackFal, prompt: str, then: Cal
     return job_id
 
 
-@pytest.mark.slow
 def test_a_picture_is_kept_in_the_bucket_and_served_after_a_restart(own_gateway: Own, place: Place) -> None:
     gateway = own_gateway(**place.env).start()
     job = gateway.generate(SHORT).json()
@@ -108,7 +109,6 @@ def test_an_upload_and_an_object_of_another_bucket_are_used(
     assert refused.status_code == 422  # the store's own bucket is no input
 
 
-@pytest.mark.slow
 def test_a_paid_picture_waits_for_a_store_that_is_away(
     own_gateway: Own, place: Place, fal: LoopbackFal
 ) -> None:
@@ -129,7 +129,6 @@ def test_a_paid_picture_waits_for_a_store_that_is_away(
     assert captured(gateway) == [("captured", 2)]
 
 
-@pytest.mark.slow
 def test_a_store_that_stays_away_costs_the_caller_nothing(
     own_gateway: Own, place: Place, fal: LoopbackFal
 ) -> None:
@@ -141,7 +140,6 @@ def test_a_store_that_stays_away_costs_the_caller_nothing(
     place.server.come_back()
 
 
-@pytest.mark.slow
 def test_a_gateway_killed_while_the_store_is_away_ends_the_job_later(
     own_gateway: Own, place: Place, fal: LoopbackFal
 ) -> None:

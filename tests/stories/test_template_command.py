@@ -15,6 +15,8 @@ from PIL import Image
 from support.gateway_process import GatewayProcess
 from support.template_folders import ROW, write_template
 
+pytestmark = pytest.mark.slow
+
 COMMAND = [sys.executable, "-m", "gateway", "template"]
 WORDS = ("--set", "words=Everything must go")
 
@@ -102,7 +104,6 @@ def test_what_is_wrong_is_named(gateway: GatewayProcess, tmp_path: Path, argumen
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.slow
 def test_a_terminal_shows_how_far_it_is(gateway: GatewayProcess, tmp_path: Path) -> None:
     leader, follower = pty.openpty()
     env = {**gateway.env, "TERM": "xterm-256color", "COLUMNS": "100"}
@@ -120,7 +121,6 @@ def test_a_terminal_shows_how_far_it_is(gateway: GatewayProcess, tmp_path: Path)
     assert re.search(rb"scene: .*\d+/\d+", shown)
 
 
-@pytest.mark.slow
 def test_an_author_makes_its_pictures(gateway: GatewayProcess, tmp_path: Path) -> None:
     folder = Path(gateway.env["GATEWAY_TEMPLATES_DIR"]) / "slow"
     ended = run(gateway, tmp_path, "samples", "slow", "--out", "docs", "--thumbnails")

@@ -4,8 +4,11 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from support.gateway_process import GatewayProcess
 from support.template_folders import ROW, write_template
+
+pytestmark = pytest.mark.slow
 
 
 def test_a_folder_is_a_template(own_gateway: Callable[..., GatewayProcess], tmp_path: Path) -> None:

@@ -1,7 +1,10 @@
 """Vector pictures: SVG by name or by intent, checked before it is kept, and shown so that nothing in it runs."""
 
+import pytest
 from support.gateway_process import GatewayProcess
 from support.loopback_fal import LoopbackFal
+
+pytestmark = pytest.mark.slow
 
 
 def test_an_intent_for_shapes_answers_svg(paid: GatewayProcess, fal: LoopbackFal) -> None:

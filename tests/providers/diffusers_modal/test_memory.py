@@ -103,6 +103,7 @@ def references(resident):
         canceled_many,
     ],
 )
+@pytest.mark.slow
 def test_the_old_pipeline_is_gone_before_the_next_is_loaded(sdxl, use):
     engine = Engine()
     plain(engine, sdxl)

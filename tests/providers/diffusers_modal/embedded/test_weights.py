@@ -34,7 +34,9 @@ def test_an_unknown_name_is_told():
         embedded.folder("maxi")
 
 
-@pytest.mark.parametrize(("kind", "floor"), [("shapes", 0.7), ("landscapes", 0.5)])
+@pytest.mark.parametrize(
+    ("kind", "floor"), [("shapes", 0.7), pytest.param("landscapes", 0.5, marks=pytest.mark.slow)]
+)
 def test_it_draws_what_held_out_prompts_say(paint, kind, floor):
     # The model card has the whole table; this is its head, with room for its small number.
     result, _ = evaluate(kind, 12, paint)
