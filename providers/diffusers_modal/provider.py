@@ -28,6 +28,7 @@ from providers.base import (
     Waiting,
 )
 from providers.diffusers_modal import wire
+from providers.diffusers_modal.address import EngineAddress
 from providers.diffusers_modal.gather import Gatherer
 from providers.diffusers_modal.job import LORAS, engine_job
 from providers.diffusers_modal.local import EngineClient, address_in, fixed_address
@@ -44,7 +45,7 @@ from providers.errors import (
 )
 from registry.schema import Route
 
-__all__ = ["DiffusersModalProvider", "modal_unavailable"]
+__all__ = ["NO_ENGINE", "DiffusersModalProvider", "engine_elsewhere", "modal_unavailable"]
 
 _ERRORS: dict[wire.ErrorCode, type[ProviderError]] = {
     "bad_parameter": RequestRejected,
@@ -61,6 +62,8 @@ _LOST = (
     "The engine process ended while the job ran, and what it had made is gone. Nothing was "
     "charged; send the request again."
 )
+NO_ENGINE = "none"
+"""As `GATEWAY_ENGINE`: there is no engine, here or elsewhere."""
 MODAL_CALL = "fc-"
 """How the ids of Modal's function calls begin."""
 MOST_PICTURES = 8
@@ -101,12 +104,11 @@ class DiffusersModalProvider:
         Raises:
             ValueError: `GATEWAY_ENGINE` is not `host:port`.
         """
-        remote = context.env.get("GATEWAY_ENGINE", "")
-        if remote:
-            host, port = _host_port(remote)
-            address = fixed_address(host, port, context.env.get("GATEWAY_ENGINE_TOKEN", ""))
-        else:
+        remote = engine_elsewhere(context.env)
+        if remote is None:
             address = address_in(Path(context.data_dir))
+        else:
+            address = fixed_address(remote.host, remote.port, remote.token)
         client = EngineClient(address, provider=context.name)
         modal = ModalBackend(context.env, provider=context.name)
         return cls(context.name, client, modal, context.env.get("DIFFUSERS_TARGET", ""))
@@ -231,8 +233,27 @@ def _is_installed(*names: str) -> bool:
     return all(importlib.util.find_spec(name) is not None for name in names)
 
 
+def engine_elsewhere(env: Mapping[str, str]) -> EngineAddress | None:
+    """The engine that `GATEWAY_ENGINE` names; None when it names none.
+
+    Raises:
+        ValueError: it is not `host:port`.
+    """
+    remote = env.get("GATEWAY_ENGINE", "")
+    if remote in ("", NO_ENGINE):
+        return None
+    host, port = _host_port(remote)
+    return EngineAddress(host=host, port=port, token=env.get("GATEWAY_ENGINE_TOKEN", ""))
+
+
 def _engine_unavailable(env: Mapping[str, str]) -> Unavailable | None:
     remote = env.get("GATEWAY_ENGINE", "")
+    if remote == NO_ENGINE:
+        return Unavailable(
+            reason="GATEWAY_ENGINE is none: no engine runs diffusers models here.", setting="GATEWAY_ENGINE"
+        )
+    if env.get("GATEWAY_RUN_JOBS", "").strip() == "no":
+        return None  # the engine is the workers', who may have one each
     if not remote:
         if _is_installed("torch", "diffusers"):
             return None
