@@ -79,6 +79,8 @@ class Runner:
     @property
     def room(self) -> int:
         """How many jobs more may be taken on now."""
+        if self._closed:
+            return 0
         return max(0, self.at_once - len(self._tasks) - self._places)
 
     @contextmanager
