@@ -10,7 +10,7 @@ import rich_click as click
 
 from gateway.settings import LOCAL, Settings, SettingsError, load_settings
 
-__all__ = ["health"]
+__all__ = ["health", "main"]
 
 PATIENCE_S = 5.0
 
@@ -27,6 +27,15 @@ def health(live: bool, engine: bool, data_dir: Path | None) -> None:
         well, line = _of_gateway(load_settings(), "/health/live" if live else "/health/ready")
     click.echo(line)
     sys.exit(0 if well else 1)
+
+
+def main() -> None:
+    """Run this command alone, of the process's arguments, without what the others need."""
+    try:
+        health.main(sys.argv[2:], prog_name="gateway health")
+    except SettingsError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(1)
 
 
 def _of_gateway(settings: Settings, path: str) -> tuple[bool, str]:
@@ -68,8 +77,7 @@ def _of_engine(data_dir: Path | None) -> tuple[bool, str]:
     """
     from msgspec.structs import replace
 
-    from providers.diffusers_modal.address import EngineAddress, ask_health, read_address
-    from providers.diffusers_modal.provider import engine_elsewhere
+    from providers.diffusers_modal.address import EngineAddress, ask_health, engine_elsewhere, read_address
 
     address: EngineAddress | None
     if data_dir is not None:

@@ -28,7 +28,7 @@ from providers.base import (
     Waiting,
 )
 from providers.diffusers_modal import wire
-from providers.diffusers_modal.address import EngineAddress
+from providers.diffusers_modal.address import NO_ENGINE, engine_elsewhere
 from providers.diffusers_modal.gather import Gatherer
 from providers.diffusers_modal.job import LORAS, engine_job
 from providers.diffusers_modal.local import EngineClient, address_in, fixed_address
@@ -45,7 +45,7 @@ from providers.errors import (
 )
 from registry.schema import Route
 
-__all__ = ["NO_ENGINE", "DiffusersModalProvider", "engine_elsewhere", "modal_unavailable"]
+__all__ = ["DiffusersModalProvider", "modal_unavailable"]
 
 _ERRORS: dict[wire.ErrorCode, type[ProviderError]] = {
     "bad_parameter": RequestRejected,
@@ -62,8 +62,6 @@ _LOST = (
     "The engine process ended while the job ran, and what it had made is gone. Nothing was "
     "charged; send the request again."
 )
-NO_ENGINE = "none"
-"""As `GATEWAY_ENGINE`: there is no engine, here or elsewhere."""
 MODAL_CALL = "fc-"
 """How the ids of Modal's function calls begin."""
 MOST_PICTURES = 8
@@ -233,19 +231,6 @@ def _is_installed(*names: str) -> bool:
     return all(importlib.util.find_spec(name) is not None for name in names)
 
 
-def engine_elsewhere(env: Mapping[str, str]) -> EngineAddress | None:
-    """The engine that `GATEWAY_ENGINE` names; None when it names none.
-
-    Raises:
-        ValueError: it is not `host:port`.
-    """
-    remote = env.get("GATEWAY_ENGINE", "")
-    if remote in ("", NO_ENGINE):
-        return None
-    host, port = _host_port(remote)
-    return EngineAddress(host=host, port=port, token=env.get("GATEWAY_ENGINE_TOKEN", ""))
-
-
 def _engine_unavailable(env: Mapping[str, str]) -> Unavailable | None:
     remote = env.get("GATEWAY_ENGINE", "")
     if remote == NO_ENGINE:
@@ -263,7 +248,7 @@ def _engine_unavailable(env: Mapping[str, str]) -> Unavailable | None:
             setting="GATEWAY_ENGINE",
         )
     try:
-        _host_port(remote)
+        engine_elsewhere(env)
     except ValueError as error:
         return Unavailable(reason=str(error), setting="GATEWAY_ENGINE")
     if not env.get("GATEWAY_ENGINE_TOKEN"):
@@ -307,10 +292,3 @@ def _place(handle: Handle) -> int | None:
 
 def _tier(route: Route) -> str:
     return route.pipeline.tier if route.pipeline is not None else "local"
-
-
-def _host_port(text: str) -> tuple[str, int]:
-    host, _, port = text.rpartition(":")
-    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
-        raise ValueError(f"GATEWAY_ENGINE is {text!r}; it is host:port, as in gpu-box:7860.")
-    return host.strip("[]"), int(port)

@@ -1,7 +1,10 @@
 """`gateway health`: what a container's health check asks, and what it is told."""
 
 import asyncio
+import os
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -129,6 +132,35 @@ def test_an_engine(engine: int, tmp_path: Path) -> None:
     elsewhere = {"GATEWAY_ENGINE": "127.0.0.1:9", "GATEWAY_ENGINE_TOKEN": TOKEN}
     assert health("--engine", "--data-dir", str(tmp_path), **elsewhere) == well
     assert health("--engine", **here, **elsewhere)[0] == 1
+
+
+def test_it_takes_little_time() -> None:
+    """A container runs it every few seconds: it brings none of what serves and stores."""
+    script = (
+        "import sys; sys.argv = ['gateway', 'health']\n"
+        "from gateway.cli import main\n"
+        "try: main()\n"
+        "finally: print({'sqlalchemy', 'litestar', 'httpx', 'torch'} & sys.modules.keys())"
+    )
+    env = {name: value for name, value in os.environ.items() if not name.startswith("GATEWAY_")}
+    done = subprocess.run(
+        [sys.executable, "-c", script], env={**env, "GATEWAY_PORT": "1"}, capture_output=True, text=True
+    )
+    line, modules = done.stdout.splitlines()
+    assert (done.returncode, done.stderr, modules) == (1, "", "set()")
+    assert "does not answer" in line
+
+
+def test_alone_it_says_what_is_wrong_too() -> None:
+    env = {name: value for name, value in os.environ.items() if not name.startswith("GATEWAY_")}
+    for wrong in ({"GATEWAY_PORT": "none"}, {"GATEWAY_COLOUR": "red"}):
+        done = subprocess.run(
+            [sys.executable, "-m", "gateway", "health"], env={**env, **wrong}, capture_output=True, text=True
+        )
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr.startswith("error: ")
+        assert next(iter(wrong)) in done.stderr
+        assert "Traceback" not in done.stderr
 
 
 def test_a_setting_that_is_none() -> None:
