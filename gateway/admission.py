@@ -191,12 +191,18 @@ class Admission:
             raise too_many(max(refused, key=lambda one: one.retry_after_s), "requests")
 
     async def _admit(self, new: admit.NewJob, at: int) -> None:
-        await self._core.db.write(lambda c: admit.admit(c, new, at))
-        point("admit.committed")
-        if new.owner is not None:
-            self._core.runner.start(new.id, fence=admit.FIRST_FENCE)
-        else:
-            self._core.dispatcher.wake()
+        core = self._core
+        with core.runner.places(1 if new.owner is not None else 0) as place:
+            if not place:  # whoever has room for it adopts it
+                new = structs.replace(new, owner=None)
+            await core.db.write(lambda c: admit.admit(c, new, at))
+            point("admit.committed")
+            if new.owner is not None:
+                core.runner.start(new.id, fence=admit.FIRST_FENCE)
+        if new.status == "scheduled":
+            core.dispatcher.wake()
+        elif new.owner is None:
+            core.keeper.note_waiting()
 
     def most_open(self, caller: Principal) -> int | None:
         """How many jobs a caller's account may have at once; None: as many as it likes."""

@@ -22,6 +22,7 @@ from gateway.db.engine import DatabaseUnavailable, OutcomeUnknown
 from gateway.guard import Guard
 from gateway.problems import Problem, problem_response
 from gateway.reload import reload_or_log
+from gateway.roles import Role, worker_settings
 from gateway.routes import (
     account,
     admin,
@@ -49,35 +50,51 @@ from gateway.routes import (
 from gateway.server import DRAIN_SIGNAL, RELOAD_SIGNAL, follow_parent
 from gateway.settings import Settings, load_settings
 
-__all__ = ["create_app", "create_asgi"]
+__all__ = ["create_app", "create_asgi", "create_worker_asgi"]
 
 MAX_BODY_BYTES = 1 << 20
 """A request's JSON; pictures come by reference, or by upload."""
 
 
-def create_asgi() -> ASGIApp:
+WORKER_HANDLERS = [health.worker_live, health.ready]
+"""What a worker answers."""
+
+
+def create_worker_asgi() -> ASGIApp:
+    """As `create_asgi`, of a worker: it runs jobs and answers nothing but who watches it."""
+    return create_asgi("worker")
+
+
+def create_asgi(role: Role | None = None) -> ASGIApp:
     """The application for a server process, settings from the environment."""
     follow_parent()
     settings = load_settings()
     logging.basicConfig(
         level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
-    return create_app(settings)
+    return create_app(worker_settings(settings) if role == "worker" else settings, role=role)
 
 
-def create_app(settings: Settings, ambient: Ambient | None = None, *, run_jobs: bool = True) -> ASGIApp:
+def create_app(
+    settings: Settings,
+    ambient: Ambient | None = None,
+    *,
+    run_jobs: bool = True,
+    role: Role | None = None,
+) -> ASGIApp:
     """The whole gateway as an ASGI application.
 
     Args:
         settings: the settings.
         ambient: time, ids and randomness; the system's when not given.
         run_jobs: resume the jobs of the last run.
+        role: what the process is for; as the settings say, when not given.
     """
     ambient = ambient or Ambient()
 
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
-        core = await Core.open(settings, ambient, run_jobs=run_jobs)
+        core = await Core.open(settings, ambient, run_jobs=run_jobs, role=role)
         app.state.core = core
         # The server says so before it waits for requests under way: they get their 202 now.
         loop, reloads = asyncio.get_running_loop(), set[asyncio.Task[None]]()
@@ -100,7 +117,9 @@ def create_app(settings: Settings, ambient: Ambient | None = None, *, run_jobs: 
             gc.unfreeze()
 
     app = Litestar(
-        route_handlers=[
+        route_handlers=WORKER_HANDLERS
+        if role == "worker"
+        else [
             images.generate,
             images.estimate,
             images.image,
@@ -202,7 +221,9 @@ def create_app(settings: Settings, ambient: Ambient | None = None, *, run_jobs: 
         lifespan=[lifespan],
         request_max_body_size=MAX_BODY_BYTES,
         logging_config=None,
-        openapi_config=OpenAPIConfig(
+        openapi_config=None
+        if role == "worker"
+        else OpenAPIConfig(
             title="image-gateway",
             version=__version__,
             description="One gateway in front of every image model.",

@@ -3,13 +3,12 @@
 import asyncio
 import logging
 
-from sqlalchemy import Connection
-
 from gateway.accounts.money import Money
 from gateway.accounts.office import Office
 from gateway.accounts.operator import read_operator_key
 from gateway.accounts.principals import OPERATOR, Gatekeeper, Principal
-from gateway.accounts.rows import ensure_account, find_account
+from gateway.accounts.rows import ensure_account
+from gateway.accounts.waiting import premium_waiting
 from gateway.admission import Admission
 from gateway.ambient import Ambient
 from gateway.books import Books
@@ -24,7 +23,7 @@ from gateway.jobs.cadence import Cadence
 from gateway.jobs.dispatch import Dispatcher
 from gateway.jobs.events import Events
 from gateway.jobs.idempotency import Claim
-from gateway.jobs.keeper import Keeper, adopt_all
+from gateway.jobs.keeper import WORKER_EVERY_S, Keeper, adopt_all
 from gateway.jobs.outliers import Outliers
 from gateway.jobs.outputs import Collector
 from gateway.jobs.progress import ProgressWriter
@@ -39,6 +38,7 @@ from gateway.previews import Previews
 from gateway.problems import Problem
 from gateway.readiness import WriteProbe
 from gateway.resends import Resends
+from gateway.roles import Role, role_of
 from gateway.runs.desk import Runs
 from gateway.schedule import turn_of
 from gateway.schemas import EstimateView, GenerateRequest, JobView
@@ -64,8 +64,18 @@ class Core:
     Built by `Core.open`, closed by `aclose`. Nothing at import, nothing global.
     """
 
-    def __init__(self, *, settings: Settings, parts: Parts, db: Database, ambient: Ambient) -> None:
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        parts: Parts,
+        db: Database,
+        ambient: Ambient,
+        role: Role | None = None,
+    ) -> None:
         self.settings = settings
+        self.role = role or role_of(settings)
+        """What this process is for."""
         self.catalog = parts.catalog
         self.providers = parts.providers
         self.templates = parts.templates
@@ -117,21 +127,34 @@ class Core:
                 cadence=self.cadence,
                 webhooks=self.webhooks,
                 templates=lambda: self.templates,
-                ended=self.delivery.wake,
-            )
+                ended=self._job_ended,
+            ),
+            at_once=settings.jobs_at_once,
+            drives=self.role != "front",
         )
-        self.keeper = Keeper(db, self.runner, shared=self.shared)
+        every_s = WORKER_EVERY_S if self.role == "worker" else None
+        self.keeper = Keeper(db, self.runner, shared=self.shared, every_s=every_s)
         self.events = Events(self)
         self.progress = ProgressWriter(
             db, ambient, lambda: self.runner.lives, owner=lambda: self.runner.owner
         )
         self.dispatcher = Dispatcher(
-            db, ambient, self.providers, self.runner, most=settings.batch_side_by_side
+            db,
+            ambient,
+            self.providers,
+            self.runner,
+            most=settings.batch_side_by_side,
+            shared=self.shared,
         )
 
     @classmethod
     async def open(
-        cls, settings: Settings, ambient: Ambient | None = None, *, run_jobs: bool = True
+        cls,
+        settings: Settings,
+        ambient: Ambient | None = None,
+        *,
+        run_jobs: bool = True,
+        role: Role | None = None,
     ) -> "Core":
         """Load the registry, bring the database up to date, resume what was left.
 
@@ -139,6 +162,7 @@ class Core:
             settings: the settings.
             ambient: time, ids and randomness.
             run_jobs: resume the jobs of the last run; a command that only keeps accounts does not.
+            role: what the process is for; as the settings say, when not given.
 
         Raises:
             RegistryError, TemplateError, DatabaseError, StorageError, DiscoveryError: what is
@@ -147,18 +171,20 @@ class Core:
         ambient = ambient or Ambient()
         parts = await asyncio.to_thread(prepare, settings, ambient)
         db = open_database(settings.database_url)
-        core = cls(settings=settings, parts=parts, db=db, ambient=ambient)
+        core = cls(settings=settings, parts=parts, db=db, ambient=ambient, role=role)
         at = ambient.now_ms()
         await db.write(
             lambda c: ensure_account(
                 c, account_id=OPERATOR, name="local operator", postpaid=True, admin=True, at=at
             )
         )
+        if core.role == "front":
+            return core  # what follows is the workers'
         if run_jobs:
             await core._release_premium()
             resumed = await adopt_all(core.db, core.runner)
             if resumed:
-                log.info("%d jobs that nobody drove are resumed", resumed)
+                log.info("%d jobs that nobody drove go on here", resumed)
             core.keeper.start()
             core.dispatcher.start()
             # Not for a command that is done in a moment: it would wait for the end of it.
@@ -195,6 +221,11 @@ class Core:
         await self.probe.aclose()
         await self.resends.aclose()
         await self.db.aclose()
+
+    def _job_ended(self) -> None:
+        """A job has ended here: somebody may have to be told, and there is room for another."""
+        self.delivery.wake()
+        self.keeper.note_room()
 
     # -- what callers do ----------------------------------------------------------------
 
@@ -312,12 +343,7 @@ class Core:
     async def _release_premium(self) -> None:
         """Run what waits of accounts that became premium just before the last process ended."""
         at = self.ambient.now_ms()
-
-        def find(conn: Connection) -> list[str]:
-            rows = (find_account(conn, account_id) for account_id in queries.waiting_accounts(conn))
-            return [row.id for row in rows if row is not None and row.tier_at(at) == "premium"]
-
-        for account_id in await self.db.read(find):
+        for account_id in await self.db.read(lambda c: premium_waiting(c, at)):
             await self.release(account_id)
 
     async def job(self, job_id: str, account_id: str | None) -> JobRow:

@@ -5,7 +5,7 @@ import logging
 from msgspec import Struct
 
 from gateway.ambient import Ambient
-from gateway.db.migrate import upgrade
+from gateway.db.migrate import check_schema, upgrade
 from gateway.media.library import sweep
 from gateway.secret import load_secrets
 from gateway.settings import Settings
@@ -36,7 +36,7 @@ class Parts(Struct, frozen=True, kw_only=True):
 
 
 def prepare(settings: Settings, ambient: Ambient) -> Parts:
-    """Load and check everything, and bring the database up to date. Blocks.
+    """Load and check everything, and bring the database up to date, unless that is a step of its own. Blocks.
 
     `gateway serve` calls it before it starts a server process, so that what is wrong stops the
     start with one message; the process calls it again for itself.
@@ -52,9 +52,12 @@ def prepare(settings: Settings, ambient: Ambient) -> Parts:
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     sweep(settings.data_dir / "tmp")
     images = open_store(settings.storage_url, settings.env)
-    upgraded = upgrade(settings.database_url, at=ambient.now_ms())
-    if upgraded.backup is not None:
-        log.info("the database was upgraded; its former state is kept in %s", upgraded.backup)
+    if settings.migrate == "step":
+        check_schema(settings.database_url)
+    else:
+        upgraded = upgrade(settings.database_url, at=ambient.now_ms())
+        if upgraded.backup is not None:
+            log.info("the database was upgraded; its former state is kept in %s", upgraded.backup)
     secrets = load_secrets(settings.secrets, settings.data_dir, ambient)
     return Parts(
         catalog=catalog,

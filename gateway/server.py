@@ -1,4 +1,4 @@
-"""`gateway serve`: the engine's supervisor and the HTTP server around the application."""
+"""`gateway serve` and `gateway worker`: the engine's supervisor and the server around the application."""
 
 import ctypes
 import importlib.util
@@ -24,8 +24,10 @@ from providers.diffusers_modal.levers import read_levers
 from providers.diffusers_modal.supervisor import EngineSupervisor
 
 __all__ = [
+    "APPLICATION",
     "DRAIN_SIGNAL",
     "RELOAD_SIGNAL",
+    "WORKER_APPLICATION",
     "PortTakenError",
     "check_port",
     "engine_supervisor",
@@ -33,6 +35,8 @@ __all__ = [
     "serve",
 ]
 
+APPLICATION = "gateway.app:create_asgi"
+WORKER_APPLICATION = "gateway.app:create_worker_asgi"
 HEADER_READ_TIMEOUT_MS = 10_000
 HEADER_BYTES = 64 * 1024
 """Of a request's line and headers. The server answers 431 to more, and to more than 100 headers."""
@@ -114,12 +118,13 @@ class Server(MPServer):
         super().shutdown(exit_code)  # type: ignore[no-untyped-call]  # granian's is untyped
 
 
-def serve(settings: Settings, supervisor: EngineSupervisor | None) -> None:
+def serve(settings: Settings, supervisor: EngineSupervisor | None, application: str = APPLICATION) -> None:
     """Serve until SIGTERM or SIGINT. Call it from the main thread, holding the data folder.
 
     Args:
         settings: the settings, of which `check_port` found the port free.
         supervisor: `engine_supervisor`'s, not started yet.
+        application: what each server process makes: `module:factory`.
     """
     # Not a fork of this process: it has threads, and had a database open.
     multiprocessing.set_start_method("spawn", force=True)
@@ -129,7 +134,7 @@ def serve(settings: Settings, supervisor: EngineSupervisor | None) -> None:
             log.warning("the engine does not answer yet; %s says why", settings.data_dir / "engine.log")
     try:
         Server(
-            "gateway.app:create_asgi",
+            application,
             factory=True,
             interface=Interfaces.ASGI,
             address=settings.host,
@@ -148,14 +153,16 @@ def serve(settings: Settings, supervisor: EngineSupervisor | None) -> None:
 
 
 def engine_supervisor(settings: Settings) -> EngineSupervisor | None:
-    """What keeps this machine's diffusers engine alive; None when an engine elsewhere is set, or
-    when this gateway was installed without diffusers.
+    """What keeps this machine's diffusers engine alive; None when an engine elsewhere is set, when
+    no jobs run here, or when this gateway was installed without diffusers.
 
     Raises:
         UnknownLeverError: DIFFUSERS_LEVERS names one that there is not. The engine would end at
             each start, and only its log would say why.
     """
-    if settings.env.get("GATEWAY_ENGINE") or importlib.util.find_spec("diffusers") is None:
+    if settings.env.get("GATEWAY_ENGINE") or not settings.run_jobs:
+        return None
+    if importlib.util.find_spec("diffusers") is None:
         return None
     read_levers(settings.env.get("DIFFUSERS_LEVERS", ""))
     command = [

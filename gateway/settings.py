@@ -40,6 +40,11 @@ class Settings(Struct, frozen=True, kw_only=True):
     host: str
     port: int
     workers: int
+    run_jobs: bool
+    """False: other processes drive the jobs that this one lets in."""
+    jobs_at_once: int
+    """Jobs that one process drives."""
+    migrate: Literal["start", "step"]
     data_dir: Path
     database_url: str
     storage_url: str
@@ -129,6 +134,11 @@ def load_settings(env: Mapping[str, str] | None = None) -> Settings:
                 "GATEWAY_WORKERS is more than 1, but SQLite has one writer: set it to 1, or "
                 "GATEWAY_DATABASE_URL to a PostgreSQL database"
             )
+        if values["GATEWAY_RUN_JOBS"] == "no":
+            raise SettingsError(
+                "GATEWAY_RUN_JOBS=no leaves jobs to `gateway worker`, and a SQLite file has one process: set "
+                "GATEWAY_DATABASE_URL to a PostgreSQL database"
+            )
     elif not secrets:
         raise SettingsError(
             "GATEWAY_DATABASE_URL names a PostgreSQL database, which several gateways may share: set "
@@ -140,6 +150,9 @@ def load_settings(env: Mapping[str, str] | None = None) -> Settings:
         host=host,
         port=port,
         workers=workers,
+        run_jobs=_one_of(values, "GATEWAY_RUN_JOBS", ("yes", "no")) == "yes",
+        jobs_at_once=_integer(values, "GATEWAY_JOBS_AT_ONCE", 1, 100_000),
+        migrate="step" if _one_of(values, "GATEWAY_MIGRATE", ("start", "step")) == "step" else "start",
         data_dir=data_dir,
         database_url=database_url,
         storage_url=values["GATEWAY_STORAGE_URL"] or (data_dir / "store").as_uri(),

@@ -65,7 +65,9 @@ def _bearer(key: str | None) -> dict[str, str]:
 async def _answers(http: httpx.AsyncClient, *, needed: bool) -> bool:
     """Whether a gateway answers; a gateway that somebody named must, or the command fails."""
     try:
-        return (await http.get("/health/live", timeout=2)).is_success
+        answer = await http.get("/health/live", timeout=2)
+        # A worker has no API.
+        return answer.is_success and b'"worker"' not in answer.content
     except httpx.TransportError:
         if needed:
             raise
@@ -84,7 +86,7 @@ async def _own_gateway(settings: Settings, run_jobs: bool) -> AsyncIterator[Gate
         hold_folder(settings.data_dir),
         operator_key(settings.data_dir, settings.local_url, ambient) as operator,
     ):
-        supervisor = engine_supervisor(settings) if run_jobs else None
+        supervisor = engine_supervisor(settings) if run_jobs and settings.run_jobs else None
         if supervisor is not None:
             MESSAGES.print("no gateway runs here: starting one for this command", style="dim")
             await asyncio.to_thread(supervisor.start)

@@ -12,11 +12,13 @@ from gateway.cli.budgets import list_budgets, remove_budget, set_budget
 from gateway.cli.doctor import doctor
 from gateway.cli.errors import known_failure
 from gateway.cli.generate import generate
+from gateway.cli.health import health
 from gateway.cli.jobs import jobs
+from gateway.cli.migrate import migrate
 from gateway.cli.outbox import outbox
 from gateway.cli.registry import models, registry
 from gateway.cli.route import route
-from gateway.cli.run import config, engine, serve
+from gateway.cli.run import config, engine, serve, worker
 from gateway.cli.template import template
 from gateway.cli.webhooks import webhooks
 
@@ -31,7 +33,10 @@ def cli() -> None:
 
 for command in (
     serve,
+    worker,
     engine,
+    migrate,
+    health,
     generate,
     jobs,
     outbox,

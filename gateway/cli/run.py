@@ -1,7 +1,8 @@
-"""`gateway serve`, `gateway engine`, `gateway config`."""
+"""`gateway serve`, `gateway worker`, `gateway engine`, `gateway config`."""
 
 import json
 import logging
+from contextlib import nullcontext
 from pathlib import Path
 
 import rich_click as click
@@ -11,9 +12,10 @@ from rich.table import Table
 
 from gateway import __version__
 from gateway.locks import hold_folder
-from gateway.settings import load_settings, show_settings
+from gateway.roles import Role, role_of, worker_settings
+from gateway.settings import Settings, load_settings, show_settings
 
-__all__ = ["config", "engine", "serve"]
+__all__ = ["config", "engine", "serve", "worker"]
 
 
 WHO = {
@@ -24,29 +26,59 @@ WHO = {
 
 @click.command()
 def serve() -> None:
-    """Serve the gateway: HTTP, jobs and this machine's engine."""
+    """Serve the gateway: HTTP, jobs and this machine's engine.
+
+    With GATEWAY_RUN_JOBS=no it lets jobs in and `gateway worker` elsewhere runs them.
+    """
+    _run()
+
+
+@click.command()
+def worker() -> None:
+    """Run the jobs that gateways let in: batch windows, mails and calls, and this machine's engine.
+
+    Any number of them on one PostgreSQL database. At GATEWAY_HOST and GATEWAY_PORT it answers
+    /health/live and /health/ready alone.
+    """
+    _run("worker")
+
+
+def _run(role: Role | None = None) -> None:
     from gateway.accounts.operator import operator_key
     from gateway.ambient import Ambient
     from gateway.parts import prepare
-    from gateway.server import check_port, engine_supervisor
+    from gateway.server import APPLICATION, WORKER_APPLICATION, check_port, engine_supervisor
     from gateway.server import serve as run
 
     settings = load_settings()
     logging.basicConfig(
         level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
+    if role == "worker":
+        settings = worker_settings(settings)
     ambient = Ambient()
-    with hold_folder(settings.data_dir), operator_key(settings.data_dir, settings.local_url, ambient):
+    # Of a worker there is nothing to operate: commands must not take it for a gateway.
+    key = nullcontext() if role == "worker" else operator_key(settings.data_dir, settings.local_url, ambient)
+    with hold_folder(settings.data_dir), key:
         parts = prepare(settings, ambient)
         supervisor = engine_supervisor(settings)
         check_port(settings)
-        count = len(parts.catalog.models)
-        click.echo(
-            f"image-gateway {__version__} at {settings.public_url} (API page: {settings.public_url}/schema)\n"
-            f"{count} models, data in {settings.data_dir}; {WHO[settings.auth]}; Ctrl-C stops it",
-            err=True,
+        click.echo(_banner(settings, role or role_of(settings), len(parts.catalog.models)), err=True)
+        run(settings, supervisor, WORKER_APPLICATION if role == "worker" else APPLICATION)
+
+
+def _banner(settings: Settings, role: Role, models: int) -> str:
+    if role == "worker":
+        return (
+            f"image-gateway {__version__}: a worker for {settings.public_url}, {settings.jobs_at_once} jobs "
+            f"at once; its health: {settings.local_url}/health/ready\n"
+            f"{models} models, data in {settings.data_dir}; Ctrl-C stops it"
         )
-        run(settings, supervisor)
+    jobs = "" if role == "serve" else " Jobs wait for a `gateway worker`;"
+    return (
+        f"image-gateway {__version__} at {settings.public_url} (API page: {settings.public_url}/schema)\n"
+        f"{models} models, data in {settings.data_dir};{jobs} {WHO[settings.auth]}; Ctrl-C stops it"
+    )
 
 
 @click.command()

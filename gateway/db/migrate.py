@@ -17,7 +17,18 @@ from sqlalchemy import Connection, inspect
 from gateway.db.engine import DatabaseError, backend_of
 from gateway.db.sqlite_file import driver_of, open_engine, sqlite_path, translate_error
 
-__all__ = ["DatabaseTooNew", "MigrationFailed", "Scripts", "UpgradeResult", "migration_failed", "upgrade"]
+__all__ = [
+    "DatabaseBehind",
+    "DatabaseTooNew",
+    "MigrationFailed",
+    "Schema",
+    "Scripts",
+    "UpgradeResult",
+    "check_schema",
+    "look",
+    "migration_failed",
+    "upgrade",
+]
 
 MIGRATIONS = "gateway.db:migrations"
 """Alembic finds the folder through the package, in a checkout and in a wheel alike."""
@@ -25,6 +36,10 @@ MIGRATIONS = "gateway.db:migrations"
 
 class DatabaseTooNew(DatabaseError):
     """The database was made by a later version of the gateway."""
+
+
+class DatabaseBehind(DatabaseError):
+    """The database was made by an earlier version, or is empty."""
 
 
 class MigrationFailed(DatabaseError):
@@ -75,6 +90,65 @@ def upgrade(url: str, *, at: int, busy_timeout_s: float = 5.0, migrations: str =
         backup = None if current is None else _keep_copy(connection, path, current, at)
         _migrate(connection, scripts, backup)
     return UpgradeResult(from_revision=current, to_revision=scripts.head, backup=backup)
+
+
+class Schema(Struct, frozen=True, kw_only=True):
+    """How far a database is."""
+
+    current: str | None
+    """Its revision; None: it is empty, or not there."""
+    head: str
+    """This version's."""
+
+    @property
+    def behind(self) -> bool:
+        """Whether it has to be upgraded."""
+        return self.current != self.head
+
+
+def look(url: str, *, busy_timeout_s: float = 5.0, migrations: str = MIGRATIONS) -> Schema:
+    """How far the database at `url` is. Changes nothing, and makes no file. Blocks.
+
+    Args:
+        url: as in `upgrade`.
+        busy_timeout_s: as in `upgrade`.
+        migrations: as in `upgrade`.
+
+    Raises:
+        DatabaseTooNew: made by a later version.
+        DatabaseUnavailable: locked or unreachable.
+        DatabaseError: not a database of this gateway.
+    """
+    scripts = Scripts(migrations)
+    if backend_of(url) == "postgresql":
+        from gateway.db.postgres_migrate import look_at_postgres
+
+        return Schema(current=look_at_postgres(url, scripts), head=scripts.head)
+    path = sqlite_path(url)
+    if not path.exists():
+        return Schema(current=None, head=scripts.head)
+    engine = open_engine(path, busy_timeout_s=busy_timeout_s, mode="read")
+    try:
+        with _unavailable_translated(), engine.connect() as connection:
+            return Schema(current=scripts.current(connection, str(path)), head=scripts.head)
+    finally:
+        engine.dispose()
+
+
+def check_schema(url: str) -> None:
+    """See that the database at `url` has this version's schema. Changes nothing. Blocks.
+
+    Raises:
+        DatabaseBehind: it has to be upgraded first.
+        DatabaseError: as `look`.
+    """
+    found = look(url)
+    if found.behind:
+        stands = "is empty" if found.current is None else f"is at revision {found.current}"
+        raise DatabaseBehind(
+            f"The database {stands}, and this version needs revision {found.head}: run `gateway migrate` "
+            "first, which GATEWAY_MIGRATE=step leaves to you."
+        )
 
 
 class Scripts:

@@ -1,12 +1,15 @@
 """Bring a PostgreSQL database to this version's schema: one process at a time, in one transaction."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from sqlalchemy import Connection
 
 from gateway.db.engine import DatabaseError, DatabaseUnavailable
 from gateway.db.migrate import Scripts, UpgradeResult, migration_failed
 from gateway.db.postgres_server import name_of, open_engine, postgres_url, said, translate_error
 
-__all__ = ["upgrade_postgres"]
+__all__ = ["look_at_postgres", "upgrade_postgres"]
 
 LOCK = int.from_bytes(b"igw_schm")
 """The advisory lock that a migration holds: any number, as long as it stays the same."""
@@ -14,16 +17,33 @@ LOCK = int.from_bytes(b"igw_schm")
 
 def upgrade_postgres(url: str, scripts: Scripts) -> UpgradeResult:
     """As `gateway.db.migrate.upgrade`, which makes `scripts`."""
-    address = postgres_url(url)
-    name = name_of(address)
-    engine = open_engine(address, connections=1, migrate=True)
+    name = name_of(postgres_url(url))
+    with _connected(url) as connection:
+        _check_encoding(connection, name)
+        current = scripts.current(connection, name)
+        connection.rollback()
+        if current != scripts.head:
+            current = _migrate(connection, name, scripts)
+    return UpgradeResult(from_revision=current, to_revision=scripts.head, backup=None)
+
+
+def look_at_postgres(url: str, scripts: Scripts) -> str | None:
+    """The database's revision, as `gateway.db.migrate.look` says."""
+    with _connected(url) as connection:
+        return scripts.current(connection, name_of(postgres_url(url)))
+
+
+@contextmanager
+def _connected(url: str) -> Iterator[Connection]:
+    """One connection, and what is wrong with it in our words.
+
+    Raises:
+        DatabaseUnavailable: it cannot be had, or was lost.
+    """
+    engine = open_engine(postgres_url(url), connections=1, migrate=True)
     try:
         with engine.connect() as connection:
-            _check_encoding(connection, name)
-            current = scripts.current(connection, name)
-            connection.rollback()
-            if current != scripts.head:
-                current = _migrate(connection, name, scripts)
+            yield connection
     except Exception as error:
         translated = translate_error(error)
         if not isinstance(translated, DatabaseUnavailable) or translated is error:
@@ -32,7 +52,6 @@ def upgrade_postgres(url: str, scripts: Scripts) -> UpgradeResult:
         raise DatabaseUnavailable(f"{translated} ({said(error)})", translated.retry_after) from error
     finally:
         engine.dispose()
-    return UpgradeResult(from_revision=current, to_revision=scripts.head, backup=None)
 
 
 def _check_encoding(connection: Connection, name: str) -> None:

@@ -13,7 +13,7 @@ from gateway.delivery.retries import MAIL, WEBHOOK
 from gateway.delivery.service import DeliveryDesk
 from gateway.delivery.signing import WebhookSigner
 from gateway.delivery.slots import Limits
-from gateway.delivery.worker import Worker
+from gateway.delivery.worker import LOOK_EVERY_S, SHARED_LOOK_S, Worker
 from gateway.jobs.records import JobRow
 from gateway.links import Links
 from gateway.mail.letters import Letters
@@ -64,8 +64,9 @@ class DeliveryOffice:
         self._checker = Poster(Guarded(settings.fetch_allow))
         signer = WebhookSigner(Signer(secrets, "webhook-endpoint"))
         calls = Calls(db, ambient, self._poster, signer, view)
-        self._mail = Worker(db, ambient, "email", mails.deliver, MAIL, MAILS_AT_ONCE)
-        self._webhooks = Worker(db, ambient, "webhook", calls.deliver, WEBHOOK, CALLS_AT_ONCE)
+        look_s = SHARED_LOOK_S if settings.shared_database else LOOK_EVERY_S
+        self._mail = Worker(db, ambient, "email", mails.deliver, MAIL, MAILS_AT_ONCE, look_s=look_s)
+        self._webhooks = Worker(db, ambient, "webhook", calls.deliver, WEBHOOK, CALLS_AT_ONCE, look_s=look_s)
         self.desk = DeliveryDesk(db, ambient, self._checker, signer, calls, self.wake)
         # Who signs up where nobody has to prove an address may give somebody else's.
         verified = settings.signup is None or settings.signup.verified

@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 
 LOOK_EVERY_S = 30.0
 """For what another replica wrote and did not live to send."""
+SHARED_LOOK_S = 1.0
+"""For what another process wrote that sends nothing itself."""
 ATTEMPT_S = HELD_MS / 1000 - 30
 """A try is given up before another replica may begin it anew."""
 GRACE_S = 3.0
@@ -65,6 +67,7 @@ class Worker:
         attempt: makes one try.
         schedule: when another is made.
         limits: how many at once.
+        look_s: seconds between looks for what another process wrote.
     """
 
     def __init__(
@@ -75,6 +78,8 @@ class Worker:
         attempt: Attempt,
         schedule: Schedule,
         limits: Limits,
+        *,
+        look_s: float = LOOK_EVERY_S,
     ) -> None:
         self._db = db
         self._ambient = ambient
@@ -82,6 +87,7 @@ class Worker:
         self._attempt = attempt
         self._schedule = schedule
         self._slots = Slots(limits)
+        self._look_s = look_s
         self._wake = asyncio.Event()
         self._running: set[asyncio.Task[None]] = set()
         self._task: asyncio.Task[None] | None = None
@@ -137,8 +143,8 @@ class Worker:
         at = self._ambient.now_ms()
         due_at = await self._db.read(lambda c: outbox.next_due(c, self._kind, at))
         if due_at is None:
-            return LOOK_EVERY_S
-        return min(LOOK_EVERY_S, (due_at - at) / 1000)
+            return self._look_s
+        return min(self._look_s, (due_at - at) / 1000)
 
     async def _begin_due(self) -> int:
         """Begin whatever is due and has a slot; how many were begun."""

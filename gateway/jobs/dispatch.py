@@ -21,7 +21,9 @@ __all__ = ["Dispatcher"]
 log = logging.getLogger(__name__)
 
 LOOK_EVERY_S = 30.0
-"""For what another replica let in, or took and did not live to run."""
+"""For what another replica took and did not live to run."""
+SHARED_LOOK_S = 2.0
+"""For what another process let in, where there may be others."""
 SHORTEST_PAUSE_S = 0.1
 """Between two looks that find nothing, when a job is due that another replica is about to take."""
 
@@ -38,16 +40,27 @@ class Dispatcher:
         providers: say whether they take groups.
         runner: runs the jobs.
         most: jobs that run at once, and the most that a group has.
+        shared: other processes let jobs in to the same database.
     """
 
     def __init__(
-        self, db: Database, ambient: Ambient, providers: Providers, runner: Runner, *, most: int
+        self,
+        db: Database,
+        ambient: Ambient,
+        providers: Providers,
+        runner: Runner,
+        *,
+        most: int,
+        shared: bool = False,
     ) -> None:
         self._db = db
         self._ambient = ambient
         self._providers = providers
         self._runner = runner
         self._most = most
+        self._look_s = SHARED_LOOK_S if shared else LOOK_EVERY_S
+        self._ends_at = 0.0
+        """When it is looked again for batches that have ended."""
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._running: set[asyncio.Task[None]] = set()
@@ -103,8 +116,8 @@ class Dispatcher:
         """Seconds until the next window that somebody waits for."""
         at = await self._db.read(windows.next_window)
         if at is None:
-            return LOOK_EVERY_S
-        return min(LOOK_EVERY_S, max(SHORTEST_PAUSE_S, (at - self._ambient.now_ms()) / 1000))
+            return self._look_s
+        return min(self._look_s, max(SHORTEST_PAUSE_S, (at - self._ambient.now_ms()) / 1000))
 
     async def _serve(self, group: Sequence[Due]) -> int:
         """Start the jobs of a group; how many nobody else had taken."""
@@ -183,7 +196,11 @@ class Dispatcher:
             log.warning("that batch %s has ended is noted later: %s", batch_id, error)
 
     async def _note_ends(self) -> None:
-        """Of batches that another process began."""
+        """Of batches that another process began; now and then."""
+        now = self._ambient.monotonic()
+        if now < self._ends_at:
+            return
+        self._ends_at = now + LOOK_EVERY_S
         for batch_id in await self._db.read(windows.not_noted):
             await self._end(batch_id)
 

@@ -82,6 +82,8 @@ def adopt(conn: Connection, owner: str, limit: int) -> list[tuple[str, int]]:
         .with_for_update(skip_locked=True)
     )
     ids = conn.execute(free).scalars().all()
+    if not ids:
+        return []
     taken = update(job).where(job.c.id.in_(ids)).values(**taken_by(conn, owner))
     fences = {row.id: row.fence for row in conn.execute(taken.returning(job.c.id, job.c.fence))}
     return [(found, fences[found]) for found in ids]

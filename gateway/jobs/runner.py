@@ -2,8 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 
 from gateway.db.engine import DatabaseError
 from gateway.faults import point
@@ -15,9 +15,13 @@ from gateway.jobs.tools import Tools, read_until_done, write_until_done
 from gateway.runs.drive import RunDrive
 from providers.errors import ProviderError
 
-__all__ = ["Runner"]
+__all__ = ["AT_ONCE", "Runner"]
 
 log = logging.getLogger(__name__)
+
+
+AT_ONCE = 200
+"""Jobs that a process drives, where nothing else is said."""
 
 
 class InternalFailure(ProviderError):
@@ -28,12 +32,23 @@ class InternalFailure(ProviderError):
 
 
 class Runner:
-    """Starts jobs, waits for them, cancels them."""
+    """Starts jobs, waits for them, cancels them.
 
-    def __init__(self, tools: Tools) -> None:
+    Args:
+        tools: what driving a job takes.
+        at_once: jobs that may run here. The steps of a template's run, and what is taken out of a batch
+            window, count, and do not wait for room.
+        drives: False: none is started here, and other processes drive them.
+    """
+
+    def __init__(self, tools: Tools, *, at_once: int = AT_ONCE, drives: bool = True) -> None:
         self.owner = tools.ambient.new_id("own")
         """Who holds the leases of jobs that run here."""
         self._tools = tools
+        self._at_once = at_once
+        self._drives = drives
+        self._places = 0
+        """Kept for jobs that are about to start."""
         self._live: dict[str, Live] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._broken: set[str] = set()
@@ -41,20 +56,45 @@ class Runner:
         self._closed = False
 
     def start(self, job_id: str, *, fence: int | None = None, recovered: bool = False) -> None:
-        """Run a job that is in the database; nothing if it runs here already, if another process drives it,
-        or after `aclose`: then the next start resumes it.
+        """Run a job that is in the database; nothing if it runs here already, if another process drives it
+        (or will: whoever has room adopts it), or after `aclose`: then the next start resumes it.
 
         Args:
             job_id: the job.
             fence: of the lease that this process has on it; None: it has none yet.
             recovered: another process had it before.
         """
-        if job_id in self._tasks or self._closed:
+        if job_id in self._tasks or self._closed or not self._drives:
             return
         live = self._live[job_id] = Live()
         task = asyncio.create_task(self._run(job_id, live, fence, recovered), name=f"job {job_id}")
         self._tasks[job_id] = task
         task.add_done_callback(lambda done: self._forget(job_id, live, done))
+
+    @property
+    def at_once(self) -> int:
+        """Jobs that may run here."""
+        return self._at_once if self._drives else 0
+
+    @property
+    def room(self) -> int:
+        """How many jobs more may be taken on now."""
+        if self._closed:
+            return 0
+        return max(0, self.at_once - len(self._tasks) - self._places)
+
+    @contextmanager
+    def places(self, wanted: int) -> Iterator[int]:
+        """Keep places for jobs while they are taken on in the database; how many there were.
+
+        They are given back at the end of the block: what was started in it counts itself by then.
+        """
+        kept = min(wanted, self.room)
+        self._places += kept
+        try:
+            yield kept
+        finally:
+            self._places -= kept
 
     def running(self) -> list[str]:
         """The jobs that run here."""

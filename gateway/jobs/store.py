@@ -307,13 +307,16 @@ def end_without_images(
 def request_cancel(conn: Connection, job_id: str, account_id: str, at: int) -> str | None:
     """Ask for a job's end; its status, or None when the account has no such job.
 
-    One that only waits ends here and now: nobody drives it.
+    One that only waits ends here and now: nobody drives it, or ever did.
     """
     mine = job.c.id == job_id, job.c.account_id == account_id
     conn.execute(update(job).where(*mine, job.c.status.not_in(TERMINAL)).values(cancel_requested=True))
-    status = conn.execute(select(job.c.status).where(*mine)).scalar_one_or_none()
+    found = conn.execute(select(job.c.status, job.c.owner, job.c.fence).where(*mine)).one_or_none()
     point("cancel.written")
-    if status == "scheduled":
+    if found is None:
+        return None
+    status: str = found.status
+    if status == "scheduled" or (status == "queued" and found.owner is None and found.fence == 0):
         error = JobCanceled("It was canceled while it waited.")
         opened = conn.execute(select(attempt.c.id).where(attempt.c.job_id == job_id)).scalars().all()
         end_without_images(conn, job_id, [(found, error) for found in opened], error, at)

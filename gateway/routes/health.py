@@ -10,13 +10,19 @@ from gateway.core import Core
 from gateway.db.engine import DatabaseError
 from gateway.schemas import HealthView, json_response
 
-__all__ = ["live", "ready"]
+__all__ = ["live", "ready", "worker_live"]
 
 
 @get("/health/live", summary="Is the process alive", tags=["Health"], opt=PUBLIC)
 async def live() -> HealthView:
     """200 as long as the process answers."""
     return HealthView(status="ok")
+
+
+@get("/health/live", opt=PUBLIC)
+async def worker_live() -> HealthView:
+    """As `live`, of a worker: a command that looks for a gateway to call sees that this is none."""
+    return HealthView(status="ok", checks={"role": "worker"})
 
 
 @get(

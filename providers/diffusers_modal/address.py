@@ -4,6 +4,7 @@ import contextlib
 import os
 import socket
 import tempfile
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import BinaryIO
@@ -26,14 +27,18 @@ from providers.diffusers_modal.wire import (
 )
 
 __all__ = [
+    "NO_ENGINE",
     "EngineAddress",
     "ask_health",
+    "engine_elsewhere",
     "engine_version",
     "read_address",
     "remove_address",
     "write_address",
 ]
 
+NO_ENGINE = "none"
+"""As `GATEWAY_ENGINE`: there is no engine, here or elsewhere."""
 _NAME = "engine.json"
 
 
@@ -58,6 +63,26 @@ def engine_version() -> str:
         return metadata.version("image-gateway")
     except metadata.PackageNotFoundError:
         return "source"
+
+
+def engine_elsewhere(env: Mapping[str, str]) -> EngineAddress | None:
+    """The engine that `GATEWAY_ENGINE` names; None when it names none.
+
+    Raises:
+        ValueError: it is not `host:port`.
+    """
+    remote = env.get("GATEWAY_ENGINE", "")
+    if remote in ("", NO_ENGINE):
+        return None
+    host, port = _host_port(remote)
+    return EngineAddress(host=host, port=port, token=env.get("GATEWAY_ENGINE_TOKEN", ""))
+
+
+def _host_port(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise ValueError(f"GATEWAY_ENGINE is {text!r}; it is host:port, as in gpu-box:7860.")
+    return host.strip("[]"), int(port)
 
 
 def read_address(data_dir: Path) -> EngineAddress | None:

@@ -28,6 +28,7 @@ from providers.base import (
     Waiting,
 )
 from providers.diffusers_modal import wire
+from providers.diffusers_modal.address import NO_ENGINE, engine_elsewhere
 from providers.diffusers_modal.gather import Gatherer
 from providers.diffusers_modal.job import LORAS, engine_job
 from providers.diffusers_modal.local import EngineClient, address_in, fixed_address
@@ -101,12 +102,11 @@ class DiffusersModalProvider:
         Raises:
             ValueError: `GATEWAY_ENGINE` is not `host:port`.
         """
-        remote = context.env.get("GATEWAY_ENGINE", "")
-        if remote:
-            host, port = _host_port(remote)
-            address = fixed_address(host, port, context.env.get("GATEWAY_ENGINE_TOKEN", ""))
-        else:
+        remote = engine_elsewhere(context.env)
+        if remote is None:
             address = address_in(Path(context.data_dir))
+        else:
+            address = fixed_address(remote.host, remote.port, remote.token)
         client = EngineClient(address, provider=context.name)
         modal = ModalBackend(context.env, provider=context.name)
         return cls(context.name, client, modal, context.env.get("DIFFUSERS_TARGET", ""))
@@ -233,6 +233,12 @@ def _is_installed(*names: str) -> bool:
 
 def _engine_unavailable(env: Mapping[str, str]) -> Unavailable | None:
     remote = env.get("GATEWAY_ENGINE", "")
+    if remote == NO_ENGINE:
+        return Unavailable(
+            reason="GATEWAY_ENGINE is none: no engine runs diffusers models here.", setting="GATEWAY_ENGINE"
+        )
+    if env.get("GATEWAY_RUN_JOBS", "").strip() == "no":
+        return None  # the engine is the workers', who may have one each
     if not remote:
         if _is_installed("torch", "diffusers"):
             return None
@@ -242,7 +248,7 @@ def _engine_unavailable(env: Mapping[str, str]) -> Unavailable | None:
             setting="GATEWAY_ENGINE",
         )
     try:
-        _host_port(remote)
+        engine_elsewhere(env)
     except ValueError as error:
         return Unavailable(reason=str(error), setting="GATEWAY_ENGINE")
     if not env.get("GATEWAY_ENGINE_TOKEN"):
@@ -286,10 +292,3 @@ def _place(handle: Handle) -> int | None:
 
 def _tier(route: Route) -> str:
     return route.pipeline.tier if route.pipeline is not None else "local"
-
-
-def _host_port(text: str) -> tuple[str, int]:
-    host, _, port = text.rpartition(":")
-    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
-        raise ValueError(f"GATEWAY_ENGINE is {text!r}; it is host:port, as in gpu-box:7860.")
-    return host.strip("[]"), int(port)

@@ -19,6 +19,8 @@ from contextlib import suppress
 from msgspec.structs import replace
 
 from providers.diffusers_modal.engine import Engine
+from providers.diffusers_modal.memory import device_bytes, resident_bytes
+from providers.diffusers_modal.tally import Tally
 from providers.diffusers_modal.wire import (
     MAX_FROM_ENGINE,
     MAX_HELLO,
@@ -122,6 +124,7 @@ class EngineServer:
         self._queue: deque[_Job] = deque()
         self._ended: deque[_Job] = deque()
         self._running: list[_Job] = []
+        self._tally = Tally()
         self._wake = asyncio.Event()
         self._closing = False
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="engine")
@@ -179,7 +182,9 @@ class EngineServer:
             for job in jobs:
                 self._queue.remove(job)
             self._running = jobs
+            self._tally.begin()
             answers = await self._run(jobs)
+            self._tally.rest()
             self._running = []
             for job, answer in zip(jobs, answers, strict=True):
                 if job.answer is None:
@@ -221,6 +226,7 @@ class EngineServer:
 
     def _end(self, job: _Job, answer: Done | ErrorRecord) -> None:
         job.answer = answer
+        self._tally.count(answer)
         job.ended_at = time.monotonic()
         self._ended.append(job)
         self._drop_old()
@@ -290,6 +296,7 @@ class EngineServer:
                 return self._cancel(id_)
 
     def _health(self) -> HealthReply:
+        device, tally = device_bytes(self._engine.device), self._tally
         return HealthReply(
             pid=os.getpid(),
             version=self._version,
@@ -298,6 +305,14 @@ class EngineServer:
             running=len(self._running),
             device=self._engine.device,
             device_name=self._engine.device_name,
+            models=() if self._engine.model is None else (self._engine.model,),
+            resident_bytes=resident_bytes(),
+            device_used_bytes=None if device is None else device[0],
+            device_total_bytes=None if device is None else device[1],
+            jobs_done=tally.done,
+            jobs_failed=tally.failed,
+            jobs_canceled=tally.canceled,
+            busy_seconds=tally.busy_s,
         )
 
     def _submit(self, jobs: Sequence[EngineJob]) -> Accepted:

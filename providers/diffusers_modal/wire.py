@@ -171,6 +171,20 @@ class HealthReply(Struct, frozen=True, kw_only=True, tag="healthy"):
     """`cpu`, `cuda` or `mps`; None before the first job has loaded torch."""
     device_name: str | None = None
     """The same as its maker calls it, such as `NVIDIA L40S`."""
+    # From here on an older engine says nothing.
+    models: tuple[str, ...] = ()
+    """Sources of all that is in memory."""
+    resident_bytes: int | None = None
+    """Of the process."""
+    device_used_bytes: int | None = None
+    """By whichever process; None on a CPU."""
+    device_total_bytes: int | None = None
+    jobs_done: int = 0
+    """Since its start, like those below."""
+    jobs_failed: int = 0
+    jobs_canceled: int = 0
+    busy_seconds: float = 0.0
+    """In which jobs ran."""
 
 
 class Accepted(Struct, frozen=True, kw_only=True, tag="accepted"):

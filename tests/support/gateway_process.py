@@ -1,4 +1,4 @@
-"""A real gateway as its user runs it: `gateway serve` in a process of its own, on real sockets."""
+"""A real gateway as its user runs it: `gateway serve`, or `gateway worker`, in a process of its own."""
 
 import contextlib
 import itertools
@@ -65,6 +65,8 @@ class GatewayProcess:
         self.url = f"http://127.0.0.1:{self.port}"
         self.env = clean_environment(GATEWAY_DATA_DIR=str(data_dir), GATEWAY_PORT=str(self.port), **env)
         self.log = data_dir.parent / f"{data_dir.name}.log"
+        self.role = "serve"
+        """Or `worker`."""
         self.process: subprocess.Popen[bytes] | None = None
         self.http = httpx.Client(base_url=self.url, timeout=60, trust_env=False)
 
@@ -72,7 +74,7 @@ class GatewayProcess:
         """Start it and wait until it is ready."""
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "gateway", "serve"],
+                [sys.executable, "-m", "gateway", self.role],
                 env=self.env,
                 stdout=log,
                 stderr=log,

@@ -4,6 +4,7 @@ import asyncio
 import itertools
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -74,8 +75,8 @@ class World:
     def script(self, name: str = "first") -> Script:
         return script_of(str(self.core.settings.data_dir), name)
 
-    def new_process(self) -> None:
-        """A runner that knows nothing of jobs that ran before."""
+    def new_process(self, **limits: Any) -> None:
+        """A runner that knows nothing of jobs that ran before; with limits of its own."""
         collector = Collector(self.core.images, self.client, pauses_s=(0.0,))
         self.core.runner = Runner(
             Tools(
@@ -88,7 +89,9 @@ class World:
                 outliers=self.core.outliers,
                 media=self.core.media,
                 templates=lambda: self.core.templates,
-            )
+                ended=lambda: self.core.keeper.note_room(),
+            ),
+            **limits,
         )
 
     async def restart(self) -> None:

@@ -23,7 +23,10 @@ from gateway.settings import SETTINGS, SettingsError
 COMMANDS = [
     [],
     ["serve"],
+    ["worker"],
     ["engine"],
+    ["migrate"],
+    ["health"],
     ["generate"],
     ["models"],
     ["registry"],

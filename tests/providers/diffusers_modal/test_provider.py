@@ -1,4 +1,5 @@
 import hashlib
+import sys
 from decimal import Decimal
 
 import pytest
@@ -12,7 +13,7 @@ from providers.conformance import ProviderContract, finish
 from providers.diffusers_modal import embedded
 from providers.diffusers_modal.address import EngineAddress, write_address
 from providers.diffusers_modal.job import MAX_LORA_BYTES
-from providers.diffusers_modal.provider import DiffusersModalProvider
+from providers.diffusers_modal.provider import DiffusersModalProvider, _is_installed
 from providers.errors import (
     JobCanceled,
     JobLost,
@@ -243,12 +244,35 @@ def test_what_an_engine_runs_is_available(tier, env):
         ("local", {"DIFFUSERS_TARGET": "moon"}, "DIFFUSERS_TARGET"),
         ("local", {"GATEWAY_ENGINE": "gpu"}, "GATEWAY_ENGINE"),
         ("local", {"GATEWAY_ENGINE": "gpu:7860"}, "GATEWAY_ENGINE_TOKEN"),
+        ("local", {"GATEWAY_ENGINE": "none"}, "GATEWAY_ENGINE"),
+        ("A10G", LOCAL | {"GATEWAY_ENGINE": "none"}, "GATEWAY_ENGINE"),
+        ("local", {"GATEWAY_ENGINE": "none", "GATEWAY_RUN_JOBS": "no"}, "GATEWAY_ENGINE"),
+        ("L40S", {"GATEWAY_RUN_JOBS": "no"}, "MODAL_TOKEN_ID"),
     ],
 )
 def test_what_is_not_available_names_its_setting(tier, env, setting):
     unavailable = DiffusersModalProvider.unavailable(context(**env), route(tier))
     assert unavailable.setting == setting
     assert setting in unavailable.reason
+
+
+@pytest.fixture
+def without_torch(monkeypatch):
+    """As on a machine where it is not installed."""
+    monkeypatch.setitem(sys.modules, "torch", None)
+    _is_installed.cache_clear()
+    yield
+    _is_installed.cache_clear()
+
+
+@pytest.mark.usefixtures("without_torch")
+def test_where_jobs_do_not_run_the_engine_is_the_workers():
+    unavailable = DiffusersModalProvider.unavailable(context(), route())
+    assert unavailable.setting == "GATEWAY_ENGINE"
+    assert "torch" in unavailable.reason
+    for more in ({}, {"GATEWAY_ENGINE": "gpu:7860"}):
+        env = {"GATEWAY_RUN_JOBS": "no", **more}
+        assert DiffusersModalProvider.unavailable(context(**env), route()) is None
 
 
 def test_a_gpu_tier_names_the_way_without_modal():

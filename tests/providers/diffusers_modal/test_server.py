@@ -61,6 +61,38 @@ async def test_health_tells_what_there_is(port):
     assert (health.version, health.model, health.queued) == ("1", "embedded:mini", 0)
     assert health.device in ("cpu", "cuda", "mps")
     assert health.device_name
+    assert health.models == ("embedded:mini",)
+
+
+async def test_health_counts_what_was_done(port):
+    before = await ask(port, HEALTH)
+    assert (before.jobs_done, before.jobs_failed, before.jobs_canceled, before.busy_seconds) == (0, 0, 0, 0)
+    await ask(port, submit(job("good")))
+    await ask(port, submit(job("bad", scheduler="none")))
+    await until(port, "bad", ended)
+    await ask(port, submit(long_job("long")))
+    await until(port, "long", denoising)
+    busy = await ask(port, HEALTH)
+    assert (busy.jobs_done, busy.jobs_failed, busy.jobs_canceled, busy.running) == (1, 1, 0, 1)
+    assert 0 < busy.busy_seconds < (await ask(port, HEALTH)).busy_seconds  # of what runs, too
+    await ask(port, cancel("long"))
+    await until(port, "long", ended)
+    after = await ask(port, HEALTH)
+    assert (after.jobs_done, after.jobs_failed, after.jobs_canceled, after.running) == (1, 1, 1, 0)
+    rest = await ask(port, HEALTH)
+    assert rest.busy_seconds == after.busy_seconds > busy.busy_seconds
+
+
+async def test_health_tells_of_memory(port):
+    await ask(port, submit(job("mem")))
+    await until(port, "mem", ended)
+    health = await ask(port, HEALTH)
+    assert health.resident_bytes > 50 * 1024 * 1024  # torch alone is more
+    on_device = (health.device_used_bytes, health.device_total_bytes)
+    if health.device == "cpu":
+        assert on_device == (None, None)
+    else:
+        assert 0 < on_device[0] < on_device[1]
 
 
 @pytest.mark.parametrize("body", [b"", b"\xc1", b"\x81\xa4type\xa3zzz", b"GET / HTTP/1.1\r\n\r\n"])

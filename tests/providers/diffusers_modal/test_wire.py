@@ -2,13 +2,16 @@
 
 import asyncio
 
+import msgspec
 import pytest
+from msgspec import Struct
 from msgspec.structs import replace
 from support.engines import job
 
 from providers.diffusers_modal.wire import (
     MAX_TO_ENGINE,
     Done,
+    HealthReply,
     Lora,
     Picture,
     Submit,
@@ -21,6 +24,32 @@ from providers.diffusers_modal.wire import (
     seconds_for,
     write_frame,
 )
+
+
+class OlderReply(Struct, frozen=True, kw_only=True, tag="healthy"):
+    """As an engine of 0.1 told it."""
+
+    pid: int
+    version: str
+    model: str | None
+    queued: int
+    running: int
+    device: str | None
+    device_name: str | None = None
+
+
+OLD = {"pid": 1, "version": "0.1", "model": None, "queued": 0, "running": 0, "device": None}
+
+
+def test_an_older_engine_says_less_and_is_understood():
+    reply = decode_reply(msgspec.msgpack.encode(OlderReply(**OLD)))
+    assert reply == HealthReply(**OLD)
+    assert (reply.resident_bytes, reply.models, reply.jobs_done, reply.busy_seconds) == (None, (), 0, 0.0)
+
+
+def test_an_older_gateway_understands_what_a_newer_engine_says():
+    said = HealthReply(**OLD, resident_bytes=1, models=("a",), jobs_done=2, busy_seconds=1.5)
+    assert msgspec.msgpack.decode(encode(said, 1000)[4:], type=OlderReply) == OlderReply(**OLD)
 
 
 def reader(data):
