@@ -15,6 +15,7 @@ from gateway.settings import load_settings, show_settings
 
 __all__ = ["config", "engine", "serve"]
 
+log = logging.getLogger(__name__)
 
 WHO = {
     "open": "whoever reaches it is the operator",
@@ -27,25 +28,27 @@ def serve() -> None:
     """Serve the gateway: HTTP, jobs and this machine's engine."""
     from gateway.accounts.operator import operator_key
     from gateway.ambient import Ambient
+    from gateway.observe.logs import configure_logs, is_json
     from gateway.parts import prepare
     from gateway.server import check_port, engine_supervisor
     from gateway.server import serve as run
 
     settings = load_settings()
-    logging.basicConfig(
-        level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
+    configure_logs(settings)
     ambient = Ambient()
     with hold_folder(settings.data_dir), operator_key(settings.data_dir, settings.local_url, ambient):
         parts = prepare(settings, ambient)
         supervisor = engine_supervisor(settings)
         check_port(settings)
         count = len(parts.catalog.models)
-        click.echo(
-            f"image-gateway {__version__} at {settings.public_url} (API page: {settings.public_url}/schema)\n"
-            f"{count} models, data in {settings.data_dir}; {WHO[settings.auth]}; Ctrl-C stops it",
-            err=True,
+        said = (
+            f"image-gateway {__version__} at {settings.public_url} (API page: {settings.public_url}/schema)",
+            f"{count} models, data in {settings.data_dir}; {WHO[settings.auth]}",
         )
+        if is_json(settings.log_format):
+            log.info("%s; %s", *said)
+        else:
+            click.echo("\n".join(said) + "; Ctrl-C stops it", err=True)
         run(settings, supervisor)
 
 
@@ -76,9 +79,10 @@ def engine(
     `gateway engine --host ADDRESS --port PORT --token T`, here GATEWAY_ENGINE=ADDRESS:PORT and
     GATEWAY_ENGINE_TOKEN=T.
     """
+    from providers.diffusers_modal.logs import configure_logs
     from providers.diffusers_modal.process import run_engine
 
-    logging.basicConfig(level="INFO", format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    configure_logs()
     folder = data_dir or load_settings().data_dir
     run_engine(folder.absolute(), host, port, token, orphan_exit_s=orphan_exit, warm=warm, threads=threads)
 
