@@ -37,7 +37,7 @@ PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"\b(igw_[0-9A-Za-z]{8,12})_[0-9A-Za-z]{20,}", rf"\1_{REDACTED}"),
         (r"\bigs_[0-9A-Za-z]{16,}", f"igs_{REDACTED}"),
         (r"\bwhsec_[0-9A-Za-z+/=_-]{16,}", f"whsec_{REDACTED}"),
-        (r"(/webhooks/\w+/)[^\s\"'?]+", rf"\1{REDACTED}"),
+        (r"(?<!/api)(/webhooks/\w+/)[^\s\"'?{]+", rf"\1{REDACTED}"),
         # Others'.
         (r"\b(sk-|hf_|ak-|as-)[0-9A-Za-z_-]{16,}", rf"\1{REDACTED}"),
         (r"\b(AKIA|ASIA)[0-9A-Z]{16}\b", rf"\1{REDACTED}"),
