@@ -10,6 +10,7 @@ from typing import Any
 from litestar import Request
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
+from structlog.contextvars import bind_contextvars
 
 from gateway.accounts.audit import Actor
 from gateway.accounts.principals import Caller, Principal
@@ -70,7 +71,9 @@ async def authorise(connection: Connection, handler: BaseRouteHandler) -> None:
     if access == "public":
         return
     core: Core = connection.app.state.core
-    found = await core.gatekeeper.principal(_caller(connection, core))
+    with core.tracing.span("access"):
+        found = await core.gatekeeper.principal(_caller(connection, core))
+    bind_contextvars(account_id=found.account_id)
     if access == "admin" and not found.admin:
         raise Problem(
             "admin_required",

@@ -5,6 +5,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from msgspec import structs
+from structlog.contextvars import bind_contextvars, get_contextvars
 
 from billing import ledger
 from billing.budgets import BudgetExhausted
@@ -20,6 +21,7 @@ from gateway.limits import Limit
 from gateway.media.expiry import MediaGone
 from gateway.media.references import bring_references, keys_of, shown_inputs
 from gateway.network import network_of
+from gateway.observe import genai
 from gateway.planning import Plan
 from gateway.problems import Problem, too_many
 from gateway.refusals import refusal
@@ -90,9 +92,10 @@ class Admission:
             )
         delivery = await core.delivery.intake.accept(request.delivery, caller, waits=turn.waits)
         plan = await self._optimized(plan, request, caller, turn, affordable)
-        candidates = await bring_references(
-            core.media, plan.candidates, request, core.catalog.vocabulary, caller.account_id
-        )
+        with core.tracing.span("media"):
+            candidates = await bring_references(
+                core.media, plan.candidates, request, core.catalog.vocabulary, caller.account_id
+            )
         plan = requoted(structs.replace(plan, candidates=candidates), request)
         new = self._new_job(plan, request, caller, turn, claim)
         new = structs.replace(new, delivery=delivery)
@@ -112,6 +115,13 @@ class Admission:
             Problem: `too_many_jobs`.
             InvalidInputs: an upload of its is gone.
         """
+        bind_contextvars(job_id=new.id)
+        came_with = structs.replace(
+            new.admitted,
+            request_id=get_contextvars().get("request_id"),
+            traceparent=self._core.tracing.traceparent(),
+        )
+        new = structs.replace(new, admitted=came_with)
         # A write may commit although its caller is gone: what starts the job must not hang on it.
         task = asyncio.create_task(self._admit(new, self._core.ambient.now_ms()))
         self._tasks.add(task)
@@ -158,7 +168,8 @@ class Admission:
         if optimizer is None or plan.style is None or not isinstance(prompt, str):
             return plan
         try:
-            text = await optimizer.rewrite(prompt, plan.style)
+            with self._core.tracing.span("optimize"):
+                text = await optimizer.rewrite(prompt, plan.style)
         except OptimizerFailed as error:
             log.warning("the prompt optimizer failed: %s", error)
             warning = f"the prompt optimizer failed: {error}; the prompt was rewritten by rule"
@@ -195,7 +206,8 @@ class Admission:
         with core.runner.places(1 if new.owner is not None else 0) as place:
             if not place:  # whoever has room for it adopts it
                 new = structs.replace(new, owner=None)
-            await core.db.write(lambda c: admit.admit(c, new, at))
+            with core.tracing.span("admit", {genai.JOB: new.id, genai.MODEL: new.model}):
+                await core.db.write(lambda c: admit.admit(c, new, at))
             point("admit.committed")
             if new.owner is not None:
                 core.runner.start(new.id, fence=admit.FIRST_FENCE)

@@ -2,7 +2,6 @@
 
 import asyncio
 import gc
-import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -20,6 +19,8 @@ from gateway.ambient import Ambient
 from gateway.core import Core
 from gateway.db.engine import DatabaseUnavailable, OutcomeUnknown
 from gateway.guard import Guard
+from gateway.observe.logs import configure_logs
+from gateway.observe.requests import Requests
 from gateway.problems import Problem, problem_response
 from gateway.reload import reload_or_log
 from gateway.roles import Role, worker_settings
@@ -69,9 +70,7 @@ def create_asgi(role: Role | None = None) -> ASGIApp:
     """The application for a server process, settings from the environment."""
     follow_parent()
     settings = load_settings()
-    logging.basicConfig(
-        level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
+    configure_logs(settings)
     return create_app(worker_settings(settings) if role == "worker" else settings, role=role)
 
 
@@ -96,6 +95,7 @@ def create_app(
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
         core = await Core.open(settings, ambient, run_jobs=run_jobs, role=role)
         app.state.core = core
+        outside.tracing = core.tracing
         # The server says so before it waits for requests under way: they get their 202 now.
         loop, reloads = asyncio.get_running_loop(), set[asyncio.Task[None]]()
 
@@ -231,7 +231,10 @@ def create_app(
             render_plugins=[schema.SchemaDocument(), schema.SchemaPage()],
         ),
     )
-    return Guard(app, _hosts(settings), ambient, settings.public_url, open_to_all=settings.auth == "open")
+    open_to_all = settings.auth == "open"
+    guard = Guard(app, _hosts(settings), ambient, settings.public_url, open_to_all=open_to_all)
+    outside = Requests(guard, ambient)
+    return outside
 
 
 def _hosts(settings: Settings) -> tuple[str, ...] | None:

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 
+from gateway import __version__
 from gateway.accounts.money import Money
 from gateway.accounts.office import Office
 from gateway.accounts.operator import read_operator_key
@@ -32,6 +33,8 @@ from gateway.jobs.runner import Runner
 from gateway.jobs.tools import Tools
 from gateway.links import Links
 from gateway.media.library import open_library
+from gateway.observe import genai
+from gateway.observe.tracing import OFF, Tracing, open_tracing
 from gateway.parts import Parts, prepare
 from gateway.planning import Known, Plan, make_plan
 from gateway.previews import Previews
@@ -72,8 +75,10 @@ class Core:
         db: Database,
         ambient: Ambient,
         role: Role | None = None,
+        tracing: Tracing = OFF,
     ) -> None:
         self.settings = settings
+        self.tracing = tracing
         self.role = role or role_of(settings)
         """What this process is for."""
         self.catalog = parts.catalog
@@ -86,7 +91,7 @@ class Core:
         ttl_s = settings.link_ttl_s if settings.auth == "required" else None
         self.links = Links(Signer(parts.secrets, "image"), settings.public_url, ambient, ttl_s)
         self.delivery = DeliveryOffice(
-            settings, parts.secrets, db, ambient, self.images, self.links, self.view
+            settings, parts.secrets, db, ambient, self.images, self.links, self.view, tracing=tracing
         )
         self.office = Office(settings, parts.secrets, db, ambient, self.release, self.delivery.wake)
         self.accounts = self.office.accounts
@@ -127,6 +132,7 @@ class Core:
                 cadence=self.cadence,
                 webhooks=self.webhooks,
                 templates=lambda: self.templates,
+                tracing=tracing,
                 ended=self._job_ended,
             ),
             at_once=settings.jobs_at_once,
@@ -165,13 +171,14 @@ class Core:
             role: what the process is for; as the settings say, when not given.
 
         Raises:
-            RegistryError, TemplateError, DatabaseError, StorageError, DiscoveryError: what is
-                wrong, before anything is served.
+            RegistryError, TemplateError, DatabaseError, StorageError, DiscoveryError, TracingError: what
+                is wrong, before anything is served.
         """
         ambient = ambient or Ambient()
         parts = await asyncio.to_thread(prepare, settings, ambient)
         db = open_database(settings.database_url)
-        core = cls(settings=settings, parts=parts, db=db, ambient=ambient, role=role)
+        tracing = open_tracing(settings.env, version=__version__, instance=ambient.new_id("ins"))
+        core = cls(settings=settings, parts=parts, db=db, ambient=ambient, role=role, tracing=tracing)
         at = ambient.now_ms()
         await db.write(
             lambda c: ensure_account(
@@ -221,6 +228,8 @@ class Core:
         await self.probe.aclose()
         await self.resends.aclose()
         await self.db.aclose()
+        # Last: what ends until here is told.
+        await self.tracing.aclose(min(2.0, self.settings.shutdown_grace_s))
 
     def _job_ended(self) -> None:
         """A job has ended here: somebody may have to be told, and there is room for another."""
@@ -251,17 +260,20 @@ class Core:
             UnknownPriceList: the registry does not have that one.
             UnknownModel, InvalidInputs: as `make_plan`.
         """
-        return make_plan(
-            self.catalog,
-            self.providers,
-            request,
-            fresh_seed=self.ambient.seed(),
-            known=Known(shut=self.outliers.shut, usual_s=self._usual_s),
-            optimized=optimized,
-            percent_off=percent_off,
-            price_list=price_list,
-            affordable=affordable,
-        )
+        with self.tracing.span("plan") as span:
+            found = make_plan(
+                self.catalog,
+                self.providers,
+                request,
+                fresh_seed=self.ambient.seed(),
+                known=Known(shut=self.outliers.shut, usual_s=self._usual_s),
+                optimized=optimized,
+                percent_off=percent_off,
+                price_list=price_list,
+                affordable=affordable,
+            )
+            span.set(genai.MODEL, found.model.id)
+            return found
 
     async def affordable(self, request: GenerateRequest, caller: Principal) -> Affordable | None:
         """What a caller has for a request that may be made smaller; None where nothing limits it, and for a

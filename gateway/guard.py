@@ -7,8 +7,8 @@ be JSON, or on one path a picture or plain bytes (none of which a form of anothe
 without asking first). Where API keys are required, a page has none to send, and a session's cookie
 counts from our own pages alone (`gateway.access`): the origins of callers are not looked at here, and
 their Host only where the gateway was told its names.
-Also drops who sends a body too slowly, and gives each request its id and each response the headers
-that every one has.
+Also drops who sends a body too slowly, gives each response the headers that every one has, and each
+request an id where `gateway.observe.requests` is not around it.
 """
 
 import asyncio
@@ -89,8 +89,7 @@ class Guard:
         if scope["type"] != ScopeType.HTTP:
             await self.app(scope, receive, send)
             return
-        request_id = self.ambient.new_id("req")
-        scope.setdefault("state", {})["request_id"] = request_id
+        request_id = scope.setdefault("state", {}).setdefault("request_id", self.ambient.new_id("req"))
 
         body = Body(scope)
 

@@ -7,6 +7,7 @@ from msgspec import Struct
 from gateway.ambient import Ambient
 from gateway.db.migrate import check_schema, upgrade
 from gateway.media.library import sweep
+from gateway.observe.tracing import check_tracing
 from gateway.secret import load_secrets
 from gateway.settings import Settings
 from gateway.storage import ImageStore, open_store
@@ -42,9 +43,10 @@ def prepare(settings: Settings, ambient: Ambient) -> Parts:
     start with one message; the process calls it again for itself.
 
     Raises:
-        RegistryError, TemplateError, DiscoveryError, OptimizerError, StorageError, DatabaseError: what
-            is wrong.
+        RegistryError, TemplateError, DiscoveryError, OptimizerError, StorageError, DatabaseError,
+            TracingError: what is wrong.
     """
+    check_tracing(settings.env)
     catalog = Catalog(load_registry(settings.registry, markup=settings.markup))
     templates = TemplateLibrary.load(settings.templates_dir)
     providers = Providers(catalog.data.providers, settings.env, str(settings.data_dir))

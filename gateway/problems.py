@@ -235,6 +235,7 @@ def problem_response(request: Request[Any, Any, Any], error: Exception) -> Respo
     problem = as_problem(error)
     request_id = request.scope.get("state", {}).get("request_id")
     problem.document.request_id = request_id
+    request.scope.setdefault("state", {})["problem"] = problem.document.code
     if problem.document.code == "internal_error":
         log.error("request %s broke", request_id, exc_info=error)
     return Response(

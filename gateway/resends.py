@@ -106,7 +106,8 @@ class Resends:
         """
         if claim is None:
             return Answer(job=await make())
-        earlier = await self._earlier(claim, caller)
+        with self._core.tracing.span("idempotency"):
+            earlier = await self._earlier(claim, caller)
         if earlier is None:
             try:
                 return Answer(job=await self._make(claim, make))

@@ -19,6 +19,7 @@ from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server.mp import MPServer
 
+from gateway.observe.logs import dict_config
 from gateway.settings import Settings
 from providers.diffusers_modal.levers import read_levers
 from providers.diffusers_modal.supervisor import EngineSupervisor
@@ -146,6 +147,7 @@ def serve(settings: Settings, supervisor: EngineSupervisor | None, application: 
             ),
             workers_kill_timeout=max(1, round(settings.shutdown_grace_s)),
             log_level=LogLevels.warning,
+            log_dictconfig=dict_config(settings),
         ).serve()
     finally:
         if supervisor is not None:

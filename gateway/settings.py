@@ -91,6 +91,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     upload_days: int
     """Days that uploads and fetched inputs are kept; 0: for ever."""
     log_level: str
+    log_format: str
     optimizer: str
     """`provider:model`; empty: none."""
     fal_run_url: str
@@ -186,6 +187,7 @@ def load_settings(env: Mapping[str, str] | None = None) -> Settings:
         image_days=_integer(values, "GATEWAY_IMAGE_DAYS", 0, 36_500),
         upload_days=_integer(values, "GATEWAY_UPLOAD_DAYS", 0, 36_500),
         log_level=_one_of(values, "GATEWAY_LOG_LEVEL", ("debug", "info", "warning", "error")),
+        log_format=_one_of(values, "GATEWAY_LOG_FORMAT", ("auto", "json", "text")),
         optimizer=values["GATEWAY_OPTIMIZER"],
         fal_run_url=values["FAL_RUN_URL"],
         fal_webhooks=_fal_webhooks(values, public_url),

@@ -6,6 +6,7 @@ from gateway.cli.payment import payment_steps
 from gateway.client import GatewayFailure
 from gateway.db.engine import DatabaseError
 from gateway.locks import FolderBusyError
+from gateway.observe.tracing import TracingError
 from gateway.server import PortTakenError
 from gateway.settings import SettingsError
 from gateway.storage import StorageError
@@ -34,6 +35,7 @@ NAMED = (
     SettingsError,
     StorageError,
     TemplateError,
+    TracingError,
     UnknownLeverError,
 )
 BY_STATUS = {202: 8, 402: 5, 404: 4}

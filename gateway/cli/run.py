@@ -17,6 +17,7 @@ from gateway.settings import Settings, load_settings, show_settings
 
 __all__ = ["config", "engine", "serve", "worker"]
 
+log = logging.getLogger(__name__)
 
 WHO = {
     "open": "whoever reaches it is the operator",
@@ -46,14 +47,13 @@ def worker() -> None:
 def _run(role: Role | None = None) -> None:
     from gateway.accounts.operator import operator_key
     from gateway.ambient import Ambient
+    from gateway.observe.logs import configure_logs, is_json
     from gateway.parts import prepare
     from gateway.server import APPLICATION, WORKER_APPLICATION, check_port, engine_supervisor
     from gateway.server import serve as run
 
     settings = load_settings()
-    logging.basicConfig(
-        level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
+    configure_logs(settings)
     if role == "worker":
         settings = worker_settings(settings)
     ambient = Ambient()
@@ -63,21 +63,25 @@ def _run(role: Role | None = None) -> None:
         parts = prepare(settings, ambient)
         supervisor = engine_supervisor(settings)
         check_port(settings)
-        click.echo(_banner(settings, role or role_of(settings), len(parts.catalog.models)), err=True)
+        said = _banner(settings, role or role_of(settings), len(parts.catalog.models))
+        if is_json(settings.log_format):
+            log.info("%s; %s", *said)
+        else:
+            click.echo("\n".join(said) + "; Ctrl-C stops it", err=True)
         run(settings, supervisor, WORKER_APPLICATION if role == "worker" else APPLICATION)
 
 
-def _banner(settings: Settings, role: Role, models: int) -> str:
+def _banner(settings: Settings, role: Role, models: int) -> tuple[str, str]:
     if role == "worker":
         return (
             f"image-gateway {__version__}: a worker for {settings.public_url}, {settings.jobs_at_once} jobs "
-            f"at once; its health: {settings.local_url}/health/ready\n"
-            f"{models} models, data in {settings.data_dir}; Ctrl-C stops it"
+            f"at once; its health: {settings.local_url}/health/ready",
+            f"{models} models, data in {settings.data_dir}",
         )
-    jobs = "" if role == "serve" else " Jobs wait for a `gateway worker`;"
+    jobs = "" if role == "serve" else " jobs wait for a `gateway worker`;"
     return (
-        f"image-gateway {__version__} at {settings.public_url} (API page: {settings.public_url}/schema)\n"
-        f"{models} models, data in {settings.data_dir};{jobs} {WHO[settings.auth]}; Ctrl-C stops it"
+        f"image-gateway {__version__} at {settings.public_url} (API page: {settings.public_url}/schema)",
+        f"{models} models, data in {settings.data_dir};{jobs} {WHO[settings.auth]}",
     )
 
 
@@ -108,9 +112,10 @@ def engine(
     `gateway engine --host ADDRESS --port PORT --token T`, here GATEWAY_ENGINE=ADDRESS:PORT and
     GATEWAY_ENGINE_TOKEN=T.
     """
+    from providers.diffusers_modal.logs import configure_logs
     from providers.diffusers_modal.process import run_engine
 
-    logging.basicConfig(level="INFO", format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    configure_logs()
     folder = data_dir or load_settings().data_dir
     run_engine(folder.absolute(), host, port, token, orphan_exit_s=orphan_exit, warm=warm, threads=threads)
 

@@ -19,6 +19,7 @@ from gateway.links import Links
 from gateway.mail.letters import Letters
 from gateway.mail.transport import FileTransport, SmtpTransport
 from gateway.media.guarded import Guarded
+from gateway.observe.tracing import OFF, Tracing
 from gateway.schemas import JobView
 from gateway.secret import Signer
 from gateway.settings import Settings
@@ -42,6 +43,7 @@ class DeliveryOffice:
         images: has the pictures.
         links: makes links to them.
         view: a job as its owner sees it.
+        tracing: makes the spans of deliveries.
     """
 
     def __init__(
@@ -53,6 +55,8 @@ class DeliveryOffice:
         images: ImageStore,
         links: Links,
         view: Callable[[JobRow], JobView],
+        *,
+        tracing: Tracing = OFF,
     ) -> None:
         signers = {purpose: Signer(secrets, purpose) for purpose in LETTER_PURPOSES}
         letters = Letters(signers, settings.public_url, settings.email_from)
@@ -65,8 +69,12 @@ class DeliveryOffice:
         signer = WebhookSigner(Signer(secrets, "webhook-endpoint"))
         calls = Calls(db, ambient, self._poster, signer, view)
         look_s = SHARED_LOOK_S if settings.shared_database else LOOK_EVERY_S
-        self._mail = Worker(db, ambient, "email", mails.deliver, MAIL, MAILS_AT_ONCE, look_s=look_s)
-        self._webhooks = Worker(db, ambient, "webhook", calls.deliver, WEBHOOK, CALLS_AT_ONCE, look_s=look_s)
+        self._mail = Worker(
+            db, ambient, "email", mails.deliver, MAIL, MAILS_AT_ONCE, look_s=look_s, tracing=tracing
+        )
+        self._webhooks = Worker(
+            db, ambient, "webhook", calls.deliver, WEBHOOK, CALLS_AT_ONCE, look_s=look_s, tracing=tracing
+        )
         self.desk = DeliveryDesk(db, ambient, self._checker, signer, calls, self.wake)
         # Who signs up where nobody has to prove an address may give somebody else's.
         verified = settings.signup is None or settings.signup.verified

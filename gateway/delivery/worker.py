@@ -3,9 +3,11 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from urllib.parse import urlsplit
 
 from msgspec import Struct
+from structlog.contextvars import bind_contextvars
 
 from gateway.ambient import Ambient
 from gateway.db.engine import Database, DatabaseError
@@ -14,6 +16,9 @@ from gateway.delivery.outbox import HELD_MS, Item, Kind
 from gateway.delivery.retries import Schedule
 from gateway.delivery.slots import Limits, Slots
 from gateway.faults import point
+from gateway.jobs.queries import Origin, origin_of
+from gateway.observe import genai
+from gateway.observe.tracing import OFF, Span, Tracing
 
 __all__ = ["Again", "Attempt", "Failed", "Outcome", "Sent", "Worker"]
 
@@ -68,6 +73,7 @@ class Worker:
         schedule: when another is made.
         limits: how many at once.
         look_s: seconds between looks for what another process wrote.
+        tracing: makes the spans of tries.
     """
 
     def __init__(
@@ -80,8 +86,10 @@ class Worker:
         limits: Limits,
         *,
         look_s: float = LOOK_EVERY_S,
+        tracing: Tracing = OFF,
     ) -> None:
         self._db = db
+        self._tracing = tracing
         self._ambient = ambient
         self._kind = kind
         self._attempt = attempt
@@ -190,7 +198,36 @@ class Worker:
             log.error("what became of %s was not noted", item.id, exc_info=task.exception())
 
     async def _deliver(self, item: Item) -> None:
-        outcome = await self._try(item)
+        bind_contextvars(delivery_id=item.id, job_id=item.job_id, account_id=item.account_id)
+        with await self._span(item) as span:
+            outcome = await self._try(item)
+            span.set(genai.DELIVERY_OUTCOME, type(outcome).__name__.lower())
+            if outcome.status_code is not None:
+                span.set(genai.STATUS, outcome.status_code)
+            if not isinstance(outcome, Sent):
+                span.fail(str(outcome.status_code or "not_delivered"))
+            await self._note(item, outcome)
+
+    async def _span(self, item: Item) -> Span:
+        """Of one try, inside the request that the job came with."""
+        origin = Origin()
+        if self._tracing.on and item.job_id is not None:
+            job_id = item.job_id
+            with suppress(DatabaseError):  # then it is a trace of its own
+                origin = await self._db.read(lambda c: origin_of(c, job_id))
+        attributes: genai.Attributes = {
+            genai.DELIVERY: self._kind,
+            genai.DELIVERY_ID: item.id,
+            genai.TRY: item.tries + 1,
+        }
+        if item.job_id is not None:
+            attributes[genai.JOB] = item.job_id
+        span = self._tracing.span("deliver", attributes, kind="client", parent=origin.traceparent)
+        bind_contextvars(request_id=origin.request_id, trace_id=span.trace_id)
+        return span
+
+    async def _note(self, item: Item, outcome: Outcome) -> None:
+        """Write down what became of a try."""
         point("delivery.tried")
         at = self._ambient.now_ms()
         if isinstance(outcome, Again):

@@ -21,6 +21,7 @@ from gateway.jobs.line import Line
 from gateway.jobs.live import Live
 from gateway.jobs.records import AttemptRow, JobRow, NewAttempt
 from gateway.jobs.tools import Tools, write_until_done
+from gateway.observe import spans
 from gateway.planning import Candidate
 from gateway.pricing import actual_cost, charged_seconds, ran_seconds
 from providers.base import Handle, Succeeded
@@ -108,8 +109,10 @@ class Drive:
         """End the job without a picture; nothing is charged."""
         at = self.tools.ambient.now_ms()
         ended = [(self.attempts[-1].id, error)] if lost is None else lost
-        await self.write(lambda c: store.end_without_images(c, self.job.id, ended, error, at))
+        with spans.failed(self.tools.tracing, error):
+            await self.write(lambda c: store.end_without_images(c, self.job.id, ended, error, at))
         point("fail.committed")
+        log.info("job %s ended without a picture: %s", self.job.id, error.code)
 
     async def leave_unknown(self, lost: Sequence[store.Lost], asked: Sequence[AttemptRow]) -> bool:
         """Leave the job to whoever finds out what became of its submits; the hold is kept.
@@ -117,7 +120,8 @@ class Drive:
         False: a provider itself has said so meanwhile, and the attempt has its handle.
         """
         ids, at = [one.id for one in asked], self.tools.ambient.now_ms()
-        handles = await self.write(lambda c: taken.leave_unknown(c, self.job.id, lost, ids, at))
+        with spans.settle(self.tools.tracing, "unknown"):
+            handles = await self.write(lambda c: taken.leave_unknown(c, self.job.id, lost, ids, at))
         return not self.go_on_with(asked, handles)
 
     async def found(self, asked: Sequence[AttemptRow]) -> bool:
@@ -259,12 +263,14 @@ class Drive:
         shares = [end.share for end in ends if end.share is not None]
         point("complete.begun")
         charged, told = (0, due) if of_run else (due, None)
-        await self.write(
-            lambda c: store.complete(
-                c, self.job.id, shares, charged, at, lost=lost, warnings=warnings, due_micros=told
+        with spans.settle(self.tools.tracing, "completed", cost_micros=due, images=len(sizes)):
+            await self.write(
+                lambda c: store.complete(
+                    c, self.job.id, shares, charged, at, lost=lost, warnings=warnings, due_micros=told
+                )
             )
-        )
         point("complete.committed")
+        log.info("job %s is completed: %d pictures, %d micro-dollars", self.job.id, len(sizes), due)
 
     def of_candidate(self) -> tuple[str, ...]:
         """What to say when it was not the first candidate that served."""

@@ -13,6 +13,7 @@ from typing import Protocol, TypeVar
 
 import msgspec
 from sqlalchemy import Connection
+from structlog.contextvars import bind_contextvars
 
 from gateway.faults import point
 from gateway.jobs import store, taken
@@ -21,6 +22,7 @@ from gateway.jobs.live import Live
 from gateway.jobs.outputs import OutputNotStored
 from gateway.jobs.records import AttemptRow, JobRow, NewAttempt, NewImage
 from gateway.jobs.tools import Tools, write_until_done
+from gateway.observe import spans
 from gateway.planning import Candidate
 from gateway.schemas import ProgressView
 from providers.base import Call, Failed, Handle, Provider, Running, Succeeded, Waiting
@@ -95,9 +97,11 @@ class Line:
             ProviderError: it gave no picture, and is not tried again. The attempt's end is not written yet.
         """
         while True:
+            bind_contextvars(attempt=self.attempt.number, attempt_id=self.attempt.id)
             try:
-                done = await self.follow_attempt()
-                images = await self.collect(done)
+                with spans.attempt(self.tools.tracing, self.job, self.attempt):
+                    done = await self.follow_attempt()
+                    images = await self.collect(done)
             except SubmitUnknown:
                 log.error("job %s: a submit to %s got no answer", self.job.id, self.attempt.provider)
                 raise
@@ -129,12 +133,15 @@ class Line:
                     "The job was not sent before its deadline. Nothing was charged.",
                     provider=self.attempt.provider,
                 )
-            answer = await self.submit()
+            with spans.submit(self.tools.tracing, self.job, self.attempt, self.candidate) as span:
+                answer = await self.submit()
+                spans.accepted(span, answer)
             if isinstance(answer, Succeeded):
                 return answer
             handle = answer
             await self.keep_handle(answer)
-        return await self.poll(handle)
+        with self.tools.tracing.span("wait"):
+            return await self.poll(handle)
 
     async def keep_handle(self, handle: Handle) -> None:
         """Store a handle, before the first poll.
@@ -268,14 +275,15 @@ class Line:
         before = sum(call.num_images for call in self.candidate.calls[: self.attempt.call_index])
         if not self.alone:  # more than it was asked for would take the place of another call's
             done = msgspec.structs.replace(done, images=done.images[: self.call.num_images])
-        images = await self.tools.collector.collect(
-            self.job.id,
-            done,
-            provider=self.attempt.provider,
-            wait=self.wait_for_store,
-            first=before,
-            vector=self.candidate.route.output == "vector",
-        )
+        with self.tools.tracing.span("store"):
+            images = await self.tools.collector.collect(
+                self.job.id,
+                done,
+                provider=self.attempt.provider,
+                wait=self.wait_for_store,
+                first=before,
+                vector=self.candidate.route.output == "vector",
+            )
         point("pictures.stored")
         return images
 

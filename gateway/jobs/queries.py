@@ -26,11 +26,13 @@ from providers.normalizer import ReportRow
 __all__ = [
     "EVERY",
     "JobFilter",
+    "Origin",
     "count_jobs",
     "find_image",
     "find_job",
     "images_of",
     "list_jobs",
+    "origin_of",
     "waiting_accounts",
 ]
 
@@ -48,6 +50,22 @@ class JobFilter(Struct, frozen=True, kw_only=True):
 
 
 EVERY = JobFilter()
+
+
+class Origin(Struct, frozen=True, kw_only=True):
+    """Of a stored request, what it came with."""
+
+    request_id: str | None = None
+    traceparent: str | None = None
+
+
+_origin = msgspec.json.Decoder(Origin)
+
+
+def origin_of(conn: Connection, job_id: str) -> Origin:
+    """What a job came with; nothing is known of one that is gone."""
+    found = conn.execute(select(job.c.request).where(job.c.id == job_id)).scalar_one_or_none()
+    return Origin() if found is None else _origin.decode(found)
 
 
 def find_job(conn: Connection, job_id: str, account_id: str | None = None) -> JobRow | None:

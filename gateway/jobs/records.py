@@ -45,6 +45,10 @@ class Admitted(Struct, frozen=True, kw_only=True):
     """Of a job that waits for a window: what it would have cost at once."""
     run: RunRecord | None = None
     """Of a template's run."""
+    request_id: str | None = None
+    """Of the request that it came with: for the log."""
+    traceparent: str | None = None
+    """Names the span of that request, as W3C has it."""
 
 
 def decode_admitted(text: str) -> Admitted:

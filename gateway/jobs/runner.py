@@ -1,17 +1,21 @@
 """Runs jobs: one task each, all of them in this process's event loop, each under a lease of its own."""
 
 import asyncio
+import contextvars
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+
+from structlog.contextvars import bind_contextvars
 
 from gateway.db.engine import DatabaseError
 from gateway.faults import point
 from gateway.jobs import leases, queries
 from gateway.jobs.drive import Drive
 from gateway.jobs.live import Live
-from gateway.jobs.records import UNDER_WAY
+from gateway.jobs.records import UNDER_WAY, JobRow
 from gateway.jobs.tools import Tools, read_until_done, write_until_done
+from gateway.observe import spans
 from gateway.runs.drive import RunDrive
 from providers.errors import ProviderError
 
@@ -67,7 +71,10 @@ class Runner:
         if job_id in self._tasks or self._closed or not self._drives:
             return
         live = self._live[job_id] = Live()
-        task = asyncio.create_task(self._run(job_id, live, fence, recovered), name=f"job {job_id}")
+        # Nothing of whoever starts it: a request, another job or a round of the keeper.
+        task = asyncio.create_task(
+            self._run(job_id, live, fence, recovered), name=f"job {job_id}", context=contextvars.Context()
+        )
         self._tasks[job_id] = task
         task.add_done_callback(lambda done: self._forget(job_id, live, done))
 
@@ -179,6 +186,19 @@ class Runner:
         job = await read_until_done(db, lambda c: queries.find_job(c, job_id))
         if job is None or job.status not in UNDER_WAY:
             return
+        with spans.job(self._tools.tracing, job, recovered=recovered) as span:
+            bind_contextvars(
+                job_id=job_id,
+                account_id=job.account_id,
+                request_id=job.admitted.request_id,
+                trace_id=span.trace_id,
+            )
+            await self._drive(job, live, fence, recovered)
+        if job.parent_id is not None:
+            # It was unknown with its step, and nobody drives it since; else this does nothing.
+            self.start(job.parent_id)
+
+    async def _drive(self, job: JobRow, live: Live, fence: int, recovered: bool) -> None:
         if job.admitted.run is not None:
             drive: Drive | RunDrive = RunDrive(job, self._tools, live, fence=fence, runner=self)
         else:
@@ -190,21 +210,24 @@ class Runner:
                 if leases.is_lost(error):
                     raise
                 # A fault of ours must not leave a hold open: the job ends, and the log says why.
-                log.exception("job %s broke", job_id)
+                log.exception("job %s broke", job.id)
                 await drive.fail(
                     InternalFailure("Something broke here. Nothing was charged; the log has it.")
                 )
         except Exception as error:
             if not leases.is_lost(error):
                 raise
-            log.warning("job %s: this process was too late, and another drives it by now", job_id)
-        if job.parent_id is not None:
-            # It was unknown with its step, and nobody drives it since; else this does nothing.
-            self.start(job.parent_id)
+            log.warning("job %s: this process was too late, and another drives it by now", job.id)
+            self._tools.tracing.current().fail("lease_lost")
 
     def _forget(self, job_id: str, live: Live, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and task.exception() is not None:
-            log.error("job %s could not be ended and is tried again", job_id, exc_info=task.exception())
+            log.error(
+                "job %s could not be ended and is tried again",
+                job_id,
+                exc_info=task.exception(),
+                extra={"job_id": job_id},
+            )
             self._broken.add(job_id)
         live.end()
         self._live.pop(job_id, None)

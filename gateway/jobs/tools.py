@@ -13,6 +13,7 @@ from gateway.db.engine import Database, DatabaseUnavailable
 from gateway.jobs.cadence import Cadence
 from gateway.jobs.outliers import Outliers
 from gateway.jobs.outputs import Collector
+from gateway.observe.tracing import OFF, Tracing
 from gateway.webhooks import NO_WEBHOOKS, Webhooks
 from providers.base import MediaSource, NoMedia
 from providers.discovery import Providers
@@ -48,6 +49,8 @@ class Tools(msgspec.Struct, frozen=True, kw_only=True):
     """Who is left alone for a while."""
     templates: Callable[[], TemplateLibrary] = lambda: TemplateLibrary({})
     """What the overlay of a run is of."""
+    tracing: Tracing = OFF
+    """Makes the spans of what is driven."""
     ended: Callable[[], None] = lambda: None
     """Called when this process is done with a job: there may be somebody to tell."""
 

@@ -147,9 +147,10 @@ class Runs:
             )
         delivery = await core.delivery.intake.accept(body.delivery, caller, waits=turn.waits)
         try:
-            images = await self._bring_images(found.run.images, caller)
-            found = await self._with_product(found, images)
-            found = await self._bring_inputs(found, caller)
+            with core.tracing.span("media"):
+                images = await self._bring_images(found.run.images, caller)
+                found = await self._with_product(found, images)
+                found = await self._bring_inputs(found, caller)
         except InvalidInputs as error:
             raise refused(error) from error
         new = self._new_job(found, body, caller, turn, images, claim)

@@ -18,6 +18,7 @@ from gateway.jobs.live import Live
 from gateway.jobs.outputs import OutputNotStored
 from gateway.jobs.records import TERMINAL, JobRow, NewImage
 from gateway.jobs.tools import Tools, read_until_done, write_until_done
+from gateway.observe import spans
 from gateway.runs.compose import Made, finish
 from gateway.runs.pictures import Picture, Pictures
 from gateway.runs.records import RunRecord, StepRecord, step_job_id
@@ -85,11 +86,14 @@ class RunDrive:
         try:
             for step in self.record.steps:
                 await self.take_step(step)
-            made = await self.compose()
-            images = await self.keep(made)
+            with self.tools.tracing.span("compose"):
+                made = await self.compose()
+            with self.tools.tracing.span("store"):
+                images = await self.keep(made)
         except _Unknown:
             at = self.tools.ambient.now_ms()
-            await self.write(lambda c: store.mark_unknown(c, self.job.id, (), at))
+            with spans.settle(self.tools.tracing, "unknown"):
+                await self.write(lambda c: store.mark_unknown(c, self.job.id, (), at))
             return
         except ProviderError as error:
             await self.fail(error)
@@ -99,16 +103,22 @@ class RunDrive:
     async def fail(self, error: ProviderError) -> None:
         """End the run without a picture; nothing is charged."""
         at = self.tools.ambient.now_ms()
-        await self.write(lambda c: store.end_without_images(c, self.job.id, (), error, at))
+        with spans.failed(self.tools.tracing, error):
+            await self.write(lambda c: store.end_without_images(c, self.job.id, (), error, at))
         point("fail.committed")
+        log.info("run %s ended without a picture: %s", self.job.id, error.code)
 
     async def complete(self, images: Sequence[NewImage]) -> None:
         """End the run and charge for what its steps gave, in one transaction."""
         charged = min(self.due_micros, self.job.ceiling_micros)
         at, warnings = self.tools.ambient.now_ms(), tuple(dict.fromkeys(self.warnings))
         point("complete.begun")
-        await self.write(lambda c: store.complete_run(c, self.job.id, images, charged, at, warnings=warnings))
+        with spans.settle(self.tools.tracing, "completed", cost_micros=charged, images=len(images)):
+            await self.write(
+                lambda c: store.complete_run(c, self.job.id, images, charged, at, warnings=warnings)
+            )
         point("complete.committed")
+        log.info("run %s is completed: %d pictures, %d micro-dollars", self.job.id, len(images), charged)
 
     # -- the steps ----------------------------------------------------------------------
 
@@ -142,7 +152,15 @@ class RunDrive:
             if self.live.cancel.is_set():
                 raise JobCanceled("The run was canceled.")
             if await read_until_done(self.tools.db, lambda c: queries.find_job(c, job_id)) is None:
-                new = new_step(self.job, step, job_id, source, self.tools.ambient, self.runner.owner)
+                new = new_step(
+                    self.job,
+                    step,
+                    job_id,
+                    source,
+                    self.tools.ambient,
+                    self.runner.owner,
+                    traceparent=self.tools.tracing.traceparent(),
+                )
                 at = self.tools.ambient.now_ms()
                 point("run.planned")
                 await self.write(lambda c: admit_step(c, new, at))

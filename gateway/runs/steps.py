@@ -19,7 +19,14 @@ __all__ = ["admit_step", "new_step"]
 
 
 def new_step(
-    run: JobRow, step: StepRecord, job_id: str, source: Picture | None, ambient: Ambient, owner: str
+    run: JobRow,
+    step: StepRecord,
+    job_id: str,
+    source: Picture | None,
+    ambient: Ambient,
+    owner: str,
+    *,
+    traceparent: str | None = None,
 ) -> admit.NewJob:
     """A step's job, about to be let in.
 
@@ -30,6 +37,7 @@ def new_step(
         source: the picture that it takes, made by another step.
         ambient: time and ids.
         owner: the process that drives it.
+        traceparent: of the run's own span.
     """
     candidates = tuple(_with_source(one, source) for one in step.candidates)
     first = candidates[0].route
@@ -39,7 +47,13 @@ def new_step(
         end_user=run.end_user,
         model=step.model,
         registry_version=run.registry_version,
-        admitted=Admitted(inputs={}, options={}, candidates=candidates),
+        admitted=Admitted(
+            inputs={},
+            options={},
+            candidates=candidates,
+            request_id=run.admitted.request_id,
+            traceparent=traceparent,
+        ),
         report=step.report,
         warnings=step.warnings,
         routing=step.routing,

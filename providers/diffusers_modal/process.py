@@ -21,6 +21,7 @@ from pathlib import Path
 from providers.diffusers_modal.address import EngineAddress, engine_version, remove_address, write_address
 from providers.diffusers_modal.engine import Engine
 from providers.diffusers_modal.levers import UnknownLeverError, read_levers
+from providers.diffusers_modal.logs import configure_logs
 from providers.diffusers_modal.server import EngineServer, serve
 from providers.diffusers_modal.supervisor import LOCK_NAME, PARENT_VARIABLE, EngineSupervisor
 
@@ -153,7 +154,7 @@ def main() -> None:
     parser.add_argument("--orphan-exit", type=float, metavar="SECONDS")
     parser.add_argument("--warm", action="store_true")
     options = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    configure_logs()
     try:
         run_engine(
             options.data_dir,

@@ -95,7 +95,8 @@ def attempts(gateway: GatewayProcess, jobs: list[dict[str, Any]]) -> list[str]:
 
 def shared_calls(gateway: GatewayProcess) -> list[set[str]]:
     """The attempts that the engine says it drew in one call of the pipeline, call by call."""
-    lines = (gateway.data_dir / "engine.log").read_text().splitlines()
+    log = (gateway.data_dir / "engine.log").read_text()
+    lines = [json.loads(line)["event"] for line in log.splitlines() if line.startswith("{")]
     return [set(line.rpartition("share a call: ")[2].split(", ")) for line in lines if "share a call" in line]
 
 

@@ -177,5 +177,5 @@ def test_a_provider_that_counts_more_than_our_list_is_told(own_gateway: Own) -> 
         gateway.stop()
         gateway.change("update usage_day set day = day - 1")
         gateway.start()
-        line = "WARNING gateway.variance: fal billed 0.05 USD for flux-dev"
+        line = '"level": "warning", "logger": "gateway.variance", "event": "fal billed 0.05 USD for flux-dev'
         until("it is in the log", lambda: line in gateway.log.read_text())
