@@ -20,6 +20,8 @@ from gateway.ambient import Ambient
 from gateway.core import Core
 from gateway.db.engine import DatabaseUnavailable, OutcomeUnknown
 from gateway.guard import Guard
+from gateway.observe.http_metrics import HttpMetrics
+from gateway.observe.metrics import Metrics
 from gateway.problems import Problem, problem_response
 from gateway.reload import reload_or_log
 from gateway.routes import (
@@ -38,6 +40,7 @@ from gateway.routes import (
     health,
     images,
     jobs,
+    metrics,
     models,
     registry,
     schema,
@@ -187,6 +190,7 @@ def create_app(settings: Settings, ambient: Ambient | None = None, *, run_jobs: 
             webhooks.fal_calls,
             health.live,
             health.ready,
+            metrics.metrics,
             schema.schema_asset,
         ],
         guards=[authorise],
@@ -210,7 +214,14 @@ def create_app(settings: Settings, ambient: Ambient | None = None, *, run_jobs: 
             render_plugins=[schema.SchemaDocument(), schema.SchemaPage()],
         ),
     )
-    return Guard(app, _hosts(settings), ambient, settings.public_url, open_to_all=settings.auth == "open")
+    return Guard(
+        app,
+        _hosts(settings),
+        ambient,
+        settings.public_url,
+        open_to_all=settings.auth == "open",
+        watch=HttpMetrics(lambda: _metrics(app.state), ambient.monotonic),
+    )
 
 
 def _hosts(settings: Settings) -> tuple[str, ...] | None:
@@ -239,6 +250,11 @@ def database_problem(request: Any, error: DatabaseUnavailable) -> Response[bytes
         retryable=True,
     )
     return problem_response(request, problem)
+
+
+def _metrics(state: State) -> Metrics | None:
+    core: Core | None = state.get("core")
+    return None if core is None else core.metrics
 
 
 def _core(state: State) -> Core:

@@ -82,6 +82,8 @@ SETTINGS = (
     Setting(name="GATEWAY_OPTIMIZER", default="",
             about="provider:model of a language model for optimize_prompt, like openai:gpt-5-mini"),
     Setting(name="GATEWAY_LOG_LEVEL", default="info", about="debug, info, warning or error"),
+    Setting(name="GATEWAY_METRICS_TOKEN", default="", secret=True,
+            about="Who sends it as a bearer token may read /metrics; without it an admin's key does"),
     Setting(name="DIFFUSERS_TARGET", default="",
             about="local: the models of every GPU tier run on this machine's engine; else they run on Modal"),
     Setting(name="DIFFUSERS_LEVERS", default="",

@@ -19,6 +19,7 @@ from gateway.links import Links
 from gateway.mail.letters import Letters
 from gateway.mail.transport import FileTransport, SmtpTransport
 from gateway.media.guarded import Guarded
+from gateway.observe.metrics import Metrics
 from gateway.schemas import JobView
 from gateway.secret import Signer
 from gateway.settings import Settings
@@ -42,6 +43,7 @@ class DeliveryOffice:
         images: has the pictures.
         links: makes links to them.
         view: a job as its owner sees it.
+        metrics: counts deliveries.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class DeliveryOffice:
         images: ImageStore,
         links: Links,
         view: Callable[[JobRow], JobView],
+        metrics: Metrics,
     ) -> None:
         signers = {purpose: Signer(secrets, purpose) for purpose in LETTER_PURPOSES}
         letters = Letters(signers, settings.public_url, settings.email_from)
@@ -64,8 +67,8 @@ class DeliveryOffice:
         self._checker = Poster(Guarded(settings.fetch_allow))
         signer = WebhookSigner(Signer(secrets, "webhook-endpoint"))
         calls = Calls(db, ambient, self._poster, signer, view)
-        self._mail = Worker(db, ambient, "email", mails.deliver, MAIL, MAILS_AT_ONCE)
-        self._webhooks = Worker(db, ambient, "webhook", calls.deliver, WEBHOOK, CALLS_AT_ONCE)
+        self._mail = Worker(db, ambient, "email", mails.deliver, MAIL, MAILS_AT_ONCE, metrics)
+        self._webhooks = Worker(db, ambient, "webhook", calls.deliver, WEBHOOK, CALLS_AT_ONCE, metrics)
         self.desk = DeliveryDesk(db, ambient, self._checker, signer, calls, self.wake)
         # Who signs up where nobody has to prove an address may give somebody else's.
         verified = settings.signup is None or settings.signup.verified

@@ -108,7 +108,8 @@ class Drive:
         """End the job without a picture; nothing is charged."""
         at = self.tools.ambient.now_ms()
         ended = [(self.attempts[-1].id, error)] if lost is None else lost
-        await self.write(lambda c: store.end_without_images(c, self.job.id, ended, error, at))
+        if await self.write(lambda c: store.end_without_images(c, self.job.id, ended, error, at)):
+            self.note("canceled" if error.code == "canceled" else "failed", at)
         point("fail.committed")
 
     async def leave_unknown(self, lost: Sequence[store.Lost], asked: Sequence[AttemptRow]) -> bool:
@@ -259,12 +260,18 @@ class Drive:
         shares = [end.share for end in ends if end.share is not None]
         point("complete.begun")
         charged, told = (0, due) if of_run else (due, None)
-        await self.write(
+        if await self.write(
             lambda c: store.complete(
                 c, self.job.id, shares, charged, at, lost=lost, warnings=warnings, due_micros=told
             )
-        )
+        ):
+            self.note("completed", at)
         point("complete.committed")
+
+    def note(self, outcome: str, at: int) -> None:
+        """Count the job, which ended."""
+        route, seconds = self.candidate.route, (at - self.job.created_at) / 1000
+        self.tools.metrics.job(route.model, route.provider, outcome, seconds)
 
     def of_candidate(self) -> tuple[str, ...]:
         """What to say when it was not the first candidate that served."""

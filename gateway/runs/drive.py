@@ -99,7 +99,8 @@ class RunDrive:
     async def fail(self, error: ProviderError) -> None:
         """End the run without a picture; nothing is charged."""
         at = self.tools.ambient.now_ms()
-        await self.write(lambda c: store.end_without_images(c, self.job.id, (), error, at))
+        if await self.write(lambda c: store.end_without_images(c, self.job.id, (), error, at)):
+            self.note("canceled" if error.code == "canceled" else "failed", at)
         point("fail.committed")
 
     async def complete(self, images: Sequence[NewImage]) -> None:
@@ -107,8 +108,16 @@ class RunDrive:
         charged = min(self.due_micros, self.job.ceiling_micros)
         at, warnings = self.tools.ambient.now_ms(), tuple(dict.fromkeys(self.warnings))
         point("complete.begun")
-        await self.write(lambda c: store.complete_run(c, self.job.id, images, charged, at, warnings=warnings))
+        if await self.write(
+            lambda c: store.complete_run(c, self.job.id, images, charged, at, warnings=warnings)
+        ):
+            self.note("completed", at)
         point("complete.committed")
+
+    def note(self, outcome: str, at: int) -> None:
+        """Count the run, which ended."""
+        seconds = (at - self.job.created_at) / 1000
+        self.tools.metrics.job(self.job.model, self.job.provider, outcome, seconds)
 
     # -- the steps ----------------------------------------------------------------------
 

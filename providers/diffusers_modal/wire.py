@@ -171,6 +171,18 @@ class HealthReply(Struct, frozen=True, kw_only=True, tag="healthy"):
     """`cpu`, `cuda` or `mps`; None before the first job has loaded torch."""
     device_name: str | None = None
     """The same as its maker calls it, such as `NVIDIA L40S`."""
+    resident_bytes: int | None = None
+    """Memory of the process; None where nobody knows, or of an older engine."""
+    device_used_bytes: int | None = None
+    """Memory of the device that is in use, by whomever; None on a CPU."""
+    device_total_bytes: int | None = None
+    models: int = 0
+    """Pipelines in memory."""
+    jobs_done: int = 0
+    """Since the engine was started."""
+    jobs_failed: int = 0
+    busy_seconds: float = 0.0
+    """That it has spent on jobs."""
 
 
 class Accepted(Struct, frozen=True, kw_only=True, tag="accepted"):
