@@ -34,7 +34,8 @@ def prepare(data_dir: Path, workers: int, env: MutableMapping[str, str] = os.env
     """
     folder = data_dir / FOLDER
     # Of the last run: its counts are no part of this one's.
-    shutil.rmtree(folder, ignore_errors=True)
+    if folder.exists():
+        shutil.rmtree(folder)
     env.pop(VARIABLE, None)
     if workers > 1:
         folder.mkdir(parents=True)

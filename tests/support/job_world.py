@@ -88,6 +88,7 @@ class World:
                 outliers=self.core.outliers,
                 media=self.core.media,
                 templates=lambda: self.core.templates,
+                metrics=self.core.metrics,
             )
         )
 
