@@ -5,6 +5,7 @@ new route that says nothing is closed. What an API key must be good for follows 
 unless the handler says that too. `tests/gateway/test_access.py` holds the table.
 """
 
+import hmac
 from typing import Any
 
 from litestar import Request
@@ -23,6 +24,7 @@ __all__ = [
     "ADMIN",
     "LINK",
     "MANAGE",
+    "METRICS",
     "PUBLIC",
     "READ",
     "SESSION",
@@ -46,6 +48,8 @@ MANAGE = {OPT: "manage"}
 """For sessions, and for keys that may manage keys."""
 LINK = {OPT: "link"}
 """For whoever has a signed link, which the handler checks; without one as `READ`."""
+METRICS = {OPT: "metrics"}
+"""For whoever has the token of `GATEWAY_METRICS_TOKEN`, also while the database is away; else as `ADMIN`."""
 SESSION = {OPT: "session"}
 """For who is signed in with a password: an API key does not do."""
 
@@ -71,6 +75,10 @@ async def authorise(connection: Connection, handler: BaseRouteHandler) -> None:
     if access == "public":
         return
     core: Core = connection.app.state.core
+    if access == "metrics":
+        if _has_metrics_token(connection, core):
+            return
+        access = "admin"
     with core.tracing.span("access"):
         found = await core.gatekeeper.principal(_caller(connection, core))
     bind_contextvars(account_id=found.account_id)
@@ -88,6 +96,14 @@ async def authorise(connection: Connection, handler: BaseRouteHandler) -> None:
     elif access not in found.scopes:
         raise _missing(access, found.scopes)
     connection.state.principal = found
+
+
+def _has_metrics_token(connection: Connection, core: Core) -> bool:
+    token = core.settings.metrics_token
+    if token is None:
+        return False
+    sent = connection.headers.getall("authorization", [])
+    return any(hmac.compare_digest(one.encode(), f"Bearer {token}".encode()) for one in sent)
 
 
 def _missing(access: str, scopes: frozenset[Scope]) -> Problem:

@@ -19,7 +19,9 @@ from gateway.ambient import Ambient
 from gateway.core import Core
 from gateway.db.engine import DatabaseUnavailable, OutcomeUnknown
 from gateway.guard import Guard
+from gateway.observe.http_metrics import HttpMetrics
 from gateway.observe.logs import configure_logs
+from gateway.observe.metrics import Metrics
 from gateway.observe.requests import Requests
 from gateway.problems import Problem, problem_response
 from gateway.reload import reload_or_log
@@ -40,6 +42,7 @@ from gateway.routes import (
     health,
     images,
     jobs,
+    metrics,
     models,
     registry,
     schema,
@@ -57,7 +60,7 @@ MAX_BODY_BYTES = 1 << 20
 """A request's JSON; pictures come by reference, or by upload."""
 
 
-WORKER_HANDLERS = [health.worker_live, health.ready]
+WORKER_HANDLERS = [health.worker_live, health.ready, metrics.metrics]
 """What a worker answers."""
 
 
@@ -206,6 +209,7 @@ def create_app(
             webhooks.fal_calls,
             health.live,
             health.ready,
+            metrics.metrics,
             schema.schema_asset,
         ],
         guards=[authorise],
@@ -231,8 +235,14 @@ def create_app(
             render_plugins=[schema.SchemaDocument(), schema.SchemaPage()],
         ),
     )
-    open_to_all = settings.auth == "open"
-    guard = Guard(app, _hosts(settings), ambient, settings.public_url, open_to_all=open_to_all)
+    guard = Guard(
+        app,
+        _hosts(settings),
+        ambient,
+        settings.public_url,
+        open_to_all=settings.auth == "open",
+        watch=HttpMetrics(lambda: _metrics(app.state), ambient.monotonic),
+    )
     outside = Requests(guard, ambient)
     return outside
 
@@ -263,6 +273,11 @@ def database_problem(request: Any, error: DatabaseUnavailable) -> Response[bytes
         retryable=True,
     )
     return problem_response(request, problem)
+
+
+def _metrics(state: State) -> Metrics | None:
+    core: Core | None = state.get("core")
+    return None if core is None else core.metrics
 
 
 def _core(state: State) -> Core:

@@ -34,6 +34,9 @@ from gateway.jobs.tools import Tools
 from gateway.links import Links
 from gateway.media.library import open_library
 from gateway.observe import genai
+from gateway.observe.collect import Figures
+from gateway.observe.database import TimedDatabase
+from gateway.observe.metrics import Bounds, Metrics
 from gateway.observe.tracing import OFF, Tracing, open_tracing
 from gateway.parts import Parts, prepare
 from gateway.planning import Known, Plan, make_plan
@@ -43,6 +46,7 @@ from gateway.readiness import WriteProbe
 from gateway.resends import Resends
 from gateway.roles import Role, role_of
 from gateway.runs.desk import Runs
+from gateway.runs.records import PROVIDER, model_of
 from gateway.schedule import turn_of
 from gateway.schemas import EstimateView, GenerateRequest, JobView
 from gateway.secret import Signer
@@ -86,12 +90,23 @@ class Core:
         self.templates = parts.templates
         self.images = parts.images
         self.optimizer = parts.optimizer
-        self.db = db
+        self.metrics = Metrics(Bounds(self._is_model, self._is_provider))
+        self.images.on_fault = self.metrics.storage_error
+        db = TimedDatabase(db, self.metrics, ambient.monotonic)
+        self.db: Database = db
         self.ambient = ambient
         ttl_s = settings.link_ttl_s if settings.auth == "required" else None
         self.links = Links(Signer(parts.secrets, "image"), settings.public_url, ambient, ttl_s)
         self.delivery = DeliveryOffice(
-            settings, parts.secrets, db, ambient, self.images, self.links, self.view, tracing=tracing
+            settings,
+            parts.secrets,
+            db,
+            ambient,
+            self.images,
+            self.links,
+            self.view,
+            self.metrics,
+            tracing=tracing,
         )
         self.office = Office(settings, parts.secrets, db, ambient, self.release, self.delivery.wake)
         self.accounts = self.office.accounts
@@ -134,6 +149,7 @@ class Core:
                 templates=lambda: self.templates,
                 tracing=tracing,
                 ended=self._job_ended,
+                metrics=self.metrics,
             ),
             at_once=settings.jobs_at_once,
             drives=self.role != "front",
@@ -152,6 +168,7 @@ class Core:
             most=settings.batch_side_by_side,
             shared=self.shared,
         )
+        self.figures = Figures(self)
 
     @classmethod
     async def open(
@@ -199,6 +216,7 @@ class Core:
         core.delivery.start()
         core.housekeeper.start()
         core.progress.start()
+        core.figures.start()
         return core
 
     def drain(self) -> None:
@@ -227,6 +245,7 @@ class Core:
         await self.housekeeper.aclose()
         await self.probe.aclose()
         await self.resends.aclose()
+        await self.figures.aclose()
         await self.db.aclose()
         # Last: what ends until here is told.
         await self.tracing.aclose(min(2.0, self.settings.shutdown_grace_s))
@@ -299,6 +318,12 @@ class Core:
             request, percent_off=turn.percent_off, price_list=caller.price_list, affordable=affordable
         )
         return estimate_view(plan, turn.runs_at)
+
+    def _is_model(self, name: str) -> bool:
+        return name in self.catalog.models or name in map(model_of, self.templates.templates)
+
+    def _is_provider(self, name: str) -> bool:
+        return name == PROVIDER or name in self.catalog.data.providers
 
     def _usual_s(self, route: Route) -> float | None:
         """Seconds that a job of a route usually takes: as was seen here, else as the registry says."""

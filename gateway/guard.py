@@ -13,6 +13,7 @@ request an id where `gateway.observe.requests` is not around it.
 
 import asyncio
 import re
+from collections.abc import Callable
 from typing import Any
 
 from litestar import Request
@@ -40,6 +41,8 @@ HEADERS = (
     (b"cross-origin-resource-policy", b"same-origin"),
 )
 HSTS = (b"strict-transport-security", b"max-age=31536000")
+WATCHED = frozenset({"/metrics", "/health/live", "/health/ready"})
+"""Whoever watches a process calls it by its address, not by its name."""
 BODY_IDLE_S = 30.0
 """A body of which nothing comes for so long is given up."""
 
@@ -64,6 +67,7 @@ class Guard:
             origin are ours.
         open_to_all: whoever reaches it is the operator: pages of other origins are refused.
         body_idle_s: seconds that a body may pause.
+        watch: gives what a request's answer is sent through.
     """
 
     def __init__(
@@ -75,6 +79,7 @@ class Guard:
         *,
         open_to_all: bool = True,
         body_idle_s: float = BODY_IDLE_S,
+        watch: Callable[[Scope, Send], Send] = lambda _, send: send,
     ) -> None:
         self.app = app
         self.public_origin = origin_of(public_url)
@@ -82,6 +87,7 @@ class Guard:
         self.ambient = ambient
         self.open_to_all = open_to_all
         self.body_idle_s = body_idle_s
+        self.watch = watch
         self.headers = (*HEADERS, HSTS) if (self.public_origin or "").startswith("https://") else HEADERS
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -89,6 +95,7 @@ class Guard:
         if scope["type"] != ScopeType.HTTP:
             await self.app(scope, receive, send)
             return
+        send = self.watch(scope, send)
         request_id = scope.setdefault("state", {}).setdefault("request_id", self.ambient.new_id("req"))
 
         body = Body(scope)
@@ -138,7 +145,8 @@ class Guard:
     def refusal(self, scope: HTTPScope) -> Problem | None:
         """Why a request is not let through; None when it is."""
         headers = {name.lower(): value for name, value in scope["headers"]}
-        page = None if self.hosts is None else self.page_refusal(scope, headers, self.hosts)
+        by_address = not self.open_to_all and scope["path"] in WATCHED
+        page = None if self.hosts is None or by_address else self.page_refusal(scope, headers, self.hosts)
         return page or self.body_refusal(scope, headers)
 
     def page_refusal(

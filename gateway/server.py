@@ -20,6 +20,7 @@ from granian.log import LogLevels
 from granian.server.mp import MPServer
 
 from gateway.observe.logs import dict_config
+from gateway.observe.several import prepare
 from gateway.settings import Settings
 from providers.diffusers_modal.levers import read_levers
 from providers.diffusers_modal.supervisor import EngineSupervisor
@@ -129,6 +130,7 @@ def serve(settings: Settings, supervisor: EngineSupervisor | None, application: 
     """
     # Not a fork of this process: it has threads, and had a database open.
     multiprocessing.set_start_method("spawn", force=True)
+    prepare(settings.data_dir, settings.workers)
     if supervisor is not None:
         supervisor.start()
         if not supervisor.wait_ready(ENGINE_START_S):

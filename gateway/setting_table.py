@@ -90,6 +90,8 @@ SETTINGS = (
     Setting(name="GATEWAY_LOG_LEVEL", default="info", about="debug, info, warning or error"),
     Setting(name="GATEWAY_LOG_FORMAT", default="auto",
             about="json: an object a line; text; auto: text on a terminal, else json"),
+    Setting(name="GATEWAY_METRICS_TOKEN", default="", secret=True,
+            about="Who sends it as a bearer token may read /metrics; without it an admin's key does"),
     Setting(name="DIFFUSERS_TARGET", default="",
             about="local: the models of every GPU tier run on this machine's engine; else they run on Modal"),
     Setting(name="DIFFUSERS_LEVERS", default="",

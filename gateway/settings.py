@@ -27,6 +27,7 @@ LOCAL = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # every address, th
 PUBLIC_URL = re.compile(r"https?://[^/@?#\s]+(/[^?#\s]*)?")
 BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,62}")
 MIN_SECRET = 32
+MIN_TOKEN = 16
 HOST_NAME = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f]*:[0-9A-Fa-f]*:[0-9A-Fa-f:.]*")
 
 
@@ -58,6 +59,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     """Who may sign up; None: nobody."""
     secrets: tuple[str, ...]
     """The first signs, all verify; none: one is kept in the data folder."""
+    metrics_token: str | None
+    """What opens `/metrics` beside an admin's key."""
     smtp: SmtpUrl | None
     email_from: str
     premium_topup: Decimal | None
@@ -164,6 +167,7 @@ def load_settings(env: Mapping[str, str] | None = None) -> Settings:
         api_key=values["GATEWAY_API_KEY"] or None,
         signup=_signup(values["GATEWAY_SIGNUP"]),
         secrets=secrets,
+        metrics_token=_metrics_token(values["GATEWAY_METRICS_TOKEN"]),
         smtp=smtp,
         email_from=_email_from(values["GATEWAY_EMAIL_FROM"], smtp),
         premium_topup=_dollars(values, "GATEWAY_PREMIUM_TOPUP_USD"),
@@ -269,6 +273,14 @@ def _secrets(text: str) -> tuple[str, ...]:
             f"GATEWAY_SECRET: each secret has {MIN_SECRET} characters or more: `openssl rand -hex 32`"
         )
     return secrets
+
+
+def _metrics_token(text: str) -> str | None:
+    if text and (len(text) < MIN_TOKEN or not text.isascii() or " " in text):
+        raise SettingsError(
+            f"GATEWAY_METRICS_TOKEN has {MIN_TOKEN} characters or more, and no blank: `openssl rand -hex 32`"
+        )
+    return text or None
 
 
 def _smtp(text: str) -> SmtpUrl | None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
@@ -56,6 +56,8 @@ class ImageStore:
         self._store = store
         self._login = login
         self._root = Path(root) if isinstance(store, LocalStore) and (root := store.prefix) else None
+        self.on_fault: Callable[[], None] = lambda: None
+        """Called each time that the store refuses, or is away."""
 
     async def put(self, key: str, data: bytes | Path, content_type: str) -> None:
         """Store bytes, or a file of them, which is never whole in memory. A second put of a key
@@ -165,6 +167,7 @@ class ImageStore:
             raise self._fault("a file that was half written could not be removed", error) from None
 
     def _fault(self, what: str, error: Exception) -> StorageError:
+        self.on_fault()
         why = explain(error, self._login) if self._login is not None else str(error).partition("\n")[0]
         return StorageError(f"{what}: {why}")
 

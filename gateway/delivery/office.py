@@ -7,18 +7,20 @@ from gateway.db.engine import Database
 from gateway.delivery.calls import Calls
 from gateway.delivery.intake import Intake
 from gateway.delivery.mails import Mails
+from gateway.delivery.outbox import Kind
 from gateway.delivery.poster import Poster
 from gateway.delivery.results import ResultMails
-from gateway.delivery.retries import MAIL, WEBHOOK
+from gateway.delivery.retries import MAIL, WEBHOOK, Schedule
 from gateway.delivery.service import DeliveryDesk
 from gateway.delivery.signing import WebhookSigner
 from gateway.delivery.slots import Limits
-from gateway.delivery.worker import LOOK_EVERY_S, SHARED_LOOK_S, Worker
+from gateway.delivery.worker import LOOK_EVERY_S, SHARED_LOOK_S, Attempt, Worker
 from gateway.jobs.records import JobRow
 from gateway.links import Links
 from gateway.mail.letters import Letters
 from gateway.mail.transport import FileTransport, SmtpTransport
 from gateway.media.guarded import Guarded
+from gateway.observe.metrics import Metrics
 from gateway.observe.tracing import OFF, Tracing
 from gateway.schemas import JobView
 from gateway.secret import Signer
@@ -43,6 +45,7 @@ class DeliveryOffice:
         images: has the pictures.
         links: makes links to them.
         view: a job as its owner sees it.
+        metrics: counts deliveries.
         tracing: makes the spans of deliveries.
     """
 
@@ -55,6 +58,7 @@ class DeliveryOffice:
         images: ImageStore,
         links: Links,
         view: Callable[[JobRow], JobView],
+        metrics: Metrics,
         *,
         tracing: Tracing = OFF,
     ) -> None:
@@ -69,12 +73,14 @@ class DeliveryOffice:
         signer = WebhookSigner(Signer(secrets, "webhook-endpoint"))
         calls = Calls(db, ambient, self._poster, signer, view)
         look_s = SHARED_LOOK_S if settings.shared_database else LOOK_EVERY_S
-        self._mail = Worker(
-            db, ambient, "email", mails.deliver, MAIL, MAILS_AT_ONCE, look_s=look_s, tracing=tracing
-        )
-        self._webhooks = Worker(
-            db, ambient, "webhook", calls.deliver, WEBHOOK, CALLS_AT_ONCE, look_s=look_s, tracing=tracing
-        )
+
+        def worker(kind: Kind, attempt: Attempt, schedule: Schedule, limits: Limits) -> Worker:
+            return Worker(
+                *(db, ambient, kind, attempt, schedule, limits), metrics, look_s=look_s, tracing=tracing
+            )
+
+        self._mail = worker("email", mails.deliver, MAIL, MAILS_AT_ONCE)
+        self._webhooks = worker("webhook", calls.deliver, WEBHOOK, CALLS_AT_ONCE)
         self.desk = DeliveryDesk(db, ambient, self._checker, signer, calls, self.wake)
         # Who signs up where nobody has to prove an address may give somebody else's.
         verified = settings.signup is None or settings.signup.verified

@@ -18,6 +18,7 @@ from gateway.delivery.slots import Limits, Slots
 from gateway.faults import point
 from gateway.jobs.queries import Origin, origin_of
 from gateway.observe import genai
+from gateway.observe.metrics import Metrics
 from gateway.observe.tracing import OFF, Span, Tracing
 
 __all__ = ["Again", "Attempt", "Failed", "Outcome", "Sent", "Worker"]
@@ -72,6 +73,7 @@ class Worker:
         attempt: makes one try.
         schedule: when another is made.
         limits: how many at once.
+        metrics: counts the tries.
         look_s: seconds between looks for what another process wrote.
         tracing: makes the spans of tries.
     """
@@ -84,10 +86,12 @@ class Worker:
         attempt: Attempt,
         schedule: Schedule,
         limits: Limits,
+        metrics: Metrics | None = None,
         *,
         look_s: float = LOOK_EVERY_S,
         tracing: Tracing = OFF,
     ) -> None:
+        self._metrics = metrics or Metrics()
         self._db = db
         self._tracing = tracing
         self._ambient = ambient
@@ -237,15 +241,18 @@ class Worker:
                 due_at = at + int(max(pause, outcome.after_s) * 1000)
                 log.warning("%s was not delivered, and is tried again: %s", item.id, outcome.why)
                 why, code = outcome.why, outcome.status_code
+                self._metrics.delivery(self._kind, "again")
                 await self._db.write(lambda c: outbox.again(c, item, due_at, why, code))
                 return
             outcome = Failed(why=outcome.why, status_code=outcome.status_code)
         if isinstance(outcome, Failed):
             failed = outcome
             log.warning("%s cannot be delivered: %s", item.id, failed.why)
+            self._metrics.delivery(self._kind, "failed")
             await self._db.write(lambda c: outbox.fail(c, item, at, failed.why, failed.status_code))
             return
         code = outcome.status_code
+        self._metrics.delivery(self._kind, "sent")
         await self._db.write(lambda c: outbox.sent(c, item, at, code))
         point("delivery.noted")
 

@@ -110,7 +110,11 @@ class Drive:
         at = self.tools.ambient.now_ms()
         ended = [(self.attempts[-1].id, error)] if lost is None else lost
         with spans.failed(self.tools.tracing, error):
-            await self.write(lambda c: store.end_without_images(c, self.job.id, ended, error, at))
+            ended_here = await self.write(
+                lambda c: store.end_without_images(c, self.job.id, ended, error, at)
+            )
+        if ended_here:
+            self.note("canceled" if error.code == "canceled" else "failed", at)
         point("fail.committed")
         log.info("job %s ended without a picture: %s", self.job.id, error.code)
 
@@ -264,13 +268,20 @@ class Drive:
         point("complete.begun")
         charged, told = (0, due) if of_run else (due, None)
         with spans.settle(self.tools.tracing, "completed", cost_micros=due, images=len(sizes)):
-            await self.write(
+            ended_here = await self.write(
                 lambda c: store.complete(
                     c, self.job.id, shares, charged, at, lost=lost, warnings=warnings, due_micros=told
                 )
             )
+        if ended_here:
+            self.note("completed", at)
         point("complete.committed")
         log.info("job %s is completed: %d pictures, %d micro-dollars", self.job.id, len(sizes), due)
+
+    def note(self, outcome: str, at: int) -> None:
+        """Count the job, which ended."""
+        route, seconds = self.candidate.route, (at - self.job.created_at) / 1000
+        self.tools.metrics.job(route.model, route.provider, outcome, seconds)
 
     def of_candidate(self) -> tuple[str, ...]:
         """What to say when it was not the first candidate that served."""

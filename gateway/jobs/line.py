@@ -23,6 +23,7 @@ from gateway.jobs.outputs import OutputNotStored
 from gateway.jobs.records import AttemptRow, JobRow, NewAttempt, NewImage
 from gateway.jobs.tools import Tools, write_until_done
 from gateway.observe import spans
+from gateway.observe.metrics import ProviderCall
 from gateway.planning import Candidate
 from gateway.schemas import ProgressView
 from providers.base import Call, Failed, Handle, Provider, Running, Succeeded, Waiting
@@ -83,6 +84,8 @@ class Line:
         self.call: PlannedCall = self.candidate.calls[attempt.call_index]
         self.provider: Provider = tools.providers.get(self.candidate.route.provider)
         self.store_pauses = chain(tools.store_pauses_s, repeat(tools.store_pauses_s[-1]))
+        self.sent_at: float | None = None
+        """When this process began to submit the attempt, if it did."""
 
     @property
     def alone(self) -> bool:
@@ -104,8 +107,10 @@ class Line:
                     images = await self.collect(done)
             except SubmitUnknown:
                 log.error("job %s: a submit to %s got no answer", self.job.id, self.attempt.provider)
+                self.note(SubmitUnknown.code)
                 raise
             except ProviderError as error:
+                self.note(error.code)
                 said = error.raw or error
                 log.info("job %s: attempt %d: %s: %s", self.job.id, self.attempt.number, error.code, said)
                 self.tools.outliers.failed(self.candidate.route, error)
@@ -113,8 +118,23 @@ class Line:
                     raise
                 await self.open_next(error)
             else:
+                self.note("succeeded")
                 self.tools.outliers.succeeded(self.candidate.route)
                 return done, images
+
+    def note(self, outcome: str) -> None:
+        """Count an attempt that ended."""
+        seconds = None if self.sent_at is None else self.tools.ambient.monotonic() - self.sent_at
+        self.tools.metrics.attempt(self.attempt.provider, self.candidate.route.model, outcome, seconds)
+
+    async def timed(self, call: ProviderCall, answer: Awaitable[T]) -> T:
+        """The provider's answer to a call, which is timed."""
+        begun = self.tools.ambient.monotonic()
+        try:
+            return await answer
+        finally:
+            seconds = self.tools.ambient.monotonic() - begun
+            self.tools.metrics.provider_call(self.attempt.provider, call, seconds)
 
     # -- one attempt --------------------------------------------------------------------
 
@@ -177,10 +197,11 @@ class Line:
             webhook=self.tools.webhooks.address(self.provider.type, self.attempt.id),
             group=self.job.group if self.alone and self.attempt.route_index == 0 else None,
         )
+        self.sent_at = self.tools.ambient.monotonic()
         unknown: SubmitUnknown | None = None
         for pause in (*self.tools.resend_pauses_s, None):
             try:
-                return await self.provider.submit(call)
+                return await self.timed("submit", self.provider.submit(call))
             except SubmitUnknown as error:
                 unknown = error
             except ProviderError as error:
@@ -221,7 +242,7 @@ class Line:
     async def ask_cancel(self, handle: Handle) -> bool:
         """Pass the wish to cancel on; False when the provider did not take it now."""
         try:
-            await self.provider.cancel(handle)
+            await self.timed("cancel", self.provider.cancel(handle))
         except ProviderError as error:
             log.warning("job %s: the cancel did not get through: %s", self.job.id, error)
             return False
@@ -230,7 +251,7 @@ class Line:
     async def look(self, handle: Handle) -> Succeeded | None:
         """One poll; None while the job goes on."""
         try:
-            poll = await self.provider.poll(handle)
+            poll = await self.timed("poll", self.provider.poll(handle))
         except ProviderError as error:
             if not (error.retry_same or error.try_next):
                 raise
@@ -329,7 +350,7 @@ class Line:
         )
         wanted = float(self.tries) if error.retry_after is None else error.retry_after
         await self.until_canceled(max(0.0, min(wanted, self.seconds_left())))
-        self.attempt = AttemptRow.opened(new, at)
+        self.attempt, self.sent_at = AttemptRow.opened(new, at), None
 
     def seconds_left(self) -> float:
         """Seconds until the job's deadline."""

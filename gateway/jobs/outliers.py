@@ -90,6 +90,11 @@ class Outliers:
                 return f"{key[-1]} failed {IN_A_ROW} times in a row; it is tried again in {left:.0f} s"
         return None
 
+    def shut_now(self) -> list[tuple[str, str]]:
+        """Who is left alone now: a provider with one of its endpoints; without one, all of it."""
+        now = self._monotonic()
+        return [(key[0], "".join(key[1:])) for key, record in self._records.items() if record.until > now]
+
 
 def _provider(route: Route) -> tuple[str, ...]:
     return (route.provider,)

@@ -13,6 +13,7 @@ from gateway.db.engine import Database, DatabaseUnavailable
 from gateway.jobs.cadence import Cadence
 from gateway.jobs.outliers import Outliers
 from gateway.jobs.outputs import Collector
+from gateway.observe.metrics import Metrics
 from gateway.observe.tracing import OFF, Tracing
 from gateway.webhooks import NO_WEBHOOKS, Webhooks
 from providers.base import MediaSource, NoMedia
@@ -53,6 +54,8 @@ class Tools(msgspec.Struct, frozen=True, kw_only=True):
     """Makes the spans of what is driven."""
     ended: Callable[[], None] = lambda: None
     """Called when this process is done with a job: there may be somebody to tell."""
+    metrics: Metrics = msgspec.field(default_factory=Metrics)
+    """Counts what becomes of jobs and attempts."""
 
 
 async def write_until_done(db: Database, fn: Callable[[Connection], T]) -> T:

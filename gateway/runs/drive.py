@@ -104,7 +104,9 @@ class RunDrive:
         """End the run without a picture; nothing is charged."""
         at = self.tools.ambient.now_ms()
         with spans.failed(self.tools.tracing, error):
-            await self.write(lambda c: store.end_without_images(c, self.job.id, (), error, at))
+            ended_here = await self.write(lambda c: store.end_without_images(c, self.job.id, (), error, at))
+        if ended_here:
+            self.note("canceled" if error.code == "canceled" else "failed", at)
         point("fail.committed")
         log.info("run %s ended without a picture: %s", self.job.id, error.code)
 
@@ -114,11 +116,18 @@ class RunDrive:
         at, warnings = self.tools.ambient.now_ms(), tuple(dict.fromkeys(self.warnings))
         point("complete.begun")
         with spans.settle(self.tools.tracing, "completed", cost_micros=charged, images=len(images)):
-            await self.write(
+            ended_here = await self.write(
                 lambda c: store.complete_run(c, self.job.id, images, charged, at, warnings=warnings)
             )
+        if ended_here:
+            self.note("completed", at)
         point("complete.committed")
         log.info("run %s is completed: %d pictures, %d micro-dollars", self.job.id, len(images), charged)
+
+    def note(self, outcome: str, at: int) -> None:
+        """Count the run, which ended."""
+        seconds = (at - self.job.created_at) / 1000
+        self.tools.metrics.job(self.job.model, self.job.provider, outcome, seconds)
 
     # -- the steps ----------------------------------------------------------------------
 

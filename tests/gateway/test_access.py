@@ -25,6 +25,7 @@ from gateway.guard import Guard
 ROUTES = {
     ("GET", "/health/live"): "public",
     ("GET", "/health/ready"): "public",
+    ("GET", "/metrics"): "metrics",
     ("GET", "/schema"): "public",
     ("GET", "/schema/openapi.json"): "public",
     ("GET", "/schema/assets/{name}"): "public",
@@ -217,7 +218,7 @@ def expected(access: str, who: str) -> str | None:
         return None
     if who in REFUSED:
         return REFUSED[who]
-    if access == "admin":
+    if access in ("admin", "metrics"):
         return None if who.startswith("admin") else "admin_required"
     if access == "session":
         return None if "session" in who else "session_required"

@@ -140,6 +140,8 @@ def test_values(name, value, attribute, read) -> None:
         ("GATEWAY_PREMIUM_DAYS", "0"),
         ("GATEWAY_JOBS_NORMAL", "0"),
         ("GATEWAY_LINK_TTL_S", "0"),
+        ("GATEWAY_METRICS_TOKEN", "too short"),
+        ("GATEWAY_METRICS_TOKEN", "with a blank in the middle"),
         ("GATEWAY_TRUSTED_PROXIES", "proxy.internal"),
         ("GATEWAY_TRUSTED_PROXIES", "10.0.0.1/8"),
     ],
@@ -230,6 +232,7 @@ def test_a_secret_is_not_shown(name) -> None:
     values = {
         "GATEWAY_DATABASE_URL": "sqlite:///hush",
         "GATEWAY_SECRET": "hush" * 8,
+        "GATEWAY_METRICS_TOKEN": "hush" * 8,
         "GATEWAY_SMTP_URL": "smtp://a:hush@b.org",
     }
     value = values.get(name, "hush")

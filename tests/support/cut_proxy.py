@@ -44,6 +44,10 @@ class CutProxy:
         for thread in self._threads:
             thread.join(10)
 
+    def hang_up(self) -> None:
+        """End every connection that there is."""
+        self._hang_up(*self._open)
+
     def _accept(self) -> None:
         with contextlib.suppress(OSError):
             while True:

@@ -90,6 +90,7 @@ class World:
                 media=self.core.media,
                 templates=lambda: self.core.templates,
                 ended=lambda: self.core.keeper.note_room(),
+                metrics=self.core.metrics,
             ),
             **limits,
         )
