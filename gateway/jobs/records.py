@@ -45,6 +45,8 @@ class Admitted(Struct, frozen=True, kw_only=True):
     """Of a job that waits for a window: what it would have cost at once."""
     run: RunRecord | None = None
     """Of a template's run."""
+    restored: bool = False
+    """It was under way in a backup that was put back: what may have been sent since is not sent again."""
 
 
 def decode_admitted(text: str) -> Admitted:

@@ -39,7 +39,7 @@ def new_step(
         end_user=run.end_user,
         model=step.model,
         registry_version=run.registry_version,
-        admitted=Admitted(inputs={}, options={}, candidates=candidates),
+        admitted=Admitted(inputs={}, options={}, candidates=candidates, restored=run.admitted.restored),
         report=step.report,
         warnings=step.warnings,
         routing=step.routing,
