@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import msgspec
 from msgspec import Struct
-from sqlalchemy import Connection, and_, delete, func, or_, select, update
+from sqlalchemy import Connection, Text, and_, delete, func, or_, select, update
 
 from gateway.backup.records import Line
 from gateway.db.tables import attempt, image, job, media, outbox
@@ -29,8 +29,8 @@ HELD_BACK = (
     "not sent: it waited in the backup that the gateway was restored from, and may have been sent since"
 )
 GONE = "not in the store any more when the backup was made that the gateway was restored from"
-FLAG = '{"restored":true,'
-"""How the text of a request begins that says so: `gateway.jobs.records.Admitted`."""
+FLAG = ',"restored":true}'
+"""How the text of a request ends that says so (`gateway.jobs.records.Admitted`): the last of two counts."""
 
 _OPEN = job.c.status.not_in(TERMINAL)
 _MINE = attempt.c.job_id == job.c.id
@@ -73,8 +73,8 @@ def settle_jobs(conn: Connection) -> None:
     )
     conn.execute(
         update(job)
-        .where(_OPEN, ~job.c.request.startswith(FLAG))
-        .values(request=FLAG + func.substr(job.c.request, 2))
+        .where(_OPEN, ~job.c.request.endswith(FLAG))
+        .values(request=func.substr(job.c.request, 1, func.length(job.c.request) - 1, type_=Text) + FLAG)
     )
 
 
