@@ -17,7 +17,7 @@ from gateway.db.engine import open_database
 from gateway.settings import Settings, load_settings
 from gateway.storage import open_store
 
-__all__ = ["Places", "Quiet", "found_by_doctor", "made", "put_back", "rows", "with_programs"]
+__all__ = ["Places", "Quiet", "changed", "found_by_doctor", "made", "put_back", "rows", "with_programs"]
 
 SECRET = "x" * 32
 
@@ -109,5 +109,16 @@ def rows(settings: Settings, sql: str) -> list[tuple[object, ...]]:
     try:
         with engine.connect() as conn:
             return [tuple(row) for row in conn.exec_driver_sql(sql)]
+    finally:
+        engine.dispose()
+
+
+def changed(url: str, *statements: str) -> None:
+    """Change a database beside whoever else does."""
+    engine = plain_engine(url)
+    try:
+        with engine.begin() as conn:
+            for statement in statements:
+                conn.exec_driver_sql(statement)
     finally:
         engine.dispose()

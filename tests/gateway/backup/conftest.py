@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 from support.backups import Places
-from support.job_world import no_blocking_calls, world
+from support.job_world import world
 
-__all__ = ["no_blocking_calls", "world"]
+__all__ = ["world"]
 
 
 @pytest.fixture
