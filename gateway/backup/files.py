@@ -76,8 +76,10 @@ class Copier:
         made.chmod(0o600)
         flush(made)
         to.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # Two pictures may be the same, and come at once.
+        new = not to.exists()
         made.rename(to)
-        return Copy(line, new=True)
+        return Copy(line, new=new)
 
 
 def put_back(store: ImageStore, folder: BackupFolder, lines: Iterable[Line], watch: Watch) -> int:
