@@ -87,6 +87,8 @@ SETTINGS = (
     Setting(name="GATEWAY_ENGINE_TOKEN", default="", about="That engine's token", secret=True),
     Setting(name="GATEWAY_OPTIMIZER", default="",
             about="provider:model of a language model for optimize_prompt, like openai:gpt-5-mini"),
+    Setting(name="GATEWAY_PG_BIN", default="",
+            about="Folder of pg_dump and pg_restore, for backups; without it they are looked for"),
     Setting(name="GATEWAY_LOG_LEVEL", default="info", about="debug, info, warning or error"),
     Setting(name="GATEWAY_LOG_FORMAT", default="auto",
             about="json: an object a line; text; auto: text on a terminal, else json"),

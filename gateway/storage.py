@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
@@ -23,6 +23,8 @@ CHECK_KEY = "start-check"
 PARTS_AT_ONCE = 4
 """Of 5 MiB each: how much of a large file is in memory, and must go up before a request times out."""
 
+CHUNK = 1 << 20
+"""Bytes of a file that are in memory at once, where it is read in parts."""
 PAGE = 1000
 """Files in a page of a listing: as many as an S3 server gives at once."""
 UNFINISHED = re.compile(r"[^#]+#[0-9]+")
@@ -89,6 +91,55 @@ class ImageStore:
             if _is_missing(error):
                 return None
             raise self._fault(f"{key} could not be read", error) from None
+
+    # Those that block are for a program that ends with its last file: obstore's threads end a process with an
+    # abort when they are still handing a result to an event loop that is gone.
+
+    def parts(self, key: str) -> Iterator[bytes] | None:
+        """The bytes of a key, part after part; None when there are none. Blocks.
+
+        Raises:
+            StorageError: the store refused or is away, now or at a later part.
+        """
+        try:
+            found = obstore.get(self._store, key)
+        except FAULTS as error:
+            if _is_missing(error):
+                return None
+            raise self._fault(f"{key} could not be read", error) from None
+        return self._rest(key, found.stream(min_chunk_size=CHUNK))
+
+    def _rest(self, key: str, stream: Iterator[bytes]) -> Iterator[bytes]:
+        try:
+            yield from stream
+        except FAULTS as error:
+            raise self._fault(f"{key} could not be read", error) from None
+
+    def put_file(self, key: str, path: Path, content_type: str) -> None:
+        """As `put`, of a file. Blocks.
+
+        Raises:
+            StorageError: the store refused, is full or is away.
+        """
+        attributes = {"Content-Type": content_type} if self._root is None else None
+        try:
+            if self._root is not None:
+                _forget_unfinished(self._root / key)
+            obstore.put(self._store, key, path, attributes=attributes, max_concurrency=PARTS_AT_ONCE)
+        except FAULTS as error:
+            raise self._fault(f"{key} could not be stored", error) from None
+
+    def all_pages(self, prefix: str) -> Iterator[list[str]]:
+        """Every key that starts with a prefix, page after page, in no order. Blocks.
+
+        Raises:
+            StorageError: the store refused or is away.
+        """
+        try:
+            for page in obstore.list(self._store, prefix, chunk_size=PAGE):
+                yield [item["path"] for item in page]
+        except FAULTS as error:
+            raise self._fault("the keys could not be listed", error) from None
 
     async def keys(self, prefix: str) -> list[str]:
         """Every key that starts with a prefix.

@@ -2,6 +2,7 @@
 
 import httpx
 
+from gateway.backup.records import BackupError
 from gateway.cli.payment import payment_steps
 from gateway.client import GatewayFailure
 from gateway.db.engine import DatabaseError
@@ -24,6 +25,7 @@ from templates.errors import TemplateError
 __all__ = ["known_failure"]
 
 NAMED = (
+    BackupError,
     DatabaseError,
     DiscoveryError,
     OptimizerError,

@@ -7,6 +7,7 @@ import rich_click as click
 from gateway import __version__
 from gateway.cli.accounts import account, admin, keys
 from gateway.cli.backend import backend
+from gateway.cli.backup import backup, restore
 from gateway.cli.billing import billing
 from gateway.cli.budgets import list_budgets, remove_budget, set_budget
 from gateway.cli.doctor import doctor
@@ -53,6 +54,8 @@ for command in (
     registry,
     config,
     doctor,
+    backup,
+    restore,
 ):
     cli.add_command(command)
 for command in (list_budgets, set_budget, remove_budget):

@@ -189,14 +189,20 @@ class Scripts:
                     f"{name} has tables but no revision: it is not a database of this gateway."
                 )
             return None
-        try:
-            self._scripts.get_revision(current)
-        except CommandError as error:
+        if not self.knows(current):
             raise DatabaseTooNew(
                 f"{name} is at revision {current}, and this version knows up to {self.head}. Run the version "
                 "that made it, or put back the copy that was kept before its upgrade."
-            ) from error
+            )
         return current
+
+    def knows(self, revision: str) -> bool:
+        """Whether this version has a revision, or is older than it."""
+        try:
+            self._scripts.get_revision(revision)
+        except CommandError:
+            return False
+        return True
 
     def run(self, connection: Connection) -> None:
         """Run those that the database has not had, in the connection's transaction."""

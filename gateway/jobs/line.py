@@ -30,10 +30,17 @@ from providers.base import Call, Failed, Handle, Provider, Running, Succeeded, W
 from providers.calls import PlannedCall
 from providers.errors import JobCanceled, JobLost, ProviderError, ProviderTimeout, SubmitUnknown
 
-__all__ = ["CANCEL_PATIENCE_S", "MAX_TRIES", "Line"]
+__all__ = ["CANCEL_PATIENCE_S", "MAX_TRIES", "Line", "NotSentAgain"]
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+
+
+class NotSentAgain(ProviderError):
+    """The job comes from a backup, and what this call is may have been sent before."""
+
+    code = "restored"
+    http_status = 503
 
 
 class Write(Protocol):
@@ -147,6 +154,12 @@ class Line:
             if self.attempt.status == "sent" and not self.provider.idempotent_submit(self.candidate.route):
                 raise SubmitUnknown(
                     "The gateway stopped while it was sending.", provider=self.attempt.provider
+                )
+            if self.job.admitted.restored:
+                raise NotSentAgain(
+                    "The gateway was restored from a backup, and this may have been sent before: it is not "
+                    "sent again. Nothing was charged.",
+                    provider=self.attempt.provider,
                 )
             if self.seconds_left() <= 0:
                 raise ProviderTimeout(

@@ -49,6 +49,8 @@ class Admitted(Struct, frozen=True, kw_only=True):
     """Of the request that it came with: for the log."""
     traceparent: str | None = None
     """Names the span of that request, as W3C has it."""
+    restored: bool = False
+    """It was under way in a backup that was put back: what may have been sent since is not sent again."""
 
 
 def decode_admitted(text: str) -> Admitted:

@@ -53,6 +53,7 @@ def new_step(
             candidates=candidates,
             request_id=run.admitted.request_id,
             traceparent=traceparent,
+            restored=run.admitted.restored,
         ),
         report=step.report,
         warnings=step.warnings,

@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from gateway.jobs.runner import Runner
 from gateway.jobs.tools import Tools
 from gateway.parts import Parts
 from gateway.schemas import GenerateRequest
-from gateway.settings import load_settings
+from gateway.settings import Settings, load_settings
 from gateway.storage import open_store
 from providers.discovery import Providers
 from templates.library import TemplateLibrary
@@ -125,15 +126,13 @@ class World:
         return -found.available_micros - found.held_micros, found.held_micros
 
 
-@pytest.fixture
-async def world(tmp_path: Path, database_url: str) -> AsyncIterator[World]:
-    settings = load_settings(
-        {"GATEWAY_DATA_DIR": str(tmp_path), "GATEWAY_DATABASE_URL": database_url, "GATEWAY_SECRET": "x" * 32}
-    )
-    clock = Clock()
-    images = await asyncio.to_thread(open_store, (tmp_path / "store").as_uri())
+@asynccontextmanager
+async def world_of(settings: Settings) -> AsyncIterator[World]:
+    """A core of these settings, and the scripts of its data folder."""
+    clock, folder = Clock(), str(settings.data_dir)
+    images = await asyncio.to_thread(open_store, settings.storage_url, settings.env)
     catalog = small_catalog()
-    providers = Providers(catalog.data.providers, {}, str(tmp_path), SCRIPTED_TYPES)
+    providers = Providers(catalog.data.providers, {}, folder, SCRIPTED_TYPES)
     parts = Parts(
         catalog=catalog,
         templates=TemplateLibrary({}),
@@ -149,5 +148,14 @@ async def world(tmp_path: Path, database_url: str) -> AsyncIterator[World]:
         yield World(core, clock, client)
         await core.runner.aclose(0)
         await core.aclose()
-    for key in [key for key in SCRIPTS if key[0] == str(tmp_path)]:
+    for key in [key for key in SCRIPTS if key[0] == folder]:
         del SCRIPTS[key]
+
+
+@pytest.fixture
+async def world(tmp_path: Path, database_url: str) -> AsyncIterator[World]:
+    settings = load_settings(
+        {"GATEWAY_DATA_DIR": str(tmp_path), "GATEWAY_DATABASE_URL": database_url, "GATEWAY_SECRET": "x" * 32}
+    )
+    async with world_of(settings) as made:
+        yield made

