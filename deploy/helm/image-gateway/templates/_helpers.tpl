@@ -50,7 +50,7 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 {{- end -}}
 {{- if not .Values.existingSecret -}}
 {{- $needed := list "GATEWAY_DATABASE_URL" "GATEWAY_SECRET" -}}
-{{- if .Values.engine.enabled }}{{ $needed = append $needed "GATEWAY_ENGINE_TOKEN" }}{{ end -}}
+{{- if or .Values.engine.enabled .Values.engine.address }}{{ $needed = append $needed "GATEWAY_ENGINE_TOKEN" }}{{ end -}}
 {{- if .Values.metrics.serviceMonitor.enabled }}{{ $needed = append $needed .Values.metrics.serviceMonitor.tokenKey }}{{ end -}}
 {{- range $needed -}}
 {{- if not (get $.Values.secrets .) -}}
@@ -60,6 +60,9 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 {{- if not (hasPrefix "postgres" .Values.secrets.GATEWAY_DATABASE_URL) -}}
 {{- fail "secrets.GATEWAY_DATABASE_URL must be of PostgreSQL: a SQLite file has one process" -}}
 {{- end -}}
+{{- end -}}
+{{- if and .Values.engine.enabled .Values.engine.address -}}
+{{- fail "engine.enabled and engine.address are both given: there is one engine" -}}
 {{- end -}}
 {{- if and (not .Values.storage.url) (not .Values.storage.existingClaim) -}}
 {{- fail "storage.url (s3://bucket/prefix) or storage.existingClaim must be given: pods do not share a folder" -}}
@@ -81,6 +84,8 @@ GATEWAY_SHUTDOWN_GRACE_S: {{ .Values.shutdownGraceSeconds | quote }}
 GATEWAY_MIGRATE: {{ ternary "step" "start" .Values.migrate.enabled }}
 {{- if .Values.engine.enabled }}
 GATEWAY_ENGINE: {{ printf "%s-engine:7860" $name }}
+{{- else }}
+GATEWAY_ENGINE: {{ .Values.engine.address | default "none" }}
 {{- end }}
 {{- if .Values.registry }}
 GATEWAY_REGISTRY: /etc/image-gateway/models.yaml
@@ -172,26 +177,19 @@ topologySpreadConstraints:
 {{- define "image-gateway.env" -}}
 {{- $name := printf "%s-%s" (include "image-gateway.fullname" .root) .component -}}
 {{- $space := .root.Release.Namespace -}}
-- name: POD_IP
-  valueFrom:
-    fieldRef:
-      fieldPath: status.podIP
-# Prometheus asks each pod by its address, others in the cluster by the Service's name.
+# Others in the cluster ask by the Service's name.
 - name: GATEWAY_ALLOWED_HOSTS
-  value: {{ concat (list "$(POD_IP)" $name (printf "%s.%s" $name $space) (printf "%s.%s.svc" $name $space) (printf "%s.%s.svc.cluster.local" $name $space)) .root.Values.allowedHosts | join "," | quote }}
+  value: {{ concat (list $name (printf "%s.%s" $name $space) (printf "%s.%s.svc" $name $space) (printf "%s.%s.svc.cluster.local" $name $space)) .root.Values.allowedHosts | join "," | quote }}
 {{- with .root.Values.extraEnv }}
 {{ toYaml . }}
 {{- end }}
 {{- end }}
 
 {{- define "image-gateway.probes" -}}
-# By a loopback name: any other must be one that the gateway answers to.
 startupProbe:
   httpGet: &live
     path: /health/live
     port: http
-    httpHeaders:
-      - {name: Host, value: localhost}
   periodSeconds: 2
   timeoutSeconds: 5
   failureThreshold: 60
@@ -204,8 +202,6 @@ readinessProbe:
   httpGet:
     path: /health/ready
     port: http
-    httpHeaders:
-      - {name: Host, value: localhost}
   periodSeconds: 5
   timeoutSeconds: 5
   failureThreshold: 2
