@@ -237,9 +237,9 @@ readinessProbe:
 {{- end }}
 {{- end }}
 
-{{/* Where the alerts and the autoscaler find this release's metrics. */}}
+{{/* What the autoscaler looks at. Without an open job there is no series of them: then it is the queue's 0. */}}
 {{- define "image-gateway.openJobs" -}}
-sum(max by (model, provider, status) (gateway_jobs{job={{ .Values.metrics.job | quote }},status=~"queued|running|storing"}))
+sum(max by (model, provider, status) (gateway_jobs{job={{ .Values.metrics.job | quote }},status=~"queued|running|storing"})) or {{ include "image-gateway.queued" . }}
 {{- end }}
 
 {{- define "image-gateway.queued" -}}
