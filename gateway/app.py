@@ -20,7 +20,6 @@ from gateway.core import Core
 from gateway.db.engine import DatabaseUnavailable, OutcomeUnknown
 from gateway.guard import Guard
 from gateway.observe.logs import configure_logs
-from gateway.observe.requests import Requests
 from gateway.problems import Problem, problem_response
 from gateway.reload import reload_or_log
 from gateway.routes import (
@@ -78,7 +77,7 @@ def create_app(settings: Settings, ambient: Ambient | None = None, *, run_jobs: 
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
         core = await Core.open(settings, ambient, run_jobs=run_jobs)
         app.state.core = core
-        outside.tracing = core.tracing
+        guard.requests.tracing = core.tracing
         # The server says so before it waits for requests under way: they get their 202 now.
         loop, reloads = asyncio.get_running_loop(), set[asyncio.Task[None]]()
 
@@ -212,8 +211,7 @@ def create_app(settings: Settings, ambient: Ambient | None = None, *, run_jobs: 
     )
     open_to_all = settings.auth == "open"
     guard = Guard(app, _hosts(settings), ambient, settings.public_url, open_to_all=open_to_all)
-    outside = Requests(guard, ambient)
-    return outside
+    return guard
 
 
 def _hosts(settings: Settings) -> tuple[str, ...] | None:
