@@ -22,7 +22,6 @@ from gateway.guard import Guard
 from gateway.observe.http_metrics import HttpMetrics
 from gateway.observe.logs import configure_logs
 from gateway.observe.metrics import Metrics
-from gateway.observe.requests import Requests
 from gateway.problems import Problem, problem_response
 from gateway.reload import reload_or_log
 from gateway.roles import Role, worker_settings
@@ -98,7 +97,7 @@ def create_app(
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
         core = await Core.open(settings, ambient, run_jobs=run_jobs, role=role)
         app.state.core = core
-        outside.tracing = core.tracing
+        guard.requests.tracing = core.tracing
         # The server says so before it waits for requests under way: they get their 202 now.
         loop, reloads = asyncio.get_running_loop(), set[asyncio.Task[None]]()
 
@@ -243,8 +242,7 @@ def create_app(
         open_to_all=settings.auth == "open",
         watch=HttpMetrics(lambda: _metrics(app.state), ambient.monotonic),
     )
-    outside = Requests(guard, ambient)
-    return outside
+    return guard
 
 
 def _hosts(settings: Settings) -> tuple[str, ...] | None:

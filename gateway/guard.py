@@ -7,8 +7,8 @@ be JSON, or on one path a picture or plain bytes (none of which a form of anothe
 without asking first). Where API keys are required, a page has none to send, and a session's cookie
 counts from our own pages alone (`gateway.access`): the origins of callers are not looked at here, and
 their Host only where the gateway was told its names.
-Also drops who sends a body too slowly, gives each response the headers that every one has, and each
-request an id where `gateway.observe.requests` is not around it.
+Also drops who sends a body too slowly, has each request watched (`gateway.observe.requests`), and gives
+each response the headers that every one has.
 """
 
 import asyncio
@@ -23,6 +23,7 @@ from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 from gateway.ambient import Ambient
 from gateway.bodies import BODY_METHODS
 from gateway.network import origin_of
+from gateway.observe.requests import Requests
 from gateway.problems import Problem, problem_response
 from gateway.routes.schema_page import CONTENT_SECURITY_POLICY
 
@@ -62,7 +63,7 @@ class Guard:
     Args:
         app: what to guard.
         allowed_hosts: Host names to answer to beside the loopback ones; None: to every name.
-        ambient: makes the request ids.
+        ambient: time, and the ids of requests.
         public_url: how clients reach the gateway where a proxy stands before it; pages of that
             origin are ours.
         open_to_all: whoever reaches it is the operator: pages of other origins are refused.
@@ -84,7 +85,7 @@ class Guard:
         self.app = app
         self.public_origin = origin_of(public_url)
         self.hosts = None if allowed_hosts is None else LOOPBACK | {host.lower() for host in allowed_hosts}
-        self.ambient = ambient
+        self.requests = Requests(ambient)
         self.open_to_all = open_to_all
         self.body_idle_s = body_idle_s
         self.watch = watch
@@ -95,8 +96,10 @@ class Guard:
         if scope["type"] != ScopeType.HTTP:
             await self.app(scope, receive, send)
             return
-        send = self.watch(scope, send)
-        request_id = scope.setdefault("state", {}).setdefault("request_id", self.ambient.new_id("req"))
+        await self.requests.watch(self._answer, scope, receive, self.watch(scope, send))
+
+    async def _answer(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
+        request_id = scope["state"]["request_id"]
 
         body = Body(scope)
 

@@ -2,9 +2,9 @@
 
 import logging
 import re
+from collections.abc import Awaitable, Callable
 
-from litestar.enums import ScopeType
-from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
+from litestar.types import HTTPScope, Message, Receive, Send
 from structlog.contextvars import bind_contextvars, clear_contextvars
 
 from gateway.ambient import Ambient
@@ -28,26 +28,31 @@ GONE = 499
 """In place of a status, where the client went away before there was one."""
 
 
+Answer = Callable[[HTTPScope, Receive, Send], Awaitable[None]]
+
+
 class Requests:
-    """ASGI middleware around everything: gives each request its id.
+    """Watches requests.
 
     Args:
-        app: what answers.
         ambient: time and ids.
     """
 
-    def __init__(self, app: ASGIApp, ambient: Ambient) -> None:
-        self.app = app
+    def __init__(self, ambient: Ambient) -> None:
         self.ambient = ambient
         self.tracing: Tracing = OFF
         """Set when the application has started."""
         self._redactor = Redactor()
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer, and note how."""
-        if scope["type"] != ScopeType.HTTP:
-            await self.app(scope, receive, send)
-            return
+    async def watch(self, answer: Answer, scope: HTTPScope, receive: Receive, send: Send) -> None:
+        """Have a request answered, under an id of its own, and note how.
+
+        Args:
+            answer: the application that does.
+            scope: ASGI's, as the next two.
+            receive: the request's body.
+            send: takes the answer.
+        """
         clear_contextvars()
         request_id = self.ambient.new_id("req")
         scope.setdefault("state", {})["request_id"] = request_id
@@ -64,7 +69,7 @@ class Requests:
             if span.trace_id is not None:
                 bind_contextvars(trace_id=span.trace_id)
             try:
-                await self.app(scope, receive, noted)
+                await answer(scope, receive, noted)
             finally:
                 seconds = self.ambient.monotonic() - started
                 self._end(scope, span, status, seconds)

@@ -203,10 +203,16 @@ def test_the_first_end_stands(conn, complete_first) -> None:
 
 
 def test_a_wish_to_cancel_is_noted(conn) -> None:
-    admit.admit(conn, new_job(), 2)
+    admit.admit(conn, replace(new_job(), owner="own1"), 2)
     assert store.request_cancel(conn, "job1", "ann", at=6) == "queued"
     assert queries.find_job(conn, "job1").cancel_requested
     assert money(conn) == (40, 60)
+
+
+def test_what_no_process_ever_had_is_canceled_at_once(conn) -> None:
+    admit.admit(conn, new_job(), 2)
+    assert store.request_cancel(conn, "job1", "ann", at=6) == "canceled"
+    assert money(conn) == (100, 0)
 
 
 def test_only_the_owner_cancels(conn) -> None:

