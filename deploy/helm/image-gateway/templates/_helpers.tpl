@@ -83,7 +83,7 @@ GATEWAY_STORAGE_URL: {{ .Values.storage.url | default "file:///pictures" | quote
 GATEWAY_SHUTDOWN_GRACE_S: {{ .Values.shutdownGraceSeconds | quote }}
 GATEWAY_MIGRATE: {{ ternary "step" "start" .Values.migrate.enabled }}
 {{- if .Values.engine.enabled }}
-GATEWAY_ENGINE: {{ printf "%s-engine:7860" $name }}
+GATEWAY_ENGINE: {{ printf "%s-engine:7861" $name }}
 {{- else }}
 GATEWAY_ENGINE: {{ .Values.engine.address | default "none" }}
 {{- end }}
