@@ -107,11 +107,19 @@ def test_every_command_of_the_page_is_one() -> None:
     assert missing <= LATER
 
 
-def cases() -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = yaml.safe_load((PROMETHEUS / "alerts_test.yaml").read_text("utf-8"))[
-        "tests"
-    ]
+def written() -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load((PROMETHEUS / "alerts_test.yaml").read_text("utf-8"))
     return found
+
+
+def cases() -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = written()["tests"]
+    return found
+
+
+def test_what_is_recorded_is_there_before_the_alerts_are_looked_at() -> None:
+    groups = yaml.safe_load((PROMETHEUS / "alerts.yaml").read_text("utf-8"))["groups"]
+    assert written()["group_eval_order"] == [group["name"] for group in groups]
 
 
 def test_each_alert_is_seen_to_fire_and_to_be_quiet() -> None:
@@ -153,7 +161,7 @@ def test_a_rate_over_the_largest_of_several_counters_would_be_found(tmp_path: Pa
     assert changed == 4
     (tmp_path / "alerts.yaml").write_text(wrong, "utf-8")
     case = next(case for case in cases() if "goes away" in case["name"])
-    tests = {"rule_files": ["alerts.yaml"], "evaluation_interval": "1m", "tests": [case]}
+    tests = {**written(), "tests": [case]}
     (tmp_path / "tests.yaml").write_text(yaml.safe_dump(tests), "utf-8")
     with pytest.raises(AssertionError, match="job:gateway_provider_cost_micros:rate5m"):
         promtool(tmp_path, "test", "rules", "tests.yaml")

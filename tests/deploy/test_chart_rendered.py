@@ -202,10 +202,10 @@ def test_where_the_engine_and_the_pictures_are() -> None:
         data: dict[str, str] = named(rendered(name, *settings), "ConfigMap", "images-image-gateway")["data"]
         return data
 
-    assert told("defaults")["GATEWAY_ENGINE"] == "images-image-gateway-engine:7860"
+    assert told("defaults")["GATEWAY_ENGINE"] == "images-image-gateway-engine:7861"
     assert told("modal")["GATEWAY_ENGINE"] == "none"
-    elsewhere = told("modal", "engine.address=gpu-box:7860", "secrets.GATEWAY_ENGINE_TOKEN=x")
-    assert elsewhere["GATEWAY_ENGINE"] == "gpu-box:7860"
+    elsewhere = told("modal", "engine.address=gpu-box:7861", "secrets.GATEWAY_ENGINE_TOKEN=x")
+    assert elsewhere["GATEWAY_ENGINE"] == "gpu-box:7861"
     assert told("defaults")["GATEWAY_STORAGE_URL"] == "s3://pictures/gateway"
     assert told("minimal")["GATEWAY_STORAGE_URL"] == "file:///pictures"
     gateway = named(rendered("minimal"), "Deployment", "images-image-gateway-gateway")
@@ -231,8 +231,6 @@ def test_the_engine_listens_where_its_service_leads_and_knows_no_other_secret() 
         "GATEWAY_ENGINE_TOKEN",
         "HF_TOKEN",
         "GATEWAY_ENGINE",
-        "HF_HOME",
-        "HOME",
         "DIFFUSERS_LEVERS",
     }
     assert engine["spec"]["replicas"] == 1
@@ -486,8 +484,20 @@ def test_workers_are_scaled_by_open_and_by_waiting_jobs() -> None:
         for m in hpa["spec"]["metrics"]
     }
     assert told == {"gateway_open_jobs": "150", "gateway_queue_depth": "25"}
+
+
+def test_the_adapter_of_the_readme_serves_what_the_autoscaler_asks_for() -> None:
+    (hpa,) = of_kind(rendered("modal"), "HorizontalPodAutoscaler")
     readme = (CHART / "README.md").read_text("utf-8")
-    assert all(f"name: {{as: {name}}}" in readme for name in told)
+    (text,) = re.findall(r"```yaml\n(rules:\n.*?)```", readme, re.S)
+    served = {rule["name"]["as"]: rule["metricsQuery"] for rule in yaml.safe_load(text)["rules"]["external"]}
+    assert served.keys() == {metric["external"]["metric"]["name"] for metric in hpa["spec"]["metrics"]}
+    checker = Checker(series((*our_metrics(), *OTHERS)))
+    for query in served.values():
+        filled = query.replace("<<.Series>>", "gateway_queue_depth").replace("<<.LabelMatchers>>", 'job="a"')
+        checker.check(filled)
+    assert checker.faults == []
+    assert checker.metrics == {"gateway_jobs", "gateway_queue_depth"}
 
 
 # -- values that cannot be used ------------------------------------------------------------------------------------
@@ -502,8 +512,8 @@ REFUSED: list[tuple[str, tuple[str, ...], str]] = [
     ("defaults", ("secrets.GATEWAY_DATABASE_URL=sqlite:////data/gateway.db",), "must be of PostgreSQL"),
     ("defaults", ("metrics.serviceMonitor.enabled=true",), "secrets.GATEWAY_METRICS_TOKEN must be given"),
     ("defaults", ("existingSecret=x",), "secrets and existingSecret are both given"),
-    ("defaults", ("engine.address=gpu-box:7860",), "engine.enabled and engine.address are both given"),
-    ("modal", ("engine.address=gpu-box:7860",), "secrets.GATEWAY_ENGINE_TOKEN must be given"),
+    ("defaults", ("engine.address=gpu-box:7861",), "engine.enabled and engine.address are both given"),
+    ("modal", ("engine.address=gpu-box:7861",), "secrets.GATEWAY_ENGINE_TOKEN must be given"),
     ("defaults", ("config.FAL_KEY=x",), "FAL_KEY"),
     ("defaults", ("config.GATEWAY_PORT=1",), "GATEWAY_PORT"),
     ("defaults", ("worker.replica=3",), "replica"),

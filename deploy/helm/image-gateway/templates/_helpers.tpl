@@ -51,7 +51,7 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 {{- if not .Values.existingSecret -}}
 {{- $needed := list "GATEWAY_DATABASE_URL" "GATEWAY_SECRET" -}}
 {{- if or .Values.engine.enabled .Values.engine.address }}{{ $needed = append $needed "GATEWAY_ENGINE_TOKEN" }}{{ end -}}
-{{- if .Values.metrics.serviceMonitor.enabled }}{{ $needed = append $needed .Values.metrics.serviceMonitor.tokenKey }}{{ end -}}
+{{- if .Values.metrics.serviceMonitor.enabled }}{{ $needed = append $needed "GATEWAY_METRICS_TOKEN" }}{{ end -}}
 {{- range $needed -}}
 {{- if not (get $.Values.secrets .) -}}
 {{- fail (printf "secrets.%s must be given, or existingSecret with it" .) -}}
@@ -83,7 +83,7 @@ GATEWAY_STORAGE_URL: {{ .Values.storage.url | default "file:///pictures" | quote
 GATEWAY_SHUTDOWN_GRACE_S: {{ .Values.shutdownGraceSeconds | quote }}
 GATEWAY_MIGRATE: {{ ternary "step" "start" .Values.migrate.enabled }}
 {{- if .Values.engine.enabled }}
-GATEWAY_ENGINE: {{ printf "%s-engine:7860" $name }}
+GATEWAY_ENGINE: {{ printf "%s-engine:7861" $name }}
 {{- else }}
 GATEWAY_ENGINE: {{ .Values.engine.address | default "none" }}
 {{- end }}
