@@ -107,7 +107,7 @@ def test_the_example_has_what_the_file_asks_for_and_nothing_that_nobody_reads() 
     assert {"GATEWAY_SECRET", "POSTGRES_PASSWORD", "S3_SECRET_KEY", "HTTP_PORT", "TORCH_INDEX"} <= asked
     shown = set(re.findall(r"^#?([A-Z][A-Z0-9_]*)=", (DEPLOY / ".env.example").read_text(), re.M))
     assert asked - NAMES <= shown
-    assert shown - asked <= NAMES
+    assert shown - asked <= NAMES | {"COMPOSE_PROFILES"}
 
 
 def test_an_env_is_written_once_with_secrets_of_its_own(tmp_path: Path, made_env: dict[str, str]) -> None:
@@ -261,6 +261,25 @@ def test_the_proxy_finds_the_gateways(services: dict[str, dict[str, Any]]) -> No
     assert services["proxy"]["volumes"] == ["./nginx.conf:/etc/nginx/nginx.conf:ro"]
     assert f"listen {services['proxy']['ports'][0].rpartition(':')[2]};" in conf
     assert f"listen {services['proxy']['healthcheck']['test'][-1].split('/')[2]};" in conf
+
+
+def test_the_page_names_what_there_is(made_env: dict[str, str]) -> None:
+    page = (DEPLOY / "README.md").read_text()
+    document = read_compose(COMPOSE, made_env)
+    profiles = {name for service in document["services"].values() for name in service["profiles"]}
+    rows = dict(re.findall(r"^\| `(\w+)` \| (.*?) \|", page.split("## Which profile")[1], re.M))
+    assert profiles <= rows.keys()
+    for profile in profiles:
+        named = set(re.findall(r"`([a-z0-9-]+)`", rows[profile]))
+        theirs = {name for name, s in document["services"].items() if profile in s["profiles"]}
+        assert named == theirs, profile
+    kept = page.split("## What is kept where")[1].split("`.env` has")[0]
+    assert (
+        set(re.findall(r"`([a-z]+)`", "".join(re.findall(r"^\|(.*?)\|", kept, re.M))))
+        == document["volumes"].keys()
+    )
+    for service in re.findall(r"docker compose exec(?: -T)? (\S+)", page):
+        assert service in document["services"]
 
 
 async def test_the_worker_trusts_the_mail_servers_certificate(
