@@ -367,8 +367,10 @@ class Core:
             await self.runner.wait(job_id, max(0.0, ends - self.ambient.monotonic()))
             found = await self.job(job_id, account_id)
             left = ends - self.ambient.monotonic()
-            if found.status not in UNDER_WAY or left <= 0 or self.stopping or not self.shared:
+            if found.status not in UNDER_WAY or left <= 0 or self.stopping:
                 return found
+            if not (self.shared or self.keeper.begun):
+                return found  # nobody drives it
             await self.runner.pause(min(LOOK_ELSEWHERE_S, left))
 
     async def release(self, account_id: str) -> None:

@@ -70,6 +70,11 @@ class Keeper:
         """There may be jobs that nobody drives for want of room here."""
         self._wake = asyncio.Event()
 
+    @property
+    def begun(self) -> bool:
+        """Whether jobs that wait for room are taken on here some time."""
+        return self._task is not None
+
     def start(self) -> None:
         """Begin."""
         self._task = asyncio.create_task(self._run(), name="leases")

@@ -46,14 +46,32 @@ async def test_what_comes_on_top_waits_until_a_job_ends(world) -> None:
     assert await leases(world, jobs) == [(mine, 1), (mine, 1), (None, 0), (None, 0)]
     assert (world.core.runner.room, len(world.core.runner.running())) == (0, 2)
     gates[0].open.set()
-    await completed(world, jobs[0])
     await gates[2].reached.wait()  # and not at the next look, an hour from now
-    assert await leases(world, jobs[1:]) == [(mine, 1), (mine, 1), (None, 0)]
+    found = await leases(world, jobs)
+    assert (found[2], found[3]) == ((mine, 1), (None, 0))
+    assert sorted(found[:2], key=repr) == [(mine, 1), (None, 1)]  # whichever of them has ended
     for gate in gates:
         gate.open.set()
     await gates[3].reached.wait()
     await completed(world, *jobs)
     assert await world.money() == (4 * PRICE, 0)
+    await kept.aclose()
+
+
+async def test_who_waits_for_a_job_without_a_place_waits_for_its_end(world) -> None:
+    world.new_process(at_once=1)
+    kept = keeper(world)
+    kept.start()
+    gates = [Gate(done()), Gate(done())]
+    world.script().answers([handle()] * 2, gates)
+    first, second = await world.submit(), await world.submit()
+    waiting = asyncio.create_task(world.core.wait(second, OPERATOR, 60))
+    gates[0].open.set()
+    await gates[1].reached.wait()
+    assert not waiting.done()
+    gates[1].open.set()
+    assert (await waiting).status == "completed"
+    assert (await world.core.wait(first, OPERATOR, 0)).status == "completed"
     await kept.aclose()
 
 
