@@ -31,6 +31,8 @@ COMMANDS = [
     ["registry", "import"],
     ["config"],
     ["doctor"],
+    ["backup"],
+    ["restore"],
 ]
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
