@@ -129,6 +129,19 @@ class ImageStore:
         except FAULTS as error:
             raise self._fault(f"{key} could not be stored", error) from None
 
+    def size_of(self, key: str) -> int | None:
+        """How many bytes a key has; None when there is no such key. Blocks.
+
+        Raises:
+            StorageError: the store refused or is away.
+        """
+        try:
+            return int(obstore.head(self._store, key)["size"])
+        except FAULTS as error:
+            if _is_missing(error):
+                return None
+            raise self._fault(f"{key} could not be looked for", error) from None
+
     def all_pages(self, prefix: str) -> Iterator[list[str]]:
         """Every key that starts with a prefix, page after page, in no order. Blocks.
 

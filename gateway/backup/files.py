@@ -48,6 +48,7 @@ class Copier:
         self._folder = folder
         self._work = work
         self._watch = watch
+        self._one = threading.Lock()
 
     def copy(self, line: Line) -> Copy:
         """Bring one file, unless it is there; one that is `missing` or `broken` says so.
@@ -76,23 +77,34 @@ class Copier:
         made.chmod(0o600)
         flush(made)
         to.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # Two pictures may be the same, and come at once.
-        new = not to.exists()
-        made.rename(to)
+        with self._one:  # two pictures may be the same, and come at once
+            new = not to.exists()
+            made.rename(to)
         return Copy(line, new=new)
 
 
-def put_back(store: ImageStore, folder: BackupFolder, lines: Iterable[Line], watch: Watch) -> int:
-    """Bring the files of a backup into a store; how many they are.
+def put_back(
+    store: ImageStore, folder: BackupFolder, lines: Iterable[Line], watch: Watch, *, lacking: bool
+) -> int:
+    """Bring the files of a backup into a store; how many were brought.
+
+    Args:
+        store: takes them.
+        folder: has them.
+        lines: of the backup.
+        watch: is told.
+        lacking: only those that the store does not have.
 
     Raises:
         StorageError: the store refused, is full or is away.
     """
 
     def put(line: Line) -> int:
-        store.put_file(line.key, folder.file(line.sha256), line.content_type)
+        there = lacking and store.size_of(line.key) == line.byte_size
+        if not there:
+            store.put_file(line.key, folder.file(line.sha256), line.content_type)
         watch.advance(line.byte_size)
-        return 1
+        return int(not there)
 
     return sum(in_order(put, (line for line in lines if line.left_out is None)))
 

@@ -38,6 +38,8 @@ class Wishes(Struct, frozen=True, kw_only=True):
     """Jobs go on as after a restart: nothing ran since the backup was made."""
     deliver: bool = False
     """What waited in the outbox is sent."""
+    same_store: bool = False
+    """The store is the one that the backup was made of: what it has stays, what it lacks is brought."""
 
 
 class Restored(Struct, frozen=True, kw_only=True, rename="camel"):
@@ -46,6 +48,8 @@ class Restored(Struct, frozen=True, kw_only=True, rename="camel"):
     backup: str
     taken_at: str
     counts: Counts
+    brought: int
+    """Files, into the store."""
     from_revision: str
     to_revision: str
     unknown: int
@@ -106,13 +110,13 @@ def restore_backup(
     manifest = folder.manifest(name)
     _check_fit(settings, manifest, scripts)
     # Before what takes long, and once more when nobody else can come.
-    _check_target(settings, folder, name, manifest)
+    _check_target(settings, folder, name, manifest, wishes)
     check_backup(folder, name, watch)
     with hold_folder(settings.data_dir):
-        _check_target(settings, folder, name, manifest)
+        _check_target(settings, folder, name, manifest, wishes)
         store = open_store(settings.storage_url, settings.env)
         watch.begin("the files of the store", manifest.counts.byte_size)
-        put_back(store, folder, folder.lines(name), watch)
+        brought = put_back(store, folder, folder.lines(name), watch, lacking=wishes.same_store)
         secret = _put_secret(settings, folder.path(name), manifest)
         watch.begin("the database")
         change = _Change(folder, name, scripts, wishes, ambient.now_ms())
@@ -121,6 +125,7 @@ def restore_backup(
         backup=name,
         taken_at=manifest.taken_at,
         counts=manifest.counts,
+        brought=brought,
         from_revision=manifest.revision,
         to_revision=scripts.head,
         unknown=change.settled.unknown,
@@ -179,7 +184,9 @@ def _check_fit(settings: Settings, manifest: Manifest, scripts: Scripts) -> None
         )
 
 
-def _check_target(settings: Settings, folder: BackupFolder, name: str, manifest: Manifest) -> None:
+def _check_target(
+    settings: Settings, folder: BackupFolder, name: str, manifest: Manifest, wishes: Wishes
+) -> None:
     """See that nothing is lost by what is to be written. Changes nothing."""
     if manifest.server is None:
         sqlite_copy.check_empty(settings.database_url)
@@ -188,14 +195,15 @@ def _check_target(settings: Settings, folder: BackupFolder, name: str, manifest:
 
         postgres_copy.check_empty(settings.database_url, manifest.server, settings.env)
     named = manifest.counts.pictures + manifest.counts.inputs
-    found = set(islice(_found_in_store(settings), named + 1))
+    found = set[str]() if wishes.same_store else set(islice(_found_in_store(settings), named + 1))
     if found:
         # What an earlier try has brought is of this very backup, and is brought again.
         found.difference_update(line.key for line in folder.lines(name))
     if found:
         raise BackupError(
             f"the store has files that are not of this backup, like {min(found)}: a backup is restored to an "
-            "empty store. Set GATEWAY_STORAGE_URL to another place"
+            "empty store. Set GATEWAY_STORAGE_URL to another place; if it is the very store that the backup "
+            "was made of, --same-store keeps what it has"
         )
     path = settings.data_dir / SECRET
     other = path.exists() and manifest.secret is not None and digest_of(path) != manifest.secret.sha256

@@ -76,8 +76,15 @@ def backup(folder: Path, keep: int | None, as_json: bool) -> None:
 @click.option(
     "--deliver", is_flag=True, help="Mails and calls that waited are sent, though they may have been."
 )
+@click.option(
+    "--same-store",
+    is_flag=True,
+    help="The store is the one that was backed up: what it has stays, what it lacks is brought.",
+)
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
-def restore(folder: Path, name: str | None, check: bool, resume: bool, deliver: bool, as_json: bool) -> None:
+def restore(
+    folder: Path, name: str | None, check: bool, resume: bool, deliver: bool, same_store: bool, as_json: bool
+) -> None:
     """Restore a backup from FOLDER to where the settings say, and look it over as `gateway doctor` does.
 
     The database and the store there must be empty, and no gateway may run. Nothing is paid twice: jobs that
@@ -95,7 +102,7 @@ def restore(folder: Path, name: str | None, check: bool, resume: bool, deliver: 
             if check:
                 counts = check_backup(where, chosen, bar).counts
             else:
-                wishes = Wishes(resume=resume, deliver=deliver)
+                wishes = Wishes(resume=resume, deliver=deliver, same_store=same_store)
                 done = restore_backup(settings, where, chosen, Ambient(), wishes, bar)
     if check:
         if as_json:
@@ -153,6 +160,7 @@ def _told(made: Made) -> Iterator[str]:
 
 def _done(done: Restored) -> Iterator[str]:
     yield f"restored {done.backup}, taken at {done.taken_at}: {done.counts.jobs} jobs, {_files(done.counts)}"
+    yield f"{done.brought} files were brought into the store"
     if done.from_revision != done.to_revision:
         yield f"the database was brought from revision {done.from_revision} to {done.to_revision}"
     gone = done.counts.removed + done.counts.missing + done.counts.broken

@@ -70,6 +70,26 @@ async def test_not_into_a_store_that_has_something(backed_up: Path, folder: Path
         assert [path.name for path in there.data_dir.iterdir()] == ["store"]
 
 
+async def test_into_the_very_store_that_was_backed_up(
+    world: World, backed_up: Path, folder: Path, places: Places
+) -> None:
+    """The database is lost and the store is not: it has newer pictures, and lacks one that it had."""
+    world.script().answers(submit=[done(), done()])
+    lost, newer = await world.run(), None
+    await made(world.core.settings, folder)
+    newer = await world.run()
+    keys = [job.images[0].storage_key for job in (lost, newer)]
+    await world.core.images.delete(keys[0])
+    with places.place(GATEWAY_STORAGE_URL=world.core.settings.storage_url) as there:
+        with pytest.raises(BackupError, match="--same-store keeps what it has"):
+            await put_back(there, folder)
+        assert (await put_back(there, folder, same_store=True)).brought == 1
+        assert await found_by_doctor(there) == []
+        for key in keys:
+            assert await world.core.images.get(key) is not None
+        assert len(rows(there, "select id from image")) == 2
+
+
 async def test_not_beside_a_gateway(backed_up: Path, folder: Path, places: Places) -> None:
     with places.place() as there, hold_folder(there.data_dir), pytest.raises(FolderBusyError):
         await put_back(there, folder)

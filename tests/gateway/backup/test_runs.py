@@ -15,7 +15,7 @@ from gateway.schemas import TemplateRequest
 from providers.base import Running
 from templates.library import TemplateLibrary
 
-pytestmark = pytest.mark.every_database
+pytestmark = [pytest.mark.every_database, pytest.mark.slow]
 
 SCENE = 30_000
 BODY = TemplateRequest(variables={"headline": "Hello"})

@@ -62,6 +62,7 @@ def test_made_checked_and_restored(env: dict[str, str], tmp_path: Path) -> None:
     assert "all is well" in other.stderr
 
 
+@pytest.mark.slow
 def test_what_is_refused_is_one_line(env: dict[str, str], tmp_path: Path) -> None:
     folder = tmp_path / "backups"
     assert run(env, "backup", str(folder)).returncode == 0

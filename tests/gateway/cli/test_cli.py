@@ -34,6 +34,8 @@ COMMANDS = [
     ["registry", "import"],
     ["config"],
     ["doctor"],
+    ["backup"],
+    ["restore"],
 ]
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
