@@ -16,13 +16,6 @@ from gateway.setting_table import SETTINGS
 TEXT = (CHART / "values.yaml").read_text("utf-8")
 VALUES: dict[str, Any] = yaml.safe_load(TEXT)
 SCHEMA: dict[str, Any] = json.loads((CHART / "values.schema.json").read_text("utf-8"))
-LATER = {
-    "GATEWAY_RUN_JOBS",
-    "GATEWAY_JOBS_AT_ONCE",
-    "GATEWAY_MIGRATE",
-    "GATEWAY_METRICS_TOKEN",
-}
-"""Settings that come with the roles and the metrics; none when they are there."""
 
 
 def leaves(values: dict[str, Any], schema: dict[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
@@ -91,7 +84,7 @@ def test_no_secret_is_taken_for_a_setting() -> None:
     secret = {setting.name for setting in SETTINGS if setting.secret}
     assert len(secret) > 5
     assert secret <= set(refused)
-    assert set(refused) <= {setting.name for setting in SETTINGS} | LATER
+    assert set(refused) <= {setting.name for setting in SETTINGS}
     assert len(set(refused)) == len(refused)
 
 

@@ -34,10 +34,6 @@ from gateway.settings import SETTINGS, load_settings
 pytestmark = pytest.mark.slow
 
 NOT_KUBERNETES = ("keda.sh/", "monitoring.coreos.com/")
-LATER = {"GATEWAY_RUN_JOBS", "GATEWAY_JOBS_AT_ONCE", "GATEWAY_MIGRATE", "GATEWAY_METRICS_TOKEN"}
-"""Settings that come with the roles and the metrics; none when they are there."""
-COMMANDS_LATER = {"worker", "migrate", "health"}
-"""Commands that come with the roles; none when they are there."""
 
 sets = pytest.mark.parametrize("name", SETS)
 
@@ -170,14 +166,13 @@ def test_the_gateway_takes_the_settings_that_its_pods_have(name: str) -> None:
     known = {setting.name for setting in SETTINGS}
     for workload in workloads(manifests):
         env = environment(manifests, workload)
-        later = {key for key in env if key.startswith("GATEWAY_")} - known
-        assert later <= LATER
+        assert {key for key in env if key.startswith("GATEWAY_")} <= known
         if workload["kind"] == "StatefulSet":
             continue
         if "existingSecret" in values_of(name):
             secret = {"GATEWAY_DATABASE_URL": "postgresql://db/gateway", "GATEWAY_SECRET": "0" * 32}
             env = {**secret, **env}
-        settings = load_settings({key: value for key, value in env.items() if key not in later})
+        settings = load_settings(env)
         assert settings.auth == "required"
         assert settings.data_dir.as_posix() == "/data"
         assert settings.database_url.startswith("postgresql://")
@@ -242,10 +237,7 @@ def test_each_command_is_one_with_these_options(name: str) -> None:
         container = container_of(workload)
         assert "command" not in container  # the image's: gateway
         word, *rest = container["args"]
-        command = cli.commands.get(word)
-        if command is None:
-            assert word in COMMANDS_LATER
-            continue
+        command = cli.commands[word]
         with click.Context(command) as context:
             assert command.parse_args(context, list(rest)) == []
 
@@ -536,5 +528,5 @@ def test_the_notes_say_what_to_do_next() -> None:
     notes = done.stdout.split("\nNOTES:\n", 1)[1]
     told: list[Any] = re.findall(r"-- gateway (\w+)", notes)
     assert {"account", "keys", "doctor"} <= set(told)
-    assert all(word in cli.commands or word in COMMANDS_LATER for word in told)
+    assert all(word in cli.commands for word in told)
     assert "WARNING: without secrets.GATEWAY_SMTP_URL" in notes

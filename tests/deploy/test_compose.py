@@ -42,10 +42,6 @@ THEIRS = {
 }
 ONCE = {"migrate", "smtp-certificate"}
 """They end by themselves."""
-# What other work brings; a test fails as soon as one of them is there, so that it goes from here.
-COMING = {"worker", "migrate", "health"}
-COMING_NAMES = {"GATEWAY_RUN_JOBS", "GATEWAY_MIGRATE", "GATEWAY_METRICS_TOKEN"}
-COMING_FILES = {"./prometheus", "./grafana/provisioning", "./grafana/image-gateway.json"}
 
 
 @pytest.fixture(scope="module")
@@ -74,12 +70,6 @@ def seconds(text: str) -> int:
     return int(found[1])
 
 
-def test_what_was_to_come_has_not_come() -> None:
-    assert not COMING & cli.commands.keys()
-    assert not COMING_NAMES & NAMES
-    assert not [path for path in COMING_FILES if (DEPLOY / path).exists()]
-
-
 @pytest.mark.parametrize("name", ["compose.yaml", "compose.gpu.yaml"])
 def test_it_is_right_by_the_specification(name: str, made_env: dict[str, str]) -> None:
     schema = json.loads((files("check_jsonschema.builtin_schemas.vendor") / "compose-spec.json").read_text())
@@ -97,7 +87,7 @@ def test_every_variable_of_a_service_is_known(services: dict[str, dict[str, Any]
     for name, service in services.items():
         given = set(service.get("environment", {}))
         if name in ours(services):
-            assert given <= NAMES | OPENSSLS | COMING_NAMES, name
+            assert given <= NAMES | OPENSSLS, name
         else:
             assert all(variable.startswith(THEIRS[name]) for variable in given), name
 
@@ -139,7 +129,7 @@ def test_each_gateway_takes_its_settings(
     assert roles.keys() == {"gateway", "front", "worker", "migrate"}
     for name, service in roles.items():
         assert service["env_file"] == [".env"]
-        env = {k: v for k, v in (made_env | service["environment"]).items() if k not in COMING_NAMES}
+        env = made_env | service["environment"]
         settings = load_settings(env)
         assert (settings.host, settings.port, str(settings.data_dir)) == ("0.0.0.0", 8000, "/data")
         assert settings.auth == "required"
@@ -180,8 +170,7 @@ def test_every_command_is_one_that_there_is(services: dict[str, dict[str, Any]])
         test = service["healthcheck"].get("test", ["CMD", "gateway", *service["command"]])
         assert test[:2] == ["CMD", "gateway"]
         for name, *options in (service["command"], test[2:]):
-            if name not in COMING:
-                cli.commands[name].make_context(name, options)
+            cli.commands[name].make_context(name, options)
 
 
 def test_every_service_is_hardened(services: dict[str, dict[str, Any]]) -> None:
@@ -243,7 +232,7 @@ def test_every_volume_network_and_file_is_there(made_env: dict[str, str]) -> Non
         for volume in service.get("volumes", []):
             source = volume.partition(":")[0] if isinstance(volume, str) else None
             if source is not None and source.startswith("."):
-                assert (DEPLOY / source).exists() or source in COMING_FILES, source
+                assert (DEPLOY / source).exists(), source
             elif source is not None:
                 used.add(source)
     assert used == document["volumes"].keys()

@@ -1,6 +1,5 @@
 """A real Prometheus reads a real gateway: the dashboard shows something, and the alerts can be worked out."""
 
-import importlib.util
 import json
 import shutil
 import subprocess
@@ -18,10 +17,6 @@ from support.loopback_fal import LoopbackFal
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(shutil.which("prometheus") is None, reason="prometheus is not at hand"),
-    # To be taken away when /metrics is there.
-    pytest.mark.skipif(
-        importlib.util.find_spec("gateway.observe") is None, reason="there is no /metrics yet"
-    ),
 ]
 
 EMPTY = {
@@ -36,9 +31,8 @@ LATER = {
     "Charged, 24 h A",
     "Margin, 24 h A",
     "Providers cost, 24 h A",
-    "Engine's memory A",
 }
-"""Those that may have: sums over full five minutes, and what comes with the roles."""
+"""Those that may have: sums over full five minutes."""
 OF_THE_MACHINE = {"DiskFull"}
 """Alerts that tell of the machine that runs the tests."""
 

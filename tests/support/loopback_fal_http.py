@@ -62,10 +62,12 @@ class _Cut(Exception):
 
 
 class HttpServer:
-    """Serves on 127.0.0.1 from `__enter__` to `__exit__`; subclasses answer.
+    """Serves on `host` from `__enter__` to `__exit__`; subclasses answer.
 
     It runs in its own thread, so that a test may block and a gateway in another process may ask.
     """
+
+    host = "127.0.0.1"
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
@@ -88,7 +90,7 @@ class HttpServer:
     @property
     def url(self) -> str:
         """Where it is, without a slash at the end; stays while it is away."""
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://{self.host}:{self.port}"
 
     def go_away(self) -> None:
         """Close the door: connections are refused, open ones are reset."""
@@ -113,7 +115,7 @@ class HttpServer:
         asyncio.run_coroutine_threadsafe(run(), self._loop).result(30)
 
     async def _start(self, port: int) -> None:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", port, backlog=512, limit=1 << 20)
+        self._server = await asyncio.start_server(self._serve, self.host, port, backlog=512, limit=1 << 20)
         self.port: int = self._server.sockets[0].getsockname()[1]
 
     async def _stop(self) -> None:

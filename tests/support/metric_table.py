@@ -1,8 +1,8 @@
 """What metrics there are, as queries see them."""
 
-import importlib
-import importlib.util
 from typing import NamedTuple
+
+from gateway.observe.names import NAMES
 
 TARGET = frozenset({"job", "instance"})
 """What Prometheus adds to each series that it reads."""
@@ -19,62 +19,9 @@ class Metric(NamedTuple):
     """The same from each process: of the database, or of the one engine."""
 
 
-def _row(name: str, kind: str, *labels: str, shared: bool = False) -> Metric:
-    return Metric(name, kind, frozenset(labels), shared)
-
-
-def _shared(name: str, kind: str, *labels: str) -> Metric:
-    return _row(name, kind, *labels, shared=True)
-
-
-# To be taken away when gateway/observe/names.py is there: it is that page's list, as it was planned.
-PLANNED = (
-    _shared("gateway_jobs", "gauge", "status", "model", "provider"),
-    _shared("gateway_jobs_ended_total", "counter", "model", "provider", "outcome"),
-    _shared("gateway_images_total", "counter", "model", "provider"),
-    _shared("gateway_queue_depth", "gauge", "queue"),
-    _shared("gateway_queue_oldest_seconds", "gauge", "queue"),
-    _shared("gateway_outbox", "gauge", "kind", "status"),
-    _shared("gateway_outbox_oldest_seconds", "gauge", "kind"),
-    _shared("gateway_held_micros", "gauge"),
-    _shared("gateway_holds", "gauge"),
-    _shared("gateway_charged_micros_total", "counter", "model", "provider"),
-    _shared("gateway_refunded_micros_total", "counter", "model", "provider"),
-    _shared("gateway_provider_cost_micros_total", "counter", "model", "provider"),
-    _row("gateway_books_findings", "gauge"),
-    _row("gateway_metrics_age_seconds", "gauge"),
-    _row("gateway_http_requests_total", "counter", "method", "route", "status"),
-    _row("gateway_http_request_seconds", "histogram", "method", "route"),
-    _row("gateway_provider_call_seconds", "histogram", "provider", "call"),
-    _row("gateway_attempts_total", "counter", "provider", "model", "outcome"),
-    _row("gateway_attempt_seconds", "histogram", "provider", "model"),
-    _row("gateway_job_seconds", "histogram", "model", "provider", "outcome"),
-    _row("gateway_provider_shut", "gauge", "provider", "endpoint"),
-    _row("gateway_jobs_driven", "gauge"),
-    _row("gateway_jobs_at_once", "gauge"),
-    _row("gateway_event_loop_lag_seconds", "histogram"),
-    _row("gateway_database_seconds", "histogram", "call"),
-    _row("gateway_database_unavailable_total", "counter"),
-    _row("gateway_deliveries_total", "counter", "kind", "outcome"),
-    _row("gateway_storage_errors_total", "counter"),
-    _row("gateway_disk_free_bytes", "gauge"),
-    _row("gateway_info", "gauge", "version", "registry", "role"),
-    _shared("gateway_engine_up", "gauge"),
-    _shared("gateway_engine_memory_bytes", "gauge", "kind"),
-    _shared("gateway_engine_jobs", "gauge", "state"),
-    _shared("gateway_engine_busy_seconds_total", "counter"),
-    _shared("gateway_engine_jobs_ended_total", "counter", "outcome"),
-    _row("process_cpu_seconds_total", "counter"),
-    _row("process_resident_memory_bytes", "gauge"),
-    _row("process_virtual_memory_bytes", "gauge"),
-    _row("process_start_time_seconds", "gauge"),
-    _row("process_open_fds", "gauge"),
-    _row("process_max_fds", "gauge"),
-)
-
 OTHERS = (
-    _row("up", "gauge"),
-    _row("ALERTS", "gauge", "alertname", "alertstate", "severity"),
+    Metric("up", "gauge", frozenset()),
+    Metric("ALERTS", "gauge", frozenset({"alertname", "alertstate", "severity"})),
 )
 """Prometheus' own."""
 
@@ -112,10 +59,7 @@ def series(metrics: tuple[Metric, ...]) -> dict[str, Metric]:
 
 def our_metrics() -> tuple[Metric, ...]:
     """Every metric that `/metrics` tells."""
-    if importlib.util.find_spec("gateway.observe") is None:
-        return PLANNED
-    names = importlib.import_module("gateway.observe.names").NAMES
     return tuple(
         Metric(row.name, row.kind, frozenset(row.labels), row.source in ("database", "engine"))
-        for row in names
+        for row in NAMES
     )
