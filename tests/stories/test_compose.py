@@ -14,7 +14,7 @@ from email.policy import default
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from support.containers import Containers, reason_not_to
+from support.composed import Containers, reason_not_to
 from support.gateway_process import until
 from support.loopback_fal import LoopbackFal
 from support.sse import read_events
