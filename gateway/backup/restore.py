@@ -104,7 +104,7 @@ def restore_backup(
 
     Raises:
         BackupError, DatabaseError, StorageError, FolderBusyError: it cannot be; until the database gets its
-            name, or its revision, no gateway starts on what is there.
+            name, or its revision, no gateway starts on the half of one.
     """
     scripts = Scripts(MIGRATIONS)
     manifest = folder.manifest(name)

@@ -17,8 +17,9 @@ from gateway.backup.make import Made, make_backup
 from gateway.backup.records import BackupError, Counts
 from gateway.backup.restore import Restored, Wishes, check_backup, restore_backup
 from gateway.cli.connect import MESSAGES
+from gateway.cli.console import console
 from gateway.cli.doctor import Report, examine, examine_store
-from gateway.cli.findings import reading, verdict
+from gateway.cli.findings import reading, show_findings, verdict
 from gateway.settings import Settings, load_settings
 from gateway.storage import open_store
 
@@ -114,8 +115,10 @@ def restore(
     if as_json:
         _print(_Looked(restored=done, doctor=report))
     else:
+        out = console()
+        show_findings(out, report.findings)
         for line in (*_done(done), verdict(report.findings)):
-            MESSAGES.print(line, highlight=False, soft_wrap=True)
+            out.print(line, highlight=False, soft_wrap=True)
     sys.exit(1 if report.findings else 0)
 
 

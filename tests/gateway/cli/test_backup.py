@@ -59,7 +59,7 @@ def test_made_checked_and_restored(env: dict[str, str], tmp_path: Path) -> None:
     assert again.stderr.startswith(f"error: {tmp_path / 'there' / 'gateway.db'} is there already")
     other = run({**env, "GATEWAY_DATA_DIR": str(tmp_path / "third")}, "restore", folder)
     assert other.returncode == 0
-    assert "all is well" in other.stderr
+    assert "all is well" in other.stdout
 
 
 @pytest.mark.slow
