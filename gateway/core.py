@@ -28,15 +28,16 @@ from gateway.jobs.keeper import WORKER_EVERY_S, Keeper, adopt_all
 from gateway.jobs.outliers import Outliers
 from gateway.jobs.outputs import Collector
 from gateway.jobs.progress import ProgressWriter
-from gateway.jobs.records import UNDER_WAY, ImageRow, JobRow
+from gateway.jobs.records import UNDER_WAY, JobRow
 from gateway.jobs.runner import Runner
 from gateway.jobs.tools import Tools
 from gateway.links import Links
 from gateway.media.library import open_library
 from gateway.observe import genai
+from gateway.observe.bounds import bounds_of
 from gateway.observe.collect import Figures
 from gateway.observe.database import TimedDatabase
-from gateway.observe.metrics import Bounds, Metrics
+from gateway.observe.metrics import Metrics
 from gateway.observe.tracing import OFF, Tracing, open_tracing
 from gateway.parts import Parts, prepare
 from gateway.planning import Known, Plan, make_plan
@@ -46,16 +47,13 @@ from gateway.readiness import WriteProbe
 from gateway.resends import Resends
 from gateway.roles import Role, role_of
 from gateway.runs.desk import Runs
-from gateway.runs.records import PROVIDER, model_of
 from gateway.schedule import turn_of
 from gateway.schemas import EstimateView, GenerateRequest, JobView
 from gateway.secret import Signer
 from gateway.settings import Settings
-from gateway.storage import StorageError
 from gateway.views import estimate_view, job_view
 from gateway.webhooks import Webhooks, webhook_base
 from providers.http import create_client
-from registry.schema import Route
 
 __all__ = ["Core"]
 
@@ -90,7 +88,7 @@ class Core:
         self.templates = parts.templates
         self.images = parts.images
         self.optimizer = parts.optimizer
-        self.metrics = Metrics(Bounds(self._is_model, self._is_provider))
+        self.metrics = Metrics(bounds_of(self))
         self.images.on_fault = self.metrics.storage_error
         db = TimedDatabase(db, self.metrics, ambient.monotonic)
         self.db: Database = db
@@ -285,7 +283,7 @@ class Core:
                 self.providers,
                 request,
                 fresh_seed=self.ambient.seed(),
-                known=Known(shut=self.outliers.shut, usual_s=self._usual_s),
+                known=Known(shut=self.outliers.shut, usual_s=self.cadence.expected_s),
                 optimized=optimized,
                 percent_off=percent_off,
                 price_list=price_list,
@@ -318,17 +316,6 @@ class Core:
             request, percent_off=turn.percent_off, price_list=caller.price_list, affordable=affordable
         )
         return estimate_view(plan, turn.runs_at)
-
-    def _is_model(self, name: str) -> bool:
-        return name in self.catalog.models or name in map(model_of, self.templates.templates)
-
-    def _is_provider(self, name: str) -> bool:
-        return name == PROVIDER or name in self.catalog.data.providers
-
-    def _usual_s(self, route: Route) -> float | None:
-        """Seconds that a job of a route usually takes: as was seen here, else as the registry says."""
-        typical = route.provider_cost.typical_seconds
-        return self.cadence.usual_s(route.endpoint) or (None if typical is None else float(typical))
 
     async def generate(
         self,
@@ -406,23 +393,6 @@ class Core:
         self.runner.cancel(job_id)
         self.delivery.wake()
         return await self.wait(job_id, account_id, 5.0)
-
-    async def image(self, image_id: str, account_id: str | None) -> tuple[ImageRow, bytes]:
-        """An account's picture and its bytes; anybody's when the account is None: a link said so.
-
-        Raises:
-            Problem: `not_found`, `storage_unavailable`.
-        """
-        row = await self.db.read(lambda c: queries.find_image(c, image_id, account_id))
-        try:
-            data = await self.images.get(row.storage_key) if row is not None else None
-        except StorageError as error:
-            log.error("a picture cannot be served: %s", error)
-            detail = "The store does not give the picture now; ask for it again later"
-            raise Problem("storage_unavailable", detail, retryable=True) from error
-        if row is None or data is None:
-            raise Problem("not_found", f"No picture has the id {image_id!r}")
-        return row, data
 
     def view(self, job: JobRow) -> JobView:
         """A job as its owner sees it."""

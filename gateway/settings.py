@@ -19,6 +19,7 @@ from gateway.accounts.rules import MOST_RESEND_S, SignupRule
 from gateway.mail.smtp_url import SmtpUrl, read_smtp_url
 from gateway.network import Network, read_networks
 from gateway.setting_table import SETTINGS, Setting
+from gateway.setting_values import SettingsError, dollars, integer, listed, one_of, path, seconds
 
 __all__ = ["SETTINGS", "Setting", "Settings", "SettingsError", "load_settings", "show_settings"]
 
@@ -29,10 +30,6 @@ BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,62}")
 MIN_SECRET = 32
 MIN_TOKEN = 16
 HOST_NAME = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f]*:[0-9A-Fa-f]*:[0-9A-Fa-f:.]*")
-
-
-class SettingsError(Exception):
-    """A setting has a value that cannot be used; the message says which and what would be right."""
 
 
 class Settings(Struct, frozen=True, kw_only=True):
@@ -127,10 +124,10 @@ def load_settings(env: Mapping[str, str] | None = None) -> Settings:
     values = {s.name: env.get(s.name, "").strip() or s.default for s in SETTINGS}
     _refuse_unknown(env)
     host = values["GATEWAY_HOST"]
-    port = _integer(values, "GATEWAY_PORT", 1, 65535)
+    port = integer(values, "GATEWAY_PORT", 1, 65535)
     data_dir = Path(values["GATEWAY_DATA_DIR"]).expanduser().absolute()
     database_url = values["GATEWAY_DATABASE_URL"] or f"sqlite:///{data_dir / 'gateway.db'}"
-    workers = _integer(values, "GATEWAY_WORKERS", 1, 64)
+    workers = integer(values, "GATEWAY_WORKERS", 1, 64)
     secrets = _secrets(values["GATEWAY_SECRET"])
     if not _is_server(database_url):
         if workers > 1:
@@ -154,14 +151,14 @@ def load_settings(env: Mapping[str, str] | None = None) -> Settings:
         host=host,
         port=port,
         workers=workers,
-        run_jobs=_one_of(values, "GATEWAY_RUN_JOBS", ("yes", "no")) == "yes",
-        jobs_at_once=_integer(values, "GATEWAY_JOBS_AT_ONCE", 1, 100_000),
-        migrate="step" if _one_of(values, "GATEWAY_MIGRATE", ("start", "step")) == "step" else "start",
+        run_jobs=one_of(values, "GATEWAY_RUN_JOBS", ("yes", "no")) == "yes",
+        jobs_at_once=integer(values, "GATEWAY_JOBS_AT_ONCE", 1, 100_000),
+        migrate="step" if one_of(values, "GATEWAY_MIGRATE", ("start", "step")) == "step" else "start",
         data_dir=data_dir,
         database_url=database_url,
         storage_url=values["GATEWAY_STORAGE_URL"] or (data_dir / "store").as_uri(),
-        registry=_path(values, "GATEWAY_REGISTRY"),
-        templates_dir=_path(values, "GATEWAY_TEMPLATES_DIR"),
+        registry=path(values, "GATEWAY_REGISTRY"),
+        templates_dir=path(values, "GATEWAY_TEMPLATES_DIR"),
         markup=_markup(values["GATEWAY_MARKUP"]),
         auth=_auth(values, host),
         api_key=values["GATEWAY_API_KEY"] or None,
@@ -170,28 +167,28 @@ def load_settings(env: Mapping[str, str] | None = None) -> Settings:
         metrics_token=_metrics_token(values["GATEWAY_METRICS_TOKEN"]),
         smtp=smtp,
         email_from=_email_from(values["GATEWAY_EMAIL_FROM"], smtp),
-        premium_topup=_dollars(values, "GATEWAY_PREMIUM_TOPUP_USD"),
-        premium_days=_integer(values, "GATEWAY_PREMIUM_DAYS", 1, 3650),
-        jobs_normal=_integer(values, "GATEWAY_JOBS_NORMAL", 1, 100_000),
-        jobs_premium=_integer(values, "GATEWAY_JOBS_PREMIUM", 1, 100_000),
-        batch_window_s=_seconds(values, "GATEWAY_BATCH_WINDOW_S"),
-        batch_side_by_side=_integer(values, "GATEWAY_BATCH_SIDE_BY_SIDE", 1, 1000),
-        batch_discount=_integer(values, "GATEWAY_BATCH_DISCOUNT", 0, 100),
-        link_ttl_s=_integer(values, "GATEWAY_LINK_TTL_S", 1, 31_536_000),
+        premium_topup=dollars(values, "GATEWAY_PREMIUM_TOPUP_USD"),
+        premium_days=integer(values, "GATEWAY_PREMIUM_DAYS", 1, 3650),
+        jobs_normal=integer(values, "GATEWAY_JOBS_NORMAL", 1, 100_000),
+        jobs_premium=integer(values, "GATEWAY_JOBS_PREMIUM", 1, 100_000),
+        batch_window_s=seconds(values, "GATEWAY_BATCH_WINDOW_S"),
+        batch_side_by_side=integer(values, "GATEWAY_BATCH_SIDE_BY_SIDE", 1, 1000),
+        batch_discount=integer(values, "GATEWAY_BATCH_DISCOUNT", 0, 100),
+        link_ttl_s=integer(values, "GATEWAY_LINK_TTL_S", 1, 31_536_000),
         trusted_proxies=_networks(values, "GATEWAY_TRUSTED_PROXIES"),
         public_url=public_url,
         local_url=_own_url(LOCAL.get(host, host), port),
         allowed_hosts=_hosts(values["GATEWAY_ALLOWED_HOSTS"]),
-        fetch_allow=tuple(_pair(text) for text in _listed(values["GATEWAY_FETCH_ALLOW"])),
-        input_buckets=tuple(_bucket(text) for text in _listed(values["GATEWAY_INPUT_BUCKETS"])),
-        sync_wait_s=_seconds(values, "GATEWAY_SYNC_WAIT_S"),
-        job_timeout_s=_seconds(values, "GATEWAY_JOB_TIMEOUT_S", low=1),
-        resend_window_s=_integer(values, "GATEWAY_RESEND_WINDOW_S", 0, MOST_RESEND_S),
-        shutdown_grace_s=_seconds(values, "GATEWAY_SHUTDOWN_GRACE_S"),
-        image_days=_integer(values, "GATEWAY_IMAGE_DAYS", 0, 36_500),
-        upload_days=_integer(values, "GATEWAY_UPLOAD_DAYS", 0, 36_500),
-        log_level=_one_of(values, "GATEWAY_LOG_LEVEL", ("debug", "info", "warning", "error")),
-        log_format=_one_of(values, "GATEWAY_LOG_FORMAT", ("auto", "json", "text")),
+        fetch_allow=tuple(_pair(text) for text in listed(values["GATEWAY_FETCH_ALLOW"])),
+        input_buckets=tuple(_bucket(text) for text in listed(values["GATEWAY_INPUT_BUCKETS"])),
+        sync_wait_s=seconds(values, "GATEWAY_SYNC_WAIT_S"),
+        job_timeout_s=seconds(values, "GATEWAY_JOB_TIMEOUT_S", low=1),
+        resend_window_s=integer(values, "GATEWAY_RESEND_WINDOW_S", 0, MOST_RESEND_S),
+        shutdown_grace_s=seconds(values, "GATEWAY_SHUTDOWN_GRACE_S"),
+        image_days=integer(values, "GATEWAY_IMAGE_DAYS", 0, 36_500),
+        upload_days=integer(values, "GATEWAY_UPLOAD_DAYS", 0, 36_500),
+        log_level=one_of(values, "GATEWAY_LOG_LEVEL", ("debug", "info", "warning", "error")),
+        log_format=one_of(values, "GATEWAY_LOG_FORMAT", ("auto", "json", "text")),
         optimizer=values["GATEWAY_OPTIMIZER"],
         fal_run_url=values["FAL_RUN_URL"],
         fal_webhooks=_fal_webhooks(values, public_url),
@@ -224,7 +221,7 @@ def _refuse_unknown(env: Mapping[str, str]) -> None:
 def _auth(values: Mapping[str, str], host: str) -> Literal["open", "required"]:
     if not values["GATEWAY_AUTH"]:
         return "open" if host in LOOPBACK else "required"
-    if _one_of(values, "GATEWAY_AUTH", ("open", "required")) == "required":
+    if one_of(values, "GATEWAY_AUTH", ("open", "required")) == "required":
         return "required"
     if host not in LOOPBACK:
         raise SettingsError(
@@ -235,7 +232,7 @@ def _auth(values: Mapping[str, str], host: str) -> Literal["open", "required"]:
 
 
 def _fal_webhooks(values: Mapping[str, str], public_url: str) -> Literal["auto", "on", "off"]:
-    wanted = _one_of(values, "FAL_WEBHOOKS", ("auto", "on", "off"))
+    wanted = one_of(values, "FAL_WEBHOOKS", ("auto", "on", "off"))
     if wanted != "on":
         return "auto" if wanted == "auto" else "off"
     url = urlsplit(public_url)
@@ -254,20 +251,16 @@ def _signup(text: str) -> SignupRule | None:
     if text in rules:
         return rules[text]
     kind, _, domains = text.partition(":")
-    listed = _listed(domains.lower())
-    if (
-        kind != "domains"
-        or not listed
-        or not all("." in name and HOST_NAME.fullmatch(name) for name in listed)
-    ):
+    names = listed(domains.lower())
+    if kind != "domains" or not names or not all("." in name and HOST_NAME.fullmatch(name) for name in names):
         raise SettingsError(
             f"GATEWAY_SIGNUP={text!r} must be verified, open, invite, nobody, or domains:a.org,b.org"
         )
-    return SignupRule(domains=listed)
+    return SignupRule(domains=names)
 
 
 def _secrets(text: str) -> tuple[str, ...]:
-    secrets = _listed(text)
+    secrets = listed(text)
     if any(len(secret) < MIN_SECRET for secret in secrets):
         raise SettingsError(
             f"GATEWAY_SECRET: each secret has {MIN_SECRET} characters or more: `openssl rand -hex 32`"
@@ -300,32 +293,13 @@ def _email_from(text: str, smtp: SmtpUrl | None) -> str:
 
 def _networks(values: Mapping[str, str], name: str) -> tuple[Network, ...]:
     try:
-        return read_networks(_listed(values[name]))
+        return read_networks(listed(values[name]))
     except ValueError as error:
         raise SettingsError(f"{name}: {error}; write addresses or networks like 10.0.0.0/8") from error
 
 
-def _dollars(values: Mapping[str, str], name: str) -> Decimal | None:
-    if not values[name]:
-        return None
-    try:
-        dollars = Decimal(values[name])
-    except InvalidOperation:
-        dollars = Decimal(0)
-    if not dollars.is_finite() or dollars <= 0:
-        raise SettingsError(f"{name}={values[name]!r} must be US dollars, more than 0")
-    return dollars
-
-
 def _own_url(host: str, port: int) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
-def _integer(values: Mapping[str, str], name: str, low: int, high: int) -> int:
-    text = values[name]
-    if not text.isdecimal() or len(text) > 9 or not low <= int(text) <= high:
-        raise SettingsError(f"{name}={text!r} must be a whole number from {low} to {high}")
-    return int(text)
 
 
 def _public_url(text: str) -> str:
@@ -343,17 +317,13 @@ def _has_host(url: str) -> bool:
 
 
 def _hosts(text: str) -> tuple[str, ...]:
-    names = _listed(text)
+    names = listed(text)
     for name in names:
         if not HOST_NAME.fullmatch(name):
             raise SettingsError(
                 f"GATEWAY_ALLOWED_HOSTS: {name!r} must be a host name alone, without scheme, port or *"
             )
     return names
-
-
-def _listed(text: str) -> tuple[str, ...]:
-    return tuple(item.strip() for item in text.split(",") if item.strip())
 
 
 def _pair(text: str) -> tuple[str, int]:
@@ -375,20 +345,6 @@ def _bucket(name: str) -> str:
     return name
 
 
-def _seconds(values: Mapping[str, str], name: str, low: float = 0) -> float:
-    try:
-        seconds = float(values[name])
-    except ValueError:
-        seconds = -1
-    if not low <= seconds <= 86_400:
-        raise SettingsError(f"{name}={values[name]!r} must be seconds, from {low} to 86400")
-    return seconds
-
-
-def _path(values: Mapping[str, str], name: str) -> Path | None:
-    return Path(values[name]).expanduser().absolute() if values[name] else None
-
-
 def _markup(text: str) -> Decimal | None:
     if not text:
         return None
@@ -399,9 +355,3 @@ def _markup(text: str) -> Decimal | None:
     if not markup.is_finite() or markup < 1:
         raise SettingsError(f"GATEWAY_MARKUP={text!r} must be a number, 1 or more")
     return markup
-
-
-def _one_of(values: Mapping[str, str], name: str, allowed: tuple[str, ...]) -> str:
-    if values[name] not in allowed:
-        raise SettingsError(f"{name}={values[name]!r} must be one of {', '.join(allowed)}")
-    return values[name]

@@ -5,6 +5,8 @@ endpoint usually take, a look that cannot find the job done is put off: half of 
 waited for, so that the looks gather where the end is.
 """
 
+from registry.schema import Route
+
 __all__ = ["Cadence"]
 
 SOONEST_S = 0.05
@@ -22,6 +24,11 @@ class Cadence:
     def usual_s(self, endpoint: str) -> float | None:
         """Seconds that a job of this endpoint usually takes; None before the first has ended."""
         return self._usual.get(endpoint)
+
+    def expected_s(self, route: Route) -> float | None:
+        """Seconds that a job of a route usually takes: as was seen here, else as the registry says."""
+        typical = route.provider_cost.typical_seconds
+        return self.usual_s(route.endpoint) or (None if typical is None else float(typical))
 
     def ended(self, endpoint: str, seconds: float) -> None:
         """Learn from a job that ended well after so many seconds."""

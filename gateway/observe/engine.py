@@ -46,6 +46,7 @@ def engine_of(settings: Settings) -> EngineWatch | None:
             return None  # the provider says what is wrong with it
         token = settings.env.get("GATEWAY_ENGINE_TOKEN", "")
         return EngineWatch(EngineClient(fixed_address(host.strip("[]"), int(port), token)))
-    if importlib.util.find_spec("diffusers") is None:
+    # A gateway whose jobs others run starts none: each worker tells of its own.
+    if not settings.run_jobs or importlib.util.find_spec("diffusers") is None:
         return None
     return EngineWatch(EngineClient(address_in(settings.data_dir)))

@@ -15,6 +15,7 @@ from gateway.planning import usable
 from gateway.problems import Problem
 from gateway.routes.images import claim_of, job_answer
 from gateway.schemas import GenerateRequest, RawRequest
+from gateway.served import served_picture
 from registry.errors import Fault, InvalidInputs, UnknownModel, pointer
 from registry.schema import Model
 
@@ -57,7 +58,7 @@ async def generate_raw(
     job = answer.job
     if job.status != "completed":
         return job_answer(core, answer)
-    row, data = await core.image(job.images[0].id, principal.account_id)
+    row, data = await served_picture(core, job.images[0].id, principal.account_id)
     headers = {"X-Job-Id": job.id, "X-Cost-Usd": usd(job.charge_micros or 0), **answer.headers}
     if row.seed is not None:
         headers["X-Seed"] = str(row.seed)

@@ -16,6 +16,7 @@ from gateway.jobs.records import JobRow
 from gateway.problems import Problem, provider_problem
 from gateway.resends import Answer
 from gateway.schemas import EstimateView, GenerateRequest, JobView, json_response
+from gateway.served import served_picture
 from gateway.verify import extension_of
 from gateway.verify_svg import SVG
 from providers.errors import ProviderError, by_code
@@ -142,7 +143,7 @@ async def image(
     if signature is not None:
         core.links.check(image_id, expires, signature)
     owner = None if signature is not None else principal(request).account_id
-    row, data = await core.image(image_id, owner)
+    row, data = await served_picture(core, image_id, owner)
     return Response(
         content=data,
         media_type=row.content_type,

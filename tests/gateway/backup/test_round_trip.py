@@ -14,6 +14,7 @@ from gateway.accounts.principals import OPERATOR
 from gateway.backup.afterwards import HELD_BACK
 from gateway.delivery import outbox
 from gateway.schemas import GenerateRequest
+from gateway.served import served_picture
 from providers.base import Failed, Running
 from providers.errors import ProviderFailed
 
@@ -54,7 +55,7 @@ async def test_rows_pictures_and_money_come_back(world: World, places: Places, f
             for job in jobs:
                 assert await again.core.job(job.id, OPERATOR) == job
                 for image in job.images:
-                    _, data = await again.core.image(image.id, OPERATOR)
+                    _, data = await served_picture(again.core, image.id, OPERATOR)
                     assert data == await world.core.images.get(image.storage_key)
 
 

@@ -30,7 +30,7 @@ from providers.diffusers_modal.wire import (
 TOKEN = "t" * 32
 BUSY = HealthReply(
     pid=1, version="1", model="sdxl", queued=3, running=2, device="cuda", resident_bytes=4_000_000_000,
-    device_used_bytes=9_000_000_000, device_total_bytes=48_000_000_000, models=1, jobs_done=7, jobs_failed=1,
+    device_used_bytes=9_000_000_000, device_total_bytes=48_000_000_000, models=("sdxl",), jobs_done=7, jobs_failed=1,
     busy_seconds=12.5,
 )  # fmt: skip
 Answer = Callable[[], Awaitable[Reply | bytearray]]
