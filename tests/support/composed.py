@@ -259,8 +259,8 @@ class Containers:
         build = self._services[name].get("build")
         if build is None:
             return {}
-        dockerfile = read_dockerfile((DEPLOY.parent / build["dockerfile"]).read_text(), {})
-        last = list(dockerfile.stages.values())[-1].image
+        dockerfile = read_dockerfile((DEPLOY.parent / build["dockerfile"]).read_text())
+        last = dockerfile.last.image
         env = {key: value for key, value in last.env.items() if key != "PATH"}
         return {"env": env, "workdir": last.workdir, "entrypoint": last.entrypoint}
 
