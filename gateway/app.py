@@ -21,7 +21,6 @@ from gateway.core import Core
 from gateway.db.engine import DatabaseUnavailable, OutcomeUnknown
 from gateway.guard import Guard
 from gateway.observe.http_metrics import HttpMetrics
-from gateway.observe.metrics import Metrics
 from gateway.problems import Problem, problem_response
 from gateway.reload import reload_or_log
 from gateway.routes import (
@@ -220,7 +219,7 @@ def create_app(settings: Settings, ambient: Ambient | None = None, *, run_jobs: 
         ambient,
         settings.public_url,
         open_to_all=settings.auth == "open",
-        watch=HttpMetrics(lambda: _metrics(app.state), ambient.monotonic),
+        watch=HttpMetrics(app.state, ambient.monotonic),
     )
 
 
@@ -250,11 +249,6 @@ def database_problem(request: Any, error: DatabaseUnavailable) -> Response[bytes
         retryable=True,
     )
     return problem_response(request, problem)
-
-
-def _metrics(state: State) -> Metrics | None:
-    core: Core | None = state.get("core")
-    return None if core is None else core.metrics
 
 
 def _core(state: State) -> Core:
