@@ -40,6 +40,7 @@ from gateway.db.tables import job
 from gateway.jobs import queries
 from gateway.jobs.admit import NewJob, admit
 from gateway.jobs.records import JobRow, NewAttempt
+from gateway.observe.sums import past, sums
 from gateway.schemas import JobList, as_json
 from gateway.settings import load_settings
 from gateway.views import job_view
@@ -101,6 +102,18 @@ def job_list(conn: Connection) -> Any:
     """As `/api/jobs`."""
     found = queries.list_jobs(conn, ANN, limit=PAGE + 1)
     return JobList(jobs=tuple(map(shown, found)), next_cursor=None)
+
+
+def scrape(at: int, *, whole: bool) -> Answer:
+    """As `/metrics`: each time, or as it is once in five minutes, when days that are over are read too."""
+    known: list[Any] = []
+
+    def answer(conn: Connection) -> Any:
+        if whole or not known:
+            known[:] = [past(conn, at)]
+        return sum(sums(conn, at, known[0]).jobs.values())
+
+    return answer
 
 
 async def milliseconds(db: Database, answer: Answer, times: int) -> tuple[float, float, float]:
@@ -236,6 +249,8 @@ async def measure(name: str, urls: tuple[str, str], kinds: list[Kind], arguments
             "a page of the ledger": (page(), None),
             "the ledger's refunds": (page(MovementFilter(kinds=("refund",))), None),
             "a month's statement": (month(last, end), None),
+            "the figures of /metrics": (scrape(end, whole=False), 100),
+            "the figures of /metrics, days that are over too": (scrape(end, whole=True), None),
         }
         for what, (answer, target) in reads.items():
             median, slowest, cpu = await milliseconds(full, answer, arguments.times)

@@ -102,8 +102,11 @@ def _has_metrics_token(connection: Connection, core: Core) -> bool:
     token = core.settings.metrics_token
     if token is None:
         return False
-    sent = connection.headers.getall("authorization", [])
-    return any(hmac.compare_digest(one.encode(), f"Bearer {token}".encode()) for one in sent)
+    for one in connection.headers.getall("authorization", []):
+        scheme, _, sent = one.partition(" ")
+        if scheme.lower() == "bearer" and hmac.compare_digest(sent.strip().encode(), token.encode()):
+            return True
+    return False
 
 
 def _missing(access: str, scopes: frozenset[Scope]) -> Problem:

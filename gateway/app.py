@@ -21,7 +21,6 @@ from gateway.db.engine import DatabaseUnavailable, OutcomeUnknown
 from gateway.guard import Guard
 from gateway.observe.http_metrics import HttpMetrics
 from gateway.observe.logs import configure_logs
-from gateway.observe.metrics import Metrics
 from gateway.problems import Problem, problem_response
 from gateway.reload import reload_or_log
 from gateway.roles import Role, worker_settings
@@ -240,7 +239,7 @@ def create_app(
         ambient,
         settings.public_url,
         open_to_all=settings.auth == "open",
-        watch=HttpMetrics(lambda: _metrics(app.state), ambient.monotonic),
+        watch=HttpMetrics(app.state, ambient.monotonic),
     )
     return guard
 
@@ -271,11 +270,6 @@ def database_problem(request: Any, error: DatabaseUnavailable) -> Response[bytes
         retryable=True,
     )
     return problem_response(request, problem)
-
-
-def _metrics(state: State) -> Metrics | None:
-    core: Core | None = state.get("core")
-    return None if core is None else core.metrics
 
 
 def _core(state: State) -> Core:

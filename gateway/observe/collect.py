@@ -140,7 +140,7 @@ class Figures:
         disk = os.statvfs(self._core.settings.data_dir)
         values["gateway_disk_free_bytes"] = {(): disk.f_bavail * disk.f_frsize}
         counted = self._shared.collect() if self._shared else self._core.metrics.collect()
-        system = self._shared.system() if self._shared else ProcessCollector(registry=None).collect()
+        system = self._shared.usage() if self._shared else ProcessCollector(registry=None).collect()
         made = {metric.name: metric for metric in (*counted, *system)}
         return [_family(row, values.get(row.name), made.get(row.family)) for row in NAMES]
 

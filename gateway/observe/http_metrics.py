@@ -1,10 +1,13 @@
 """Counts requests, and how long it takes until their answers begin."""
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
+from litestar.datastructures import State
 from litestar.types import Message, Scope, Send
 
-from gateway.observe.metrics import Metrics
+if TYPE_CHECKING:
+    from gateway.core import Core
 
 __all__ = ["HttpMetrics"]
 
@@ -13,12 +16,12 @@ class HttpMetrics:
     """Listens to the answers of an application.
 
     Args:
-        metrics: gives what counts, once the application has started; None before.
+        state: the application's, which has its `core` once it has started.
         monotonic: seconds.
     """
 
-    def __init__(self, metrics: Callable[[], Metrics | None], monotonic: Callable[[], float]) -> None:
-        self._metrics = metrics
+    def __init__(self, state: State, monotonic: Callable[[], float]) -> None:
+        self._state = state
         self._monotonic = monotonic
 
     def __call__(self, scope: Scope, send: Send) -> Send:
@@ -37,8 +40,8 @@ class HttpMetrics:
         return counted
 
     def _count(self, scope: Scope, status: int, seconds: float) -> None:
-        metrics = self._metrics()
-        if metrics is not None:
+        core: Core | None = self._state.get("core")
+        if core is not None:
             # The router puts the template there when it has found a route.
             route = scope.get("path_template") or ""
-            metrics.request(str(scope.get("method", "")), str(route), status, seconds)
+            core.metrics.request(str(scope.get("method", "")), str(route), status, seconds)

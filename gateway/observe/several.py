@@ -72,7 +72,7 @@ class Shared:
         """The ids of those that live."""
         return {pid for pid in self.processes() if Path("/proc", str(pid)).exists()}
 
-    def system(self) -> Iterable[Metric]:
+    def usage(self) -> Iterable[Metric]:
         """What the system says of them, added up."""
         found: dict[str, list[Metric]] = {}
         for pid in sorted(self.alive()):

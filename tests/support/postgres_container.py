@@ -46,7 +46,9 @@ def main(folder: Path) -> None:
     if not (folder / "PG_VERSION").exists():
         make(folder)
     (folder / "postmaster.pid").unlink(missing_ok=True)
-    os.execv(binary("postgres"), ["postgres", "-D", str(folder), "-c", "listen_addresses=*", "-k", "/tmp"])
+    # By its whole path: it looks for its files beside that.
+    server = str(binary("postgres"))
+    os.execv(server, [server, "-D", str(folder), "-c", "listen_addresses=*", "-k", "/tmp"])
 
 
 def make(folder: Path) -> None:

@@ -35,6 +35,7 @@ async def test_the_token_opens_it_and_nothing_else(tmp_path: Path) -> None:
                 sent = {"Authorization": f"Bearer {wrong}".encode("latin-1")}
                 assert (await nobody.get("/metrics", headers=sent)).status_code == 401, wrong
             assert await status(nobody, Authorization=f"Basic {TOKEN}") == (401, "authentication_required")
+            assert await status(nobody, Authorization=f"bearer {TOKEN}") == (200, "")
         async with client(app, TOKEN) as scraper:
             assert await status(scraper) == (200, "")
             for path in ("/api/jobs", "/api/admin/jobs", "/api/models"):

@@ -73,7 +73,7 @@ def test_what_each_counts_is_summed_and_what_the_dead_show_is_gone(tmp_path: Pat
             assert found["gateway_provider_shut"] == 1
             assert found["gateway_books_findings"] == 2
             assert together.alive() == {first.pid, second.pid}
-            alone = values(Shared(tmp_path / FOLDER).system())
+            alone = values(Shared(tmp_path / FOLDER).usage())
             assert alone["process_resident_memory_bytes"] > 2 * 10_000_000
             assert alone["process_open_fds"] >= 2 * 3
         # It has died: what it did stays, what it was is no more.

@@ -135,12 +135,16 @@ async def test_a_step_that_no_model_can_do_is_left_out_before_it_is_quoted(world
 
 async def test_cancel_reaches_the_step_that_runs(world) -> None:
     gate = Gate(Running())
-    world.script().answers([handle()], [gate])
+
+    async def stop() -> None:
+        world.script().poll.append(Failed(error=JobCanceled("stopped")))
+
+    world.script().answers([handle()], [gate], [stop])
     job_id = await start(world)
     await gate.reached.wait()
     gate.open.set()
-    world.script().poll.append(Failed(error=JobCanceled("stopped")))
-    job = await world.core.cancel(job_id, OPERATOR)
+    await world.core.cancel(job_id, OPERATOR)
+    job = await world.ended(job_id)
     await failed(world, job, "canceled", "canceled")
     assert world.script().canceled == [handle()]
     assert [step.status for step in job.steps] == ["canceled"]
