@@ -44,6 +44,7 @@ bench: $(STAMP) ## Run the benchmarks and print their tables
 	$(BIN)/python -m bench.http_client
 	$(BIN)/python -m bench.auth
 	$(BIN)/python -m bench.billing
+	$(BIN)/python -m bench.observe
 	$(BIN)/python -m bench.engine
 
 audit: $(STAMP) ## Look the pinned versions up among the known holes (needs a network; gates nothing)

@@ -35,3 +35,9 @@ def test_billings_benchmark_runs_on_rows_that_agree(more: tuple[str, ...]) -> No
     assert "usage by day and model" in said
     assert "admission" in said
     assert "verified: 0 findings" in said
+
+
+def test_the_benchmark_of_being_watched_runs() -> None:
+    said = run("observe", "--rounds", "1", "--times", "20")
+    assert "spans of a job, off" in said
+    assert "a line, json" in said

@@ -72,7 +72,7 @@ class Redactor:
         found = sorted({one for one in secrets if len(one) >= MIN_VALUE}, key=len, reverse=True)
         self._values = re.compile("|".join(map(re.escape, found))) if found else None
 
-    def text(self, text: str) -> str:
+    def cleaned(self, text: str) -> str:
         """A text without secrets."""
         if self._values is not None:
             text = self._values.sub(REDACTED, text)
@@ -91,7 +91,7 @@ class Redactor:
             elif plain in PROMPT_FIELDS:
                 event[name] = LEFT_OUT
             elif isinstance(value, str):
-                event[name] = self.text(value)
+                event[name] = self.cleaned(value)
         return event
 
 

@@ -103,7 +103,7 @@ class Requests:
             span.rename(f"{method} {route}")
             span.set(genai.ROUTE, route)
             secret = route.startswith(SECRET_PATHS)
-            span.set(genai.PATH, route if secret else self._redactor.text(scope["path"]))
+            span.set(genai.PATH, route if secret else self._redactor.cleaned(scope["path"]))
         found = scope["state"].get("principal")
         if found is not None:
             span.set(genai.ACCOUNT, found.account_id)

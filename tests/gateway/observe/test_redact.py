@@ -35,13 +35,13 @@ SAID = [
 
 @pytest.mark.parametrize(("line", "secret"), SAID, ids=[str(place) for place in range(len(SAID))])
 def test_what_looks_like_a_credential_is_not_said(line: str, secret: str | None) -> None:
-    told = Redactor().text(line)
+    told = Redactor().cleaned(line)
     assert "[redacted]" in told
     assert secret is None or secret not in told
 
 
 def test_whose_a_key_is_stays() -> None:
-    assert Redactor().text(f"the key {KEY.text} was sent") == f"the key igw_{KEY.id}_[redacted] was sent"
+    assert Redactor().cleaned(f"the key {KEY.text} was sent") == f"the key igw_{KEY.id}_[redacted] was sent"
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_whose_a_key_is_stays() -> None:
     ],
 )
 def test_what_is_no_secret_is_said_as_it_is(line: str) -> None:
-    assert Redactor().text(line) == line
+    assert Redactor().cleaned(line) == line
 
 
 def test_the_settings_own_secrets_are_not_said_whatever_they_look_like() -> None:
@@ -70,7 +70,7 @@ def test_the_settings_own_secrets_are_not_said_whatever_they_look_like() -> None
     }
     redactor = Redactor(secrets_of(env))
     line = "another battery of old; p@ssw0rd; p%40ssw0rd; plain-looking; not-secret.example.org"
-    assert redactor.text(line) == "[redacted]; [redacted]; [redacted]; [redacted]; not-secret.example.org"
+    assert redactor.cleaned(line) == "[redacted]; [redacted]; [redacted]; [redacted]; not-secret.example.org"
 
 
 def test_fields_are_judged_by_their_names() -> None:
@@ -86,4 +86,4 @@ def test_fields_are_judged_by_their_names() -> None:
 
 def test_a_sessions_token_is_not_said() -> None:
     session, _ = new_session(AMBIENT, "acc_1", "127.0.0.0/24", "a browser", 0)
-    assert Redactor().text(f"got {session.token}.") == "got igs_[redacted]."
+    assert Redactor().cleaned(f"got {session.token}.") == "got igs_[redacted]."
