@@ -339,10 +339,8 @@ class Line:
     def may_repeat(self, error: ProviderError) -> bool:
         """Whether the same call is tried once more."""
         again = error.retry_same or (
-            # Lost with the process that had it, when we were stopped too: run it once more.
-            isinstance(error, JobLost)
-            and self.recovered
-            and self.provider.idempotent_submit(self.candidate.route)
+            # Lost with the engine that had it, which bills nothing: run it once more.
+            isinstance(error, JobLost) and self.provider.idempotent_submit(self.candidate.route)
         )
         return again and self.tries < MAX_TRIES
 

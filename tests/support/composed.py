@@ -4,19 +4,20 @@ mounts of its own (Linux namespaces), kept alive by supervisord as Docker would 
 What belongs to an image of somebody else's, and not to compose.yaml, is in `support.stand_ins`.
 """
 
+import http.client
 import os
 import shlex
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from xmlrpc.client import Fault, ServerProxy
+from xmlrpc.client import Fault, ServerProxy, Transport
 
-from supervisor.xmlrpc import SupervisorTransport
 from support.compose import env_file, read_compose
 from support.dockerfile import read_dockerfile
 from support.gateway_process import until
@@ -60,9 +61,8 @@ class Containers:
         self._services: dict[str, dict[str, Any]] = {}
         self._stand_ins: dict[str, StandIn] = {}
         self._made: list[Path] = []
-        self._server = ServerProxy(
-            "http://127.0.0.1", SupervisorTransport(None, None, f"unix://{self._socket}")
-        )
+        self._transport = _Transport(self._socket)
+        self._server = ServerProxy("http://127.0.0.1", self._transport)
         self._supervisor: subprocess.Popen[bytes] | None = None
 
     def _read(self, profile: str, env: Mapping[str, str]) -> None:
@@ -148,6 +148,7 @@ class Containers:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._transport.close()
         if self._supervisor is not None:
             self._supervisor.terminate()
             try:
@@ -339,6 +340,23 @@ class Containers:
             assert info["exitstatus"] == 0, f"{container} failed:\n{self.log(container)}"
             return True
         return False
+
+
+class _Transport(Transport):
+    """XML-RPC to a socket in the file system. Supervisor's own leaves connections open."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._path = path
+
+    def make_connection(self, host: Any) -> http.client.HTTPConnection:
+        """A new one for each call."""
+        self.close()
+        connection = http.client.HTTPConnection("localhost")
+        connection.sock = socket.socket(socket.AF_UNIX)
+        connection.sock.connect(str(self._path))
+        self._connection = host, connection
+        return connection
 
 
 def _ip(*arguments: str) -> None:

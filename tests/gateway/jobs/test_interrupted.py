@@ -10,7 +10,7 @@ from support.scripted_provider import done, handle
 
 from gateway.accounts.principals import OPERATOR
 from gateway.db.engine import DatabaseUnavailable
-from gateway.jobs.line import CANCEL_PATIENCE_S
+from gateway.jobs.line import CANCEL_PATIENCE_S, MAX_TRIES
 from gateway.jobs.records import JobRow
 from providers.base import Failed, Running, Succeeded
 from providers.errors import (
@@ -145,9 +145,24 @@ async def test_stopped_while_sending_to_one_that_knows_it_again(world) -> None:
     assert len({call.id for call in world.script("sure").calls}) == 1
 
 
-async def test_a_job_lost_while_we_ran_fails(world) -> None:
-    world.script("sure").answers([handle("sure")], [Failed(error=JobLost("gone"))])
+async def test_a_job_that_its_engine_lost_runs_once_more(world) -> None:
+    gone = [Failed(error=JobLost("gone", retry_after=0))]
+    world.script("sure").answers([handle("sure")], gone)
+    world.script("sure").answers([handle("sure")], [done()])
+    job = await world.run("sure")
+    await charged(world, job)
+    assert tries(job) == [("sure", "failed", "provider_lost_job"), ("sure", "succeeded", None)]
+
+
+async def test_a_job_that_takes_its_engine_along_fails(world) -> None:
+    for _ in range(MAX_TRIES):
+        world.script("sure").answers([handle("sure")], [Failed(error=JobLost("gone", retry_after=0))])
     await failed(world, await world.run("sure"), "provider_lost_job")
+
+
+async def test_a_job_that_somebody_else_lost_is_not_sent_again(world) -> None:
+    world.script().answers([handle()], [Failed(error=JobLost("gone"))])
+    await failed(world, await world.run(), "provider_lost_job")
 
 
 async def test_a_job_lost_while_we_were_down_runs_once_more(world) -> None:
