@@ -73,7 +73,7 @@ class GatewayClient:
         body: dict[str, Any] | None = None,
         headers: dict[str, str] | None = None,
     ) -> dict[str, Any]:
-        """One call with a JSON answer.
+        """One call with a JSON answer; an empty one where there is nothing to say (204).
 
         Raises:
             GatewayFailure: the gateway refused.
@@ -81,7 +81,7 @@ class GatewayClient:
         """
         response = await self._http.request(method, path, json=body, headers=headers)
         _check(response)
-        answer: dict[str, Any] = response.json()
+        answer: dict[str, Any] = response.json() if response.content else {}
         return answer
 
     async def report(self, path: str, media_type: str) -> str:

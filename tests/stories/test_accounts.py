@@ -227,3 +227,14 @@ def test_off_loopback_keys_are_required(own_gateway: Callable[..., GatewayProces
     assert gateway.http.get("/api/account").status_code == 401
     # The command line of this machine goes on as before.
     assert "local operator" in gateway.done("account", "list")
+
+
+def test_the_first_admin_is_made_on_the_command_line(closed: GatewayProcess) -> None:
+    """As somebody does who has a gateway on another machine, or in a container."""
+    who = {"email": "root@example.org", "password": "tread softly 17 herons"}
+    made = closed.done("admin", "create", who["email"], "--password", who["password"])
+    session = closed.http.post("/api/auth/signin", json=who)
+    assert session.status_code == 200, session.text
+    assert session.json()["accountId"] == made
+    headers = {"Authorization": f"Bearer {session.json()['token']}"}
+    assert closed.http.get("/api/admin/accounts", headers=headers).status_code == 200

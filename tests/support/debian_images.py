@@ -73,7 +73,7 @@ class Builder:
             others = {name: self._stage(file, file.stages[name]) for name in froms}
             root = self._folder / (stage.name or "image") / key[:12]
             root.parent.mkdir(exist_ok=True)
-            _run("cp", "-a", str(base), str(root))
+            _linked(base, root)
             for step in stage.steps:
                 if isinstance(step, Run):
                     self._step(root, step)
@@ -115,7 +115,7 @@ class Builder:
         for source in step.sources:
             if stage is not None:
                 to.mkdir(parents=True, exist_ok=True)
-                _run("cp", "-a", f"{stage / source.strip('/')}/.", str(to))
+                _run("cp", "-al", f"{stage / source.strip('/')}/.", str(to))
                 continue
             files = [name for name in self._files if name == source or name.startswith(f"{source}/")]
             files = [name for name in files if (self._context / name).is_file()]
@@ -125,6 +125,14 @@ class Builder:
                 target = to / (inner or Path(name).name) if inner or step.to.endswith("/") else to
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(self._context / name, target)
+
+
+def _linked(base: Path, root: Path) -> None:
+    """A copy that shares the files which nothing writes in place: apt and pip put new ones where old ones were."""
+    _run("cp", "-al", str(base), str(root))
+    for written in ("etc", "var"):
+        _run("rm", "-rf", str(root / written))
+        _run("cp", "-a", str(base / written), str(root / written))
 
 
 def _key(file: Dockerfile, stage: Stage) -> str:
