@@ -48,8 +48,14 @@ def containers() -> Iterator[Containers]:
 @pytest.fixture(scope="module")
 def stack(containers: Containers, fal: LoopbackFal) -> Containers:
     """All of them, healthy."""
-    # An operator's .env; fal is on this machine, so its pictures come from a private address.
-    more = {**fal.env(), "FAL_WEBHOOKS": "off", "GATEWAY_FETCH_ALLOW": fal.url.removeprefix("http://")}
+    # An operator's .env; this test calls by address, and finds fal on this machine.
+    network = containers.outside.rpartition(".")[0]
+    more = {
+        **fal.env(),
+        "FAL_WEBHOOKS": "off",
+        "GATEWAY_FETCH_ALLOW": fal.url.removeprefix("http://"),
+        "GATEWAY_ALLOWED_HOSTS": ",".join(f"{network}.{number}" for number in range(2, 40)),
+    }
     containers.up("scale", more)
     return containers
 
@@ -64,11 +70,13 @@ def ann(stack: Containers) -> dict[str, str]:
     made = stack.run("front-1", "gateway", "admin", "create", EMAIL, "--password", PASSWORD)
     assert made.returncode == 0, made.stderr
     login = {"email": EMAIL, "password": PASSWORD}
-    session = httpx.post(f"{door(stack)}/api/auth/signin", json=login, trust_env=False).json()
+    signed_in = httpx.post(f"{door(stack)}/api/auth/signin", json=login, trust_env=False)
+    assert signed_in.status_code == 200, signed_in.text
+    session = signed_in.json()
     headers = {"Authorization": f"Bearer {session['token']}"}
     paid = httpx.post(
         f"{door(stack)}/api/admin/topup",
-        json={"accountId": session["accountId"], "usd": "100", "reference": "r1"},
+        json={"accountId": session["accountId"], "amount": "100", "reference": "r1"},
         headers=headers,
         trust_env=False,
     )
@@ -110,7 +118,9 @@ def test_a_job_goes_through_all_of_them(stack: Containers, fal: LoopbackFal, ann
         for n in (1, 2)
     )
     with one, two:
-        job_id = one.post("/api/images/generate", json=body).json()["jobId"]
+        let_in = one.post("/api/images/generate", json=body)
+        assert let_in.status_code == 202, let_in.text
+        job_id = let_in.json()["jobId"]
         with two.stream("GET", f"/api/jobs/{job_id}/events") as stream:
             told = read_events(stream.iter_lines())
             assert next(told).name == "status"

@@ -148,7 +148,6 @@ class Containers:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._transport.close()
         if self._supervisor is not None:
             self._supervisor.terminate()
             try:
@@ -163,6 +162,7 @@ class Containers:
         for made in self._made:
             made.rmdir()
         shutil.rmtree(self.folder, ignore_errors=True)
+        self._transport.close()
 
     @property
     def _socket(self) -> Path:

@@ -48,7 +48,7 @@ def main(folder: Path) -> None:
     (folder / "postmaster.pid").unlink(missing_ok=True)
     # By its whole path: it looks for its files beside that.
     server = str(binary("postgres"))
-    os.execv(server, [server, "-D", str(folder), "-c", "listen_addresses=*", "-k", "/tmp"])
+    os.execv(server, [server, "-D", str(folder), "-c", "listen_addresses=*", "-k", str(folder)])
 
 
 def make(folder: Path) -> None:
@@ -62,9 +62,9 @@ def make(folder: Path) -> None:
         run("initdb", "-D", str(folder), "-U", user, *ways, *encoding)
     with (folder / "pg_hba.conf").open("a") as rules:
         rules.write("host all all all scram-sha-256\n")
-    control = ["-D", str(folder), "-w", "-o", "-c listen_addresses='' -k /tmp"]
+    control = ["-D", str(folder), "-w", "-o", f"-c listen_addresses='' -k {folder}"]
     run("pg_ctl", *control, "start")
-    run("createdb", "--host", "/tmp", "--username", user, database)
+    run("createdb", "--host", str(folder), "--username", user, database)
     run("pg_ctl", *control, "-m", "fast", "stop")
 
 
