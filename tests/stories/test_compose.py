@@ -4,6 +4,7 @@ each in a network of its own; and whichever of them is killed, nothing is lost a
 
 import itertools
 import json
+import ssl
 import threading
 import time
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from email.policy import default
 
 import httpx
 import pytest
+import trustme
 from prometheus_client.parser import text_string_to_metric_families
 from support.composed import Containers, reason_not_to
 from support.gateway_process import until
@@ -29,10 +31,17 @@ OPEN = ("scheduled", "queued", "running", "storing", "unknown")
 
 
 @pytest.fixture(scope="module")
-def fal(containers: Containers) -> Iterator[LoopbackFal]:
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture(scope="module")
+def fal(containers: Containers, authority: trustme.CA) -> Iterator[LoopbackFal]:
     server = LoopbackFal()
     # Where the containers reach this machine.
     server.host = containers.outside
+    server.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert(containers.outside).configure_cert(server.tls)
     with server:
         yield server
 
@@ -46,14 +55,17 @@ def containers() -> Iterator[Containers]:
 
 
 @pytest.fixture(scope="module")
-def stack(containers: Containers, fal: LoopbackFal) -> Containers:
+def stack(containers: Containers, fal: LoopbackFal, authority: trustme.CA) -> Containers:
     """All of them, healthy."""
     # An operator's .env; this test calls by address, and finds fal on this machine.
     network = containers.outside.rpartition(".")[0]
+    trusted = containers.folder / "authority.pem"
+    authority.cert_pem.write_to_path(str(trusted))
     more = {
         **fal.env(),
         "FAL_WEBHOOKS": "off",
-        "GATEWAY_FETCH_ALLOW": fal.url.removeprefix("http://"),
+        "GATEWAY_FETCH_ALLOW": fal.url.removeprefix("https://"),
+        "SSL_CERT_FILE": str(trusted),
         "GATEWAY_ALLOWED_HOSTS": ",".join(f"{network}.{number}" for number in range(2, 40)),
     }
     containers.up("scale", more)
@@ -176,6 +188,8 @@ class Load:
         self.told: dict[str, str] = {}
         """The ids of jobs, by the prompt that they were asked with."""
         self.stop = threading.Event()
+        self.wrong: list[BaseException] = []
+        """What no client should see."""
         self.threads = [threading.Thread(target=self._client) for _ in range(3)]
 
     def __enter__(self) -> "Load":
@@ -188,11 +202,20 @@ class Load:
         for thread in self.threads:
             thread.join()
 
+    def count(self) -> int:
+        """Of jobs that were let in so far."""
+        assert self.wrong == []
+        return len(self.told)
+
     def _client(self) -> None:
         with httpx.Client(base_url=self.url, timeout=20, trust_env=False) as http:
             while not self.stop.is_set():
-                prompt = f"fox number {next(self.numbers)}"
-                self.told[prompt] = self._ask(http, prompt)
+                prompt = f"fox-{next(self.numbers)}"
+                try:
+                    self.told[prompt] = self._ask(http, prompt)
+                except BaseException as error:
+                    self.wrong.append(error)
+                    return
 
     def _ask(self, http: httpx.Client, prompt: str) -> str:
         body = {"model": "flux-dev", "inputs": {"prompt": prompt, "size": "64x64"}}
@@ -217,14 +240,12 @@ def test_whichever_is_killed_nothing_is_lost(
     before = {job.id for job in fal.jobs}
     with Load(door(stack), ann) as load:
         for container in KILLED:
-            known = len(load.told)
-            until("jobs are let in", lambda n=known: len(load.told) >= n + 3, 60)
+            known = load.count()
+            until("jobs are let in", lambda n=known: load.count() >= n + 3, 60)
             stack.kill(container)
             until(f"{container} is healthy again", lambda one=container: stack.healthy(one), 60)
-            known = len(load.told)
-            until(
-                f"jobs are let in after {container} was killed", lambda n=known: len(load.told) >= n + 2, 90
-            )
+            known = load.count()
+            until(f"jobs are let in after {container} was killed", lambda n=known: load.count() >= n + 2, 90)
     with httpx.Client(base_url=door(stack), headers=ann, timeout=30, trust_env=False) as http:
         until("every job has ended", lambda: settled(http, fal), 180)
         jobs = {prompt: http.get(f"/api/jobs/{job_id}").json() for prompt, job_id in load.told.items()}

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import ssl
 import struct
 import threading
 from asyncio import IncompleteReadError, StreamReader, StreamWriter
@@ -68,6 +69,8 @@ class HttpServer:
     """
 
     host = "127.0.0.1"
+    tls: ssl.SSLContext | None = None
+    """For who is not on this machine: a key goes over no open network."""
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
@@ -90,7 +93,7 @@ class HttpServer:
     @property
     def url(self) -> str:
         """Where it is, without a slash at the end; stays while it is away."""
-        return f"http://{self.host}:{self.port}"
+        return f"{'https' if self.tls else 'http'}://{self.host}:{self.port}"
 
     def go_away(self) -> None:
         """Close the door: connections are refused, open ones are reset."""
@@ -115,7 +118,9 @@ class HttpServer:
         asyncio.run_coroutine_threadsafe(run(), self._loop).result(30)
 
     async def _start(self, port: int) -> None:
-        self._server = await asyncio.start_server(self._serve, self.host, port, backlog=512, limit=1 << 20)
+        self._server = await asyncio.start_server(
+            self._serve, self.host, port, backlog=512, limit=1 << 20, ssl=self.tls
+        )
         self.port: int = self._server.sockets[0].getsockname()[1]
 
     async def _stop(self) -> None:
