@@ -184,11 +184,12 @@ class Scripts:
         """
         current = MigrationContext.configure(connection).get_current_revision()
         if current is None:
-            if inspect(connection).get_table_names():
-                raise DatabaseError(
-                    f"{name} has tables but no revision: it is not a database of this gateway."
-                )
-            return None
+            if not inspect(connection).get_table_names():
+                return None
+            # Another process may have made them, with their revision, between the two looks.
+            current = MigrationContext.configure(connection).get_current_revision()
+        if current is None:
+            raise DatabaseError(f"{name} has tables but no revision: it is not a database of this gateway.")
         if not self.knows(current):
             raise DatabaseTooNew(
                 f"{name} is at revision {current}, and this version knows up to {self.head}. Run the version "

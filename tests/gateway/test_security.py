@@ -223,6 +223,7 @@ def test_no_code_of_a_users_is_run() -> None:
                         wrong.append(f"{place}:{node.lineno} {keyword.arg}")
     assert wrong == []
     assert started == {
+        "gateway/backup/pg_tools.py",
         "gateway/cli/backend.py",
         "gateway/media/decode.py",
         "providers/diffusers_modal/supervisor.py",

@@ -144,6 +144,7 @@ def test_config_hides_secrets(run) -> None:
     secrets = {s.name: "hush" for s in SETTINGS if s.secret} | {
         "GATEWAY_DATABASE_URL": "sqlite:///hush",
         "GATEWAY_SECRET": "hush" * 8,
+        "GATEWAY_METRICS_TOKEN": "hush" * 4,
         "GATEWAY_SMTP_URL": "smtp://a:hush@b.org",
         "GATEWAY_EMAIL_FROM": "a@b.org",
     }

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Connection, inspect
+from sqlalchemy import Connection, event, inspect
 from support.databases import plain_engine
 from support.gateway_process import clean_environment, free_port
 from support.postgres import PostgresServer
@@ -20,7 +20,8 @@ import billing.tables
 import gateway.db.tables
 from gateway.db import migrate
 from gateway.db.engine import DatabaseError, DatabaseUnavailable
-from gateway.db.migrate import DatabaseTooNew, MigrationFailed, UpgradeResult, upgrade
+from gateway.db.migrate import MIGRATIONS, DatabaseTooNew, MigrationFailed, Scripts, UpgradeResult, upgrade
+from gateway.db.postgres_server import open_engine, postgres_url
 
 HEAD = "0008"
 METADATA = [gateway.db.tables.metadata, billing.tables.metadata]
@@ -124,6 +125,24 @@ def test_of_several_processes_one_does_it(empty: str) -> None:
     assert [process.returncode for process in running] == [0] * 4
     assert said.count("None") == 1
     assert said.count(HEAD) == 3
+
+
+def test_what_another_process_makes_between_two_looks_is_ours(empty: str) -> None:
+    """A look finds no revision, then tables that were made meanwhile."""
+    engine = open_engine(postgres_url(empty), connections=1)
+    made: list[str] = []
+
+    def make(*_: object) -> None:
+        if not made:
+            made.append("now")
+            upgrade(empty, at=1)
+
+    scripts = Scripts(MIGRATIONS)
+    with engine.connect() as connection:
+        event.listen(engine, "after_cursor_execute", make)
+        assert scripts.current(connection, "it") == HEAD
+    engine.dispose()
+    assert made == ["now"]
 
 
 @pytest.mark.parametrize("change", ["update {} set at = 5", "delete from {}", "truncate {}"])
