@@ -4,6 +4,8 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 # Two processes, a file of tests each: most tests wait for a gateway or an engine to start.
 SPREAD := -n 2 --dist loadfile
+# The long ones mostly wait.
+SLOW_SPREAD := -n 3 --dist loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test test-all check format bench audit wheel clean
@@ -27,7 +29,7 @@ test: $(STAMP) ## Run the tests (minutes)
 	$(BIN)/pytest $(SPREAD) -m 'not slow'
 
 test-all: test ## Run the slow tests too: kill loops and long runs
-	$(BIN)/pytest $(SPREAD) -m slow
+	$(BIN)/pytest $(SLOW_SPREAD) -m slow
 
 check: $(STAMP) ## Lint, types, layers
 	$(BIN)/ruff format --check .

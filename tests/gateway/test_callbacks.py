@@ -30,6 +30,8 @@ from gateway.jobs import cadence
 from gateway.lifespan import running
 from gateway.settings import load_settings
 
+pytestmark = pytest.mark.slow
+
 ON = {"FAL_WEBHOOKS": "on", "FAL_USER_ID": USER}
 AT_ONCE = {"GATEWAY_SHUTDOWN_GRACE_S": "0"}
 BODY = {"model": "flux-dev", "inputs": {"prompt": "a fox", "size": "128x128"}}

@@ -49,7 +49,9 @@ def fal() -> Iterator[LoopbackFal]:
 @pytest.fixture(scope="module")
 def paid(fal: LoopbackFal, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
     """A gateway with fal's key, for the stories that leave it as it was; its books are checked."""
-    running = GatewayProcess(tmp_path_factory.mktemp("paid") / "data", **fal.env()).start()
+    # Nothing listens there: fal makes the pictures, and an engine takes seconds to start.
+    env = {**fal.env(), "GATEWAY_ENGINE": "127.0.0.1:9"}
+    running = GatewayProcess(tmp_path_factory.mktemp("paid") / "data", **env).start()
     yield running
     running.check_books()
     running.close()

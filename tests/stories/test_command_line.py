@@ -13,6 +13,8 @@ import pytest
 from PIL import Image
 from support.gateway_process import GatewayProcess, clean_environment
 
+pytestmark = pytest.mark.slow
+
 COMMAND = [sys.executable, "-m", "gateway", "generate"]
 
 
@@ -60,7 +62,6 @@ def test_an_estimate(gateway: GatewayProcess, tmp_path: Path) -> None:
     assert ended.stdout.startswith(b"0.03 USD with flux-dev")
 
 
-@pytest.mark.slow
 def test_a_terminal_shows_a_progress_bar(gateway: GatewayProcess, tmp_path: Path) -> None:
     leader, follower = pty.openpty()
     env = {**gateway.env, "TERM": "xterm-256color", "COLUMNS": "100"}
@@ -79,7 +80,6 @@ def test_a_terminal_shows_a_progress_bar(gateway: GatewayProcess, tmp_path: Path
     assert re.search(rb"\d+/200", shown)
 
 
-@pytest.mark.slow
 def test_without_a_gateway_it_opens_the_folder_itself(tmp_path: Path) -> None:
     env = clean_environment(GATEWAY_DATA_DIR=str(tmp_path / "data"), GATEWAY_PORT="1")
     ended = run(env, tmp_path, "a hill", "-o", "out.png", "--size", "64x64")

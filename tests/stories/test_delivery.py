@@ -15,6 +15,8 @@ from support.gateway_process import GatewayProcess, until
 from support.hook_server import HookServer, status
 from support.mailbox import Mailbox, link_of
 
+pytestmark = pytest.mark.slow
+
 PASSWORD = "violet hammock tundra 42"
 ASK = {"model": "embedded-mini", "inputs": {"prompt": "a red circle", "size": "64x64", "steps": 2}}
 
@@ -75,7 +77,6 @@ def picture_of(mail: EmailMessage) -> bytes:
     return bytes(part.get_content())
 
 
-@pytest.mark.slow
 def test_a_result_comes_by_mail_and_by_webhook(gateway, mailbox, hooks, somebody) -> None:
     email = "ann@example.org"
     account, ask = somebody(email)
@@ -131,7 +132,6 @@ def test_a_template_tells_too(hooks, somebody) -> None:
     assert json.loads(hooks.to("/tom").body)["data"]["jobId"] == job["jobId"]
 
 
-@pytest.mark.slow
 def test_from_the_command_line(gateway, hooks) -> None:
     endpoint, secret = gateway.done("webhooks", "create", hooks.url("/op")).split()
     assert gateway.done("webhooks", "secret", endpoint) == secret
@@ -145,7 +145,6 @@ def test_from_the_command_line(gateway, hooks) -> None:
     assert gateway.command("webhooks", "test", endpoint).returncode == 4
 
 
-@pytest.mark.slow
 def test_the_outbox_from_the_command_line(gateway, hooks, somebody) -> None:
     _, ask = somebody("bea@example.org")
     job = ask("/api/images/generate", **ASK, delivery={"email": False, "webhook": {"url": hooks.url("/bea")}})
@@ -161,7 +160,6 @@ def test_the_outbox_from_the_command_line(gateway, hooks, somebody) -> None:
     assert gateway.command("outbox", "redeliver", "msg_none").returncode == 4
 
 
-@pytest.mark.slow
 def test_what_was_not_told_yet_outlives_the_process(own_gateway, mailbox, hooks) -> None:
     """Both are refused once, the gateway is killed, and the next one tells under the same ids."""
     env = {"GATEWAY_FETCH_ALLOW": hooks.allow, **mailbox.env()}

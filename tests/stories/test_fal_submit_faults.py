@@ -13,6 +13,8 @@ from support.gateway_process import GatewayProcess, until
 from support.loopback_fal import LoopbackFal
 from support.loopback_fal_faults import RETRY_AFTER_S
 
+pytestmark = pytest.mark.slow
+
 Own = Callable[..., GatewayProcess]
 PRICE = 30_000
 """Of one small picture, in micro-dollars."""
@@ -112,7 +114,6 @@ def test_what_fal_did_not_take_is_sent_again_after_the_time_that_it_names(
     assert (submits(fal, prompt), len(fal.invoices(prompt))) == (2, 1)
 
 
-@pytest.mark.slow
 def test_fal_is_down(own_gateway: Own) -> None:
     with LoopbackFal() as fal:
         gateway = own_gateway(**fal.env()).start()
@@ -129,7 +130,6 @@ def test_fal_is_down(own_gateway: Own) -> None:
         gateway.check_books()
 
 
-@pytest.mark.slow
 def test_what_speaks_no_tls_was_sent_nothing(own_gateway: Own) -> None:
     with LoopbackFal() as fal:
         secure = fal.url.replace("http:", "https:")
@@ -186,7 +186,6 @@ def test_what_may_have_been_taken_is_kept_and_never_sent_again(
     assert (submits(fal, prompt), len(fal.invoices(prompt))) == (read, taken)
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(180)
 def test_no_reply_at_all_is_unknown_after_a_minute(paid: GatewayProcess, fal: LoopbackFal) -> None:
     fal.fail("submit", "silent")
@@ -199,7 +198,6 @@ def test_no_reply_at_all_is_unknown_after_a_minute(paid: GatewayProcess, fal: Lo
     assert submits(fal, "silent") == 1
 
 
-@pytest.mark.slow
 def test_unknown_jobs_outlive_a_kill_and_are_settled_from_the_command_line(own_gateway: Own) -> None:
     with LoopbackFal() as fal:
         gateway = own_gateway(**fal.env()).start()

@@ -1,7 +1,10 @@
 """More pictures than an endpoint makes, and other models when one fails: one job, one cost, one answer."""
 
+import pytest
 from support.gateway_process import GatewayProcess
 from support.loopback_fal import LoopbackFal
+
+pytestmark = pytest.mark.slow
 
 
 def test_more_pictures_than_the_endpoint_makes_at_once(paid: GatewayProcess, fal: LoopbackFal) -> None:

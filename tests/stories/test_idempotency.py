@@ -89,6 +89,7 @@ def test_the_raw_picture_is_answered_again(gateway: GatewayProcess) -> None:
     assert ("idempotent-replayed" in first.headers, again.headers["idempotent-replayed"]) == (False, "true")
 
 
+@pytest.mark.slow
 def test_a_templates_picture_is_answered_again(gateway: GatewayProcess) -> None:
     key = str(uuid4())
     first, again = send(gateway, BILLBOARD, key, TEMPLATE), send(gateway, BILLBOARD, key, TEMPLATE)

@@ -8,6 +8,8 @@ from PIL import Image
 from support.gateway_process import GatewayProcess
 from support.loopback_fal import LoopbackFal
 
+pytestmark = pytest.mark.slow
+
 
 def png(width: int = 96, height: int = 64, colour: str = "teal") -> bytes:
     out = io.BytesIO()

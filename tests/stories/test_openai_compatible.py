@@ -10,6 +10,8 @@ from PIL import Image
 from support.gateway_process import GatewayProcess
 from support.loopback_openai import KEY, LoopbackOpenAi, refused
 
+pytestmark = pytest.mark.slow
+
 HOME = """
   home-flux:
     description: FLUX on the machine in the cellar

@@ -9,6 +9,8 @@ from support.loopback_fal import LoopbackFal
 from support.loopback_fal_http import answer
 from support.loopback_llm import KEY, LoopbackLlm
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def llm() -> Iterator[LoopbackLlm]:

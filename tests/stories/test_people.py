@@ -12,6 +12,8 @@ from PIL import Image
 from support.gateway_process import GatewayProcess, until
 from support.mailbox import Mailbox, link_of
 
+pytestmark = pytest.mark.slow
+
 PASSWORD = "violet hammock tundra 42"
 OTHER = "kettle orbit parsnip 77"
 ASK = {"model": "embedded-mini", "inputs": {"prompt": "a red circle", "size": "64x64", "steps": 2}}

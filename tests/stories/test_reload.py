@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from support.gateway_process import GatewayProcess, until
 
+pytestmark = pytest.mark.slow
+
 LIBRARY = Path(str(resources.files("templates"))) / "library"
 SHIPPED = resources.files("registry").joinpath("models.yaml").read_text("utf-8")
 NEW = """
@@ -72,7 +74,6 @@ def test_a_model_of_yaml_alone_shows_everywhere(gateway: GatewayProcess, file: P
     assert (job["status"], job["model"], job["cost"]) == ("completed", "tiny-night", 0.002)
 
 
-@pytest.mark.slow
 def test_a_file_that_is_wrong_changes_nothing(gateway: GatewayProcess, file: Path) -> None:
     file.write_text(WITH_NEW.replace('per_image: "0.002"', "per_picture: 1"))
     status, problem = reload(gateway)
@@ -84,7 +85,6 @@ def test_a_file_that_is_wrong_changes_nothing(gateway: GatewayProcess, file: Pat
     assert gateway.generate({"inputs": {"prompt": "x", "size": "64x64", "steps": 2}}).status_code == 200
 
 
-@pytest.mark.slow
 def test_a_template_that_changed_alone_shows_in_the_document(
     own_gateway: Callable[..., GatewayProcess], tmp_path: Path
 ) -> None:
@@ -98,7 +98,6 @@ def test_a_template_that_changed_alone_shows_in_the_document(
     assert "slogan" in running.http.get("/schema/openapi.json").text
 
 
-@pytest.mark.slow
 def test_a_signal_does_the_same(gateway: GatewayProcess, file: Path) -> None:
     assert gateway.process is not None
     file.write_text("providers: {}\n")

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from support.gateway_process import GatewayProcess, clean_environment
 
+pytestmark = pytest.mark.slow
+
 
 def serve(tmp_path: Path, **env: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "gateway", "serve"]

@@ -14,6 +14,8 @@ from support.headlines import HEADLINES
 
 from templates.typeset import Block, fit, font_files, svg_text
 
+pytestmark = pytest.mark.slow
+
 WIDTH = 1000
 SAME = str.maketrans("“”„‘’–—", '"""\'\'--')
 """Quotes and dashes that differ by pixels."""
@@ -90,7 +92,6 @@ def test_ten_headlines_are_read() -> None:
     assert errors <= 0.01 * of
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("family", "fill", "ground"),
     [("inter", "#ffffff", "#0b5fff"), ("oswald", "#111111", "#ffd400"), ("serif", "#ffffff", "#7a1f3d")],

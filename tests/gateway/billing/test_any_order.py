@@ -8,7 +8,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from sqlalchemy import Connection
 from support.money_machine import Money
 
-pytestmark = pytest.mark.every_database
+pytestmark = [pytest.mark.slow, pytest.mark.every_database]
 
 REFUSALS = {"InsufficientFunds", "BudgetExhausted", "NothingToRefund", "RefundTooLarge", "ReferenceUsed"}
 

@@ -108,6 +108,7 @@ async def test_names_that_nobody_vouches_for_are_one(world: World) -> None:
     assert found.all("gateway_http_requests_total") == {("other", "other", "418"): 1}
 
 
+@pytest.mark.slow
 async def test_a_provider_that_is_left_alone(world: World) -> None:
     world.script().answers(submit=[ProviderUnavailable("Busy.")] * 6)
     for _ in range(2):

@@ -11,6 +11,8 @@ from support.loras import lora, make
 from providers.diffusers_modal.engine import Engine
 from providers.diffusers_modal.levers import LEVERS, UnknownLeverError, read_levers
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(
     ("text", "names"),

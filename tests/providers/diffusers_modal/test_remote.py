@@ -45,7 +45,6 @@ async def running(backend: ModalBackend, call_id: str, job_id: str, step: int = 
             await asyncio.sleep(0.02)
 
 
-@pytest.mark.slow
 async def test_a_job_waits_runs_and_gives_the_picture_that_our_own_engine_gives(plane, backend):
     call_id = await backend.submit("A10G", job("first", num_inference_steps=60, num_images=4))
     assert call_id.startswith("fc-")
@@ -70,6 +69,8 @@ async def test_another_process_goes_on_with_the_id_alone(plane, backend):
 import asyncio, os, sys
 from providers.diffusers_modal.remote import ModalBackend
 from providers.diffusers_modal.wire import Done, ErrorRecord
+
+pytestmark = pytest.mark.slow
 
 async def main():
     backend = ModalBackend(os.environ)
@@ -157,7 +158,6 @@ async def test_what_is_wrong_with_a_job_comes_back_as_its_record(backend):
     assert answer.code == "bad_parameter"
 
 
-@pytest.mark.slow
 async def test_large_jobs_and_large_results_go_through_the_blob_store(plane, backend):
     noise = Image.effect_noise((1200, 1200), 100).convert("RGB")
     file = io.BytesIO()
@@ -202,7 +202,6 @@ async def test_the_progress_of_an_ended_job_is_taken_away(plane, backend):
     await asyncio.to_thread(plane.wait, lambda: "tidy" not in plane.progress())
 
 
-@pytest.mark.slow
 async def test_a_container_that_is_killed_fails_its_job_and_the_next_one_has_another(plane, backend):
     call_id = await backend.submit("A10G", long_job("doomed"))
     await running(backend, call_id, "doomed")
