@@ -75,7 +75,7 @@ def explore(gateway: GatewayProcess, folder: Path, credential: str | None, *argu
     if credential is not None:
         command += ["--header", f"Authorization: Bearer {credential}"]
     ended = subprocess.run(
-        [*command, "--checks", ",".join(CHECKS), "--max-examples", "15", "--seed", "1", *arguments],
+        [*command, "--checks", ",".join(CHECKS), "--max-examples", "8", "--seed", "1", *arguments],
         env=clean_environment(SCHEMATHESIS_HOOKS="support.operation_checks", PYTHONPATH=str(TESTS)),
         cwd=folder,
         capture_output=True,
