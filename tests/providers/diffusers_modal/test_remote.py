@@ -19,6 +19,8 @@ from providers.diffusers_modal.engine import Engine
 from providers.diffusers_modal.remote import ModalBackend, TierStats
 from providers.diffusers_modal.wire import Done, ErrorRecord, Queued, Running
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def plane(shared) -> Iterator[ControlPlane]:
@@ -70,7 +72,6 @@ import asyncio, os, sys
 from providers.diffusers_modal.remote import ModalBackend
 from providers.diffusers_modal.wire import Done, ErrorRecord
 
-pytestmark = pytest.mark.slow
 
 async def main():
     backend = ModalBackend(os.environ)
