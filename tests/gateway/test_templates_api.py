@@ -13,6 +13,8 @@ from gateway.app import create_app
 from gateway.lifespan import running
 from gateway.settings import load_settings
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 async def api(tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:

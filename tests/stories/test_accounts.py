@@ -11,6 +11,8 @@ from PIL import Image
 from support.gateway_process import GatewayProcess
 from support.loopback_fal import LoopbackFal
 
+pytestmark = pytest.mark.slow
+
 Caller = Callable[[str], httpx.Client]
 SHORT = {"inputs": {"prompt": "x", "size": "64x64", "steps": 2}}
 PAID = {"model": "flux-dev", "inputs": {"prompt": "a fox", "size": "128x128"}}
@@ -90,7 +92,6 @@ def test_an_account_its_key_an_image_and_what_it_cost(closed: GatewayProcess, ca
     assert row["lastUsedAt"] is not None
 
 
-@pytest.mark.slow
 def test_a_budget_and_what_commands_say_of_it(closed: GatewayProcess, tmp_path: Path) -> None:
     account, key = someone(closed, "--postpaid")
     whose = (account, "--key", key[4:16])
@@ -115,7 +116,6 @@ def test_a_budget_and_what_commands_say_of_it(closed: GatewayProcess, tmp_path: 
     assert json.loads(closed.done("account", "budgets", account, "--json")) == {"budgets": []}
 
 
-@pytest.mark.slow
 def test_a_command_does_not_wait_for_a_normal_accounts_turn(closed: GatewayProcess) -> None:
     account = closed.done("account", "create", "Norm", "--postpaid")
     key = {"GATEWAY_API_KEY": closed.done("keys", "create", account), "GATEWAY_PUBLIC_URL": closed.url}
@@ -127,7 +127,6 @@ def test_a_command_does_not_wait_for_a_normal_accounts_turn(closed: GatewayProce
     assert (job["status"], job["jobId"] in ended.stderr) == ("scheduled", True)
 
 
-@pytest.mark.slow
 def test_what_is_anothers_is_not_there(closed: GatewayProcess, caller: Caller) -> None:
     ann, bob = (caller(someone(closed, "--postpaid")[1]) for _ in range(2))
     job = ann.post("/api/images/generate", json=SHORT).json()
@@ -154,7 +153,6 @@ def test_what_is_anothers_is_not_there(closed: GatewayProcess, caller: Caller) -
     assert ann.get(f"/images/{image_id}").status_code == 200
 
 
-@pytest.mark.slow
 def test_a_revoked_key_is_refused_from_then_on(closed: GatewayProcess, caller: Caller) -> None:
     account, key = someone(closed, "--postpaid")
     second = closed.done("keys", "create", account, "--expires-in-days", "1")
@@ -169,7 +167,6 @@ def test_a_revoked_key_is_refused_from_then_on(closed: GatewayProcess, caller: C
     assert "until" in listed
 
 
-@pytest.mark.slow
 def test_an_admin_elsewhere_sees_everybodys_jobs(closed: GatewayProcess, caller: Caller) -> None:
     _, key = someone(closed, "--postpaid")
     job = caller(key).post("/api/images/generate", json=SHORT).json()
@@ -187,7 +184,6 @@ def test_an_admin_elsewhere_sees_everybodys_jobs(closed: GatewayProcess, caller:
     assert "set GATEWAY_API_KEY" in nobody.stderr
 
 
-@pytest.mark.slow
 def test_accounts_are_made_before_the_gateway_runs(own_gateway: Callable[..., GatewayProcess]) -> None:
     gateway = own_gateway(GATEWAY_AUTH="required")
     account, key = someone(gateway, "--postpaid", "--admin")
@@ -205,7 +201,6 @@ def test_accounts_are_made_before_the_gateway_runs(own_gateway: Callable[..., Ga
     assert account in gateway.done("account", "list")
 
 
-@pytest.mark.slow
 def test_in_open_mode_a_key_still_counts(gateway: GatewayProcess) -> None:
     account, key = someone(gateway, "--postpaid")
     for header, status, who in (
@@ -217,7 +212,6 @@ def test_in_open_mode_a_key_still_counts(gateway: GatewayProcess) -> None:
         assert (answer.status_code, answer.json().get("accountId")) == (status, who)
 
 
-@pytest.mark.slow
 def test_off_loopback_keys_are_required(own_gateway: Callable[..., GatewayProcess]) -> None:
     refused = own_gateway(GATEWAY_HOST="0.0.0.0", GATEWAY_AUTH="open").command("serve")
     assert refused.returncode == 1

@@ -1,6 +1,9 @@
 """Long work: an answer at once, progress on the way, an end when it is no longer wanted."""
 
+import pytest
 from support.gateway_process import GatewayProcess, until
+
+pytestmark = pytest.mark.slow
 
 LONG = {"inputs": {"prompt": "x", "size": "512x512", "steps": 50, "n": 4}}
 SHORT = {"inputs": {"prompt": "x", "size": "64x64", "steps": 2}}

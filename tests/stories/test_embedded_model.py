@@ -11,6 +11,8 @@ from providers.diffusers_modal.embedded.draw import draw
 from providers.diffusers_modal.embedded.measure import measure
 from providers.diffusers_modal.embedded.scenes import Landscape, Shape
 
+pytestmark = pytest.mark.slow
+
 RED = Shape("red", "circle", "large", "left", "white")
 BLUE = Shape("blue", "square", "large", "right", "yellow")
 NIGHT = Landscape("night", "mountains", snow=True, orb="moon", stars=False)

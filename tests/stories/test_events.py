@@ -10,6 +10,8 @@ from support.sse import Sse, read_events
 
 from gateway.jobs.events import MOST_STREAMS
 
+pytestmark = pytest.mark.slow
+
 LONG = {"inputs": {"prompt": "a red circle", "size": "512x512", "steps": 50, "n": 4}}
 SHORT = {"inputs": {"prompt": "a red circle", "size": "64x64", "steps": 20, "n": 2}}
 
@@ -92,7 +94,6 @@ def test_a_cancel_ends_the_stream_of_a_job_that_runs(gateway: GatewayProcess) ->
     assert (last.name, last.data["status"], last.data["costMicros"]) == ("done", "canceled", 0)
 
 
-@pytest.mark.slow
 def test_streams_are_limited_and_those_that_are_left_do_not_count_and_none_holds_a_stop_up(
     own_gateway,
 ) -> None:
@@ -129,7 +130,6 @@ def test_streams_are_limited_and_those_that_are_left_do_not_count_and_none_holds
     assert {tuple(names) for names in told} == {("status",)}
 
 
-@pytest.mark.slow
 def test_a_stream_goes_on_after_a_restart(own_gateway) -> None:
     gateway = own_gateway().start()
     job_id = start(gateway, LONG)

@@ -10,6 +10,8 @@ from support.gateway_process import GatewayProcess, until
 from support.loopback_fal import LoopbackFal
 from support.sse import read_events
 
+pytestmark = pytest.mark.slow
+
 Own = Callable[..., GatewayProcess]
 BODY = {"model": "flux-dev", "inputs": {"prompt": "a fox", "size": "256x192", "seed": 7}}
 
@@ -113,7 +115,6 @@ def test_cancel_reaches_fal(own_gateway: Own) -> None:
         gateway.check_books()
 
 
-@pytest.mark.slow
 def test_a_job_that_hangs_at_fal_ends_at_its_deadline(own_gateway: Own) -> None:
     with LoopbackFal(queued=10_000) as fal:
         gateway = own_gateway(**fal.env(), GATEWAY_JOB_TIMEOUT_S="3").start()
@@ -125,7 +126,6 @@ def test_a_job_that_hangs_at_fal_ends_at_its_deadline(own_gateway: Own) -> None:
         gateway.check_books()
 
 
-@pytest.mark.slow
 def test_ten_jobs_in_fals_queue_survive_a_kill(own_gateway: Own) -> None:
     with LoopbackFal(queued=10_000) as fal:
         gateway = own_gateway(**fal.env()).start()

@@ -10,6 +10,8 @@ import pytest
 from support.gateway_process import GatewayProcess
 from support.hostile_pictures import HOSTILE
 
+pytestmark = pytest.mark.slow
+
 KINDS = (
     "PNG cut in half",
     "12000 x 12000",

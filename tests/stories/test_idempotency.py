@@ -10,6 +10,8 @@ import httpx
 import pytest
 from support.gateway_process import GatewayProcess, until
 
+pytestmark = pytest.mark.slow
+
 URL, RAW, TEMPLATE = "/api/images/generate", "/diffusers/generate", "/api/templates/billboard"
 SHORT = {"model": "embedded-mini", "inputs": {"prompt": "x", "size": "64x64", "steps": 2}}
 OTHER = {"model": "embedded-mini", "inputs": {"prompt": "y", "size": "64x64", "steps": 2}}
@@ -89,7 +91,6 @@ def test_the_raw_picture_is_answered_again(gateway: GatewayProcess) -> None:
     assert ("idempotent-replayed" in first.headers, again.headers["idempotent-replayed"]) == (False, "true")
 
 
-@pytest.mark.slow
 def test_a_templates_picture_is_answered_again(gateway: GatewayProcess) -> None:
     key = str(uuid4())
     first, again = send(gateway, BILLBOARD, key, TEMPLATE), send(gateway, BILLBOARD, key, TEMPLATE)
@@ -148,7 +149,6 @@ def windowed(own_gateway: Callable[..., GatewayProcess]) -> GatewayProcess:
     return own_gateway(GATEWAY_AUTH="required", GATEWAY_RESEND_WINDOW_S="60").start()
 
 
-@pytest.mark.slow
 def test_accounts_have_their_own_keys_and_windows(windowed: GatewayProcess) -> None:
     def someone() -> tuple[str, dict[str, str]]:
         account = windowed.done("account", "create", "Ann", "--tier", "premium", "--postpaid")
@@ -176,7 +176,6 @@ def test_accounts_have_their_own_keys_and_windows(windowed: GatewayProcess) -> N
     assert (wrong.returncode, "0 to 3600" in wrong.stderr) == (2, True)
 
 
-@pytest.mark.slow
 def test_a_client_that_asks_again_after_a_crash_finds_its_job(
     own_gateway: Callable[..., GatewayProcess],
 ) -> None:
@@ -209,7 +208,6 @@ def test_a_client_that_asks_again_after_a_crash_finds_its_job(
     gateway.check_books()
 
 
-@pytest.mark.slow
 def test_who_did_not_wait_finds_the_job_at_once_after_a_crash(
     own_gateway: Callable[..., GatewayProcess],
 ) -> None:

@@ -14,6 +14,8 @@ from support.loopback_fal import LoopbackFal
 
 from registry.load import load_registry
 
+pytestmark = pytest.mark.slow
+
 INTENTS = sorted(load_registry().intents)
 EIGHT = (
     "flux-dev",
@@ -67,7 +69,6 @@ def test_without_a_key_the_embedded_model_serves_and_says_so(intent: str, gatewa
     assert all("set " in over["reason"] or "does not take" in over["reason"] for over in passed), passed
 
 
-@pytest.mark.slow
 def test_one_body_runs_on_eight_models_in_turn(
     fal: LoopbackFal, own_gateway: Callable[..., GatewayProcess], tmp_path: Path
 ) -> None:

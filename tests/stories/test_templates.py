@@ -1,6 +1,9 @@
 """Marketing posts variables and gets a picture."""
 
+import pytest
 from support.gateway_process import GatewayProcess
+
+pytestmark = pytest.mark.slow
 
 URL = "/api/templates/billboard"
 

@@ -15,6 +15,8 @@ from tests.support.draw_product import SAMPLE, bottle
 from tests.support.presets import logo, made, of, opened, outside, planned, png, scene, well_read
 from tests.support.products import before, shoe
 
+pytestmark = pytest.mark.slow
+
 NAME = "product-shot"
 TEMPLATE = of(NAME)
 OUTPUTS = {output.name: output for output in TEMPLATE.row.outputs}
@@ -70,7 +72,6 @@ def test_a_products_own_pixels_in_a_square() -> None:
     assert np.abs(ours - theirs).max() < 1
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("background", ["alpha", "gradient"])
 def test_a_products_own_pixels_in_every_output(background: str) -> None:
     """Where it is resized for an output, what was resized and nothing else is what is seen."""
@@ -86,7 +87,6 @@ def test_a_products_own_pixels_in_every_output(background: str) -> None:
     assert kept >= 1
 
 
-@pytest.mark.slow
 def test_sizes_and_words() -> None:
     given = {**TEMPLATE.row.sample, "price": "1249.5", "currency": "AED", "locale": "ar"}
     given |= {"headline": "استيقظي بإشراقة", "subline": "سيروم فيتامين سي"}
@@ -129,7 +129,6 @@ def test_the_catalogue_picture_is_white_and_says_nothing() -> None:
     assert (edge == 255).all()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("surface", "differs"), [("plinth", True), ("table", True), ("none", False)])
 def test_what_it_stands_on(surface: str, differs: bool) -> None:
     """Below the product, where no shadow reaches, is the surface's colour or the scene."""

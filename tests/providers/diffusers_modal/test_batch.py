@@ -10,6 +10,8 @@ from support.tiny_pipelines import photo
 
 from providers.diffusers_modal.engine import Engine
 
+pytestmark = pytest.mark.slow
+
 COUNTED = replace(MINI, pipeline_class="Counted")
 
 

@@ -15,6 +15,8 @@ from providers.diffusers_modal.container import Worker
 from providers.diffusers_modal.engine import Engine
 from providers.diffusers_modal.wire import Done, EngineJob, ErrorRecord, PipelineSpec
 
+pytestmark = pytest.mark.slow
+
 
 class Shelf(dict[str, bytes]):
     """A dictionary by the names that the board uses."""
@@ -105,7 +107,6 @@ def test_a_job_ends_before_modal_would_end_its_container(engine, shelf):
     assert answer == ErrorRecord(code="timeout", message="The job did not end within 0.5 seconds.")
 
 
-@pytest.mark.slow
 def test_the_progress_of_a_job_stands_on_the_board_while_it_runs(worker, shelf):
     seen = threading.Event()
     thread = threading.Thread(target=lambda: (wait(lambda: "long" in shelf), seen.set()))

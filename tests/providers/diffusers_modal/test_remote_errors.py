@@ -27,6 +27,8 @@ from providers.errors import (
     TargetUnavailable,
 )
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def plane(shared) -> Iterator[ControlPlane]:
